@@ -1,0 +1,81 @@
+"""Visible images on their way to a generator, with their real infrared partners where there are any."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible, view_size
+from data.transforms import Preprocess, as_tensor, resize
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to generate from; real: its infrared partner."""
+
+    visible: Source
+    real: Source | None = None
+
+
+class VisibleImages(Dataset):
+    """Item: {"visible": [3, h, w] as networks see it, "size": (H, W) of the input, "job"}, and for pairs "real"
+    [1, H', W'] and "visible_at_real" [3, H', W']; {"job", "error"} for a file that cannot be read."""
+
+    def __init__(self, jobs: Sequence[Job], thermal: ThermalRange, preprocess: Preprocess | None) -> None:
+        """preprocess: whose working size to use; None for every image's own size."""
+        self.jobs, self.thermal, self.preprocess = jobs, thermal, preprocess
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size at which the network sees an input of a size."""
+        return self.preprocess.working_size(height, width) if self.preprocess else (height, width)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        job = self.jobs[index]
+        try:
+            visible = as_tensor(read_visible(job.visible))
+            size = tuple(visible.shape[-2:])
+            item = {"job": job, "size": size, "visible": resize(visible, self.working_size(*size))}
+            if job.real is not None:
+                item["real"] = as_tensor(read_infrared(job.real, self.thermal))
+                item["visible_at_real"] = resize(visible, tuple(item["real"].shape[-2:]))
+        except ImageError as error:
+            return {"job": job, "error": error}
+        return item
+
+    def batches(self, batch_size: int) -> tuple[list[list[int]], list[ImageError]]:
+        """(Indices of images that the network sees at one size, batch by batch; errors of unreadable headers)."""
+
+        def size(job: Job) -> tuple[int, int] | ImageError:
+            try:
+                return self.working_size(*view_size(job.visible))
+            except ImageError as error:
+                return error
+
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        errors: list[ImageError] = []
+        with ThreadPoolExecutor() as pool:
+            for index, answer in enumerate(pool.map(size, self.jobs)):
+                if isinstance(answer, ImageError):
+                    errors.append(answer)
+                else:
+                    groups[answer].append(index)
+        cut = (g[i : i + batch_size] for g in groups.values() for i in range(0, len(g), batch_size))
+        return list(cut), errors
+
+
+def collate(items: Sequence[dict[str, Any]]) -> tuple[torch.Tensor | None, list[dict[str, Any]], list[ImageError]]:
+    """(visible [N, 3, h, w] of one size, the items they belong to, errors of files that could not be read)."""
+    good = [item for item in items if "error" not in item]
+    errors = [item["error"] for item in items if "error" in item]
+    if not good:
+        return None, [], errors
+    return torch.stack([item.pop("visible") for item in good]), good, errors

@@ -1,0 +1,95 @@
+"""FLIR ADAS v1 (1.3 and 1.0) and FLIR-aligned: pairs of equal FLIR_00002 stems."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data.files import image_files, natural_key
+from data.layouts.folders import MASK_NAMES, Folder
+from data.layouts.listing import Pair, Split
+from data.layouts.pairing import bare_stem, complete, paired_split
+from data.layouts.scan import Scan, first_few
+
+_PARTS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("video", "test")}
+_BYTES = ("thermal_8_bit", "previewdata")
+_COUNTS = ("thermal_16_bit", "data")
+_LISTS = {"train": r"(align_)?train.*\.txt", "test": r"(align_)?(validation|val|test).*\.txt"}
+
+
+def _parts(folder: Folder) -> dict[str, Folder]:
+    """train, val and test (the video folder) as far as they hold thermal images."""
+    opened = {split: folder.open(*names) for split, names in _PARTS.items()}
+    return {
+        split: part
+        for split, part in opened.items()
+        if part is not None and (part.child(*_BYTES) or part.child("thermal_16_bit"))
+    }
+
+
+def detect(folder: Folder) -> bool:
+    """thermal_8_bit or PreviewData in train, val or video."""
+    return bool(_parts(folder))
+
+
+def read(folder: Folder, scan: Scan) -> dict[str, Split]:
+    """train and val as they are; the video is test."""
+    counts = scan.options.thermal_source == "16bit"
+    splits = {}
+    for name, part in _parts(folder).items():
+        visible = scan.images(part.child("rgb"), "flir_v1")
+        infrared = scan.images(part.child(*(_COUNTS if counts else _BYTES)))
+        if counts:
+            infrared = scan.drop_bytes(infrared)
+        splits[name] = paired_split(visible, infrared, scan.images(part.child(*MASK_NAMES)))
+        scan.note_missing(name, splits[name])
+    if counts and not any(split.infrared for split in splits.values()):
+        raise ValueError(f"{folder.path}: no 16-bit thermal images in this copy: use --thermal_source 8bit")
+    if counts and scan.options.thermal_range == "kelvin":
+        scan.note("the 16-bit counts of FLIR ADAS v1 are no temperatures: use --thermal_range percentile")
+    if "test" not in splits:
+        scan.note("this copy has no video folder: there is no test split")
+    return complete(splits, scan.options.val_fraction, scan.options.test_fraction)
+
+
+def _aligned_lists(folder: Folder) -> dict[str, Path]:
+    """The list file of each split, here or in ImageSets/Main; not those of RGB names alone."""
+    sets = folder.open("imagesets")
+    places = [folder.path, sets.child("main") if sets else None]
+    files = [file for place in places if place for file in place.glob("*.txt") if "rgb" not in file.stem.lower()]
+    files.sort(key=lambda file: natural_key(file.name))
+    found = {
+        split: next((file for file in files if re.fullmatch(pattern, file.name, re.IGNORECASE)), None)
+        for split, pattern in _LISTS.items()
+    }
+    return {split: file for split, file in found.items() if file is not None}
+
+
+def detect_aligned(folder: Folder) -> bool:
+    """JPEGImages with FLIR_00002_PreviewData beside FLIR_00002_RGB."""
+    images = folder.child("jpegimages")
+    return images is not None and any("_previewdata" in file.stem.lower() for file in image_files(images)[:50])
+
+
+def read_aligned(folder: Folder, scan: Scan) -> dict[str, Split]:
+    """JPEGImages by the lists: align_train trains, align_validation tests (papers report on it)."""
+    images = [s for s in scan.images(folder.child("jpegimages")) if not s.stem.lower().endswith("_mask")]
+    visible = [source for source in images if source.stem.lower().endswith("_rgb")]
+    infrared = [source for source in images if source.stem.lower().endswith("_previewdata")]
+    whole = paired_split(visible, infrared, scan.images(folder.child(*MASK_NAMES)))
+    lists = _aligned_lists(folder)
+    if "train" not in lists:
+        scan.note("no align_train.txt: pairs are shared by --val_fraction and --test_fraction")
+        scan.note_missing("", whole)
+        return complete({"": whole}, scan.options.val_fraction, scan.options.test_fraction)
+    splits = {}
+    pair_of: dict[str, Pair] = {pair.stem.casefold(): pair for pair in whole.pairs}
+    for name, path in lists.items():
+        words = path.read_text(encoding="utf-8").split()
+        stems = dict.fromkeys(bare_stem(Path(word).stem).casefold() for word in words)
+        absent = [stem for stem in stems if stem not in pair_of]
+        if absent:
+            scan.note(f"{path.name}: {len(absent)} listed pairs not on disk: {first_few(absent)}")
+        sides = [tuple(s for s in side if bare_stem(s.stem).casefold() in stems) for side in (visible, infrared)]
+        splits[name] = Split(tuple(pair_of[stem] for stem in stems if stem in pair_of), *sides)
+    return complete(splits, scan.options.val_fraction, scan.options.test_fraction)

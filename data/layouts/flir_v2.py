@@ -1,0 +1,164 @@
+"""FLIR ADAS v2: unpaired train and val, test videos paired by rgb_to_thermal_vid_map.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from data.files import natural_key
+from data.images import Source
+from data.layouts.flir_v2_index import matching_videos
+from data.layouts.folders import MASK_NAMES, Folder
+from data.layouts.listing import Pair, Split
+from data.layouts.scan import Scan, first_few
+from options.cli import read_json
+
+MAP_NAME = "rgb_to_thermal_vid_map.json"
+PARTS = {
+    "train": ("images_rgb_train", "images_thermal_train"),
+    "val": ("images_rgb_val", "images_thermal_val"),
+    "video": ("video_rgb_test", "video_thermal_test"),
+}
+_STEM = re.compile(r"video-([^-]+)-frame-(\d+)-([^-.]+)")
+
+
+def frame_of(source: Source) -> tuple[str, int] | None:
+    """(video id, frame number) in the file name video-ID-frame-000816-ID.jpg."""
+    match = _STEM.fullmatch(source.stem)
+    return (match[1], int(match[2])) if match else None
+
+
+def _with_group(source: Source) -> Source:
+    frame = frame_of(source)
+    return replace(source, group=frame[0]) if frame else source
+
+
+def detect(folder: Folder) -> bool:
+    """Any of the six folders."""
+    return any(name in folder.children for names in PARTS.values() for name in names)
+
+
+class Part:
+    """One RGB and one thermal folder of the data set, read."""
+
+    def __init__(self, folder: Folder, names: tuple[str, str], scan: Scan) -> None:
+        rgb, thermal = (folder.open(name) for name in names)
+        counts = scan.options.thermal_source == "16bit"
+        images = thermal and thermal.child("analyticsdata" if counts else "data")
+        if thermal and images is None:
+            scan.note(f"no {'analyticsData' if counts else 'data'} folder in {thermal.path}")
+        if rgb and rgb.child("data") is None:
+            scan.note(f"no data folder in {rgb.path}")
+        infrared = scan.images(images)
+        self.visible = [_with_group(source) for source in scan.images(rgb and rgb.child("data"), "flir_v2")]
+        self.infrared = [_with_group(s) for s in (scan.drop_bytes(infrared) if counts else infrared)]
+        masks = scan.images(thermal and thermal.child(*MASK_NAMES))
+        self.masks = {mask.stem: mask.path for mask in masks}
+        self.folders = (folder.child(names[0]), folder.child(names[1]))
+
+    def pair(self, visible: Source, infrared: Source) -> Pair:
+        """A pair under the visible image's stem."""
+        return Pair(visible.stem, visible, infrared, self.masks.get(infrared.stem))
+
+
+def _find_map(folder: Folder, scan: Scan) -> Path | None:
+    explicit = scan.options.rgb_to_thermal_map
+    if explicit is not None:
+        if not explicit.is_file():
+            raise ValueError(f"--rgb_to_thermal_map {explicit}: no such file: give the path of {MAP_NAME}")
+        return explicit
+    places = (folder.path, folder.path.absolute().parent)
+    return next((place / MAP_NAME for place in places if (place / MAP_NAME).is_file()), None)
+
+
+def _mapped_pairs(path: Path, video: Part, scan: Scan) -> list[Pair]:
+    """The pairs of the map whose two files are there; names may have data/ before them."""
+    visible = {source.stem: source for source in video.visible}
+    infrared = {source.stem: source for source in video.infrared}
+    no_visible, no_infrared, unlike, pairs = [], [], [], []
+    for key, value in read_json(path).items():
+        rgb, thermal = PurePosixPath(str(key)).stem, PurePosixPath(str(value)).stem
+        if rgb not in visible:
+            no_visible.append(rgb)
+        if thermal not in infrared:
+            no_infrared.append(thermal)
+        if rgb in visible and thermal in infrared:
+            pairs.append(video.pair(visible[rgb], infrared[thermal]))
+            frames = frame_of(visible[rgb]), frame_of(infrared[thermal])
+            if frames[0] and frames[1] and frames[0][1] != frames[1][1]:
+                unlike.append(rgb)
+    for names, what in ((no_visible, "visible"), (no_infrared, "infrared")):
+        if names:
+            scan.note(f"{path.name}: {len(names)} {what} not on disk or skipped: {first_few(names)}")
+    if unlike:
+        scan.note(f"{path.name}: {len(unlike)} with two frame numbers: {first_few(unlike)}")
+    if not pairs:
+        scan.note(f"{path.name} names no two images that are there: the video images stay unpaired")
+    return sorted(pairs, key=lambda pair: natural_key(pair.stem))
+
+
+def share_videos(videos: Iterable[str], policy: str) -> dict[str, str]:
+    """Video id -> split, in the order of the ids. official: a quarter (at least one of two) val, the rest
+    test. supervised: half of them train first. weak: all test."""
+    names = sorted(videos)
+    train = len(names) // 2 if policy == "supervised" else 0
+    rest = len(names) - train
+    val = 0 if policy == "weak" or rest < 2 else max(1, round(rest / 4))
+    kinds = ["train"] * train + ["val"] * val + ["test"] * (rest - val)
+    return dict(zip(names, kinds, strict=True))
+
+
+def _weak_pairs(name: str, part: Part, scan: Scan) -> list[Pair]:
+    """Candidates: videos matched by index.json, joined on the frame number."""
+    if None in part.folders:
+        return []
+    indexes = [folder / "index.json" for folder in part.folders]
+    missing = [str(path) for path in indexes if not path.is_file()]
+    if missing:
+        scan.note(f"{name}: no weak pairs, {' and '.join(missing)} not there")
+        return []
+    rgb_of, by_description, by_name = matching_videos(*(read_json(path) for path in indexes))
+    visible = {frame_of(source): source for source in part.visible if frame_of(source)}
+    pairs = []
+    for source in part.infrared:
+        frame = frame_of(source)
+        partner = visible.pop((rgb_of.get(frame[0], ""), frame[1]), None) if frame else None
+        if partner is not None:
+            pairs.append(part.pair(partner, source))
+    scan.note(
+        f"{name}: {len(pairs)} weak pairs, guessed from index.json ({by_description} videos by description, "
+        f"{by_name} by file name); many show the scene a little earlier or later"
+    )
+    return sorted(pairs, key=lambda pair: natural_key(pair.stem))
+
+
+def read(folder: Folder, scan: Scan) -> dict[str, Split]:
+    """train and val from images_*; the video frames shared by whole videos as --pairs says."""
+    policy = scan.options.pairs
+    parts = {name: Part(folder, names, scan) for name, names in PARTS.items()}
+    video = parts["video"]
+    path = _find_map(folder, scan)
+    mapped = _mapped_pairs(path, video, scan) if path else []
+    if path is None and (video.visible or video.infrared):
+        scan.note(f"no {MAP_NAME} in {folder.path} or beside it: no pairs; give --rgb_to_thermal_map")
+    split_of = share_videos({pair.visible.group for pair in mapped}, policy)
+    split_of |= {pair.infrared.group: split_of[pair.visible.group] for pair in mapped}
+    splits = {}
+    for name in ("train", "val", "test"):
+        own = parts.get(name)
+        pairs = _weak_pairs(name, own, scan) if own and policy == "weak" else []
+        pairs += [pair for pair in mapped if split_of[pair.visible.group] == name]
+        visible = [source for source in video.visible if split_of.get(source.group, "test") == name]
+        infrared = [source for source in video.infrared if split_of.get(source.group, "test") == name]
+        if own:
+            visible, infrared = own.visible + visible, own.infrared + infrared
+        if visible or infrared:
+            splits[name] = Split(tuple(pairs), tuple(visible), tuple(infrared))
+    in_pairs = {source for pair in mapped for source in (pair.visible, pair.infrared)}
+    if mapped:
+        orphans = [source.stem for source in (*video.visible, *video.infrared) if source not in in_pairs]
+        if orphans:
+            scan.note(f"{path.name}: {len(orphans)} video images in no pair: {first_few(orphans)}")
+    return splits

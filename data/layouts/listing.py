@@ -1,0 +1,96 @@
+"""What a search of a data set returns: pairs and images by split, files passed over, remarks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.images import Source
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A visible and an infrared image of one scene. mask: its salient targets in white, if there is one."""
+
+    stem: str
+    visible: Source
+    infrared: Source
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file passed over, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One of train, val, test. visible and infrared hold all images, those in pairs too."""
+
+    pairs: tuple[Pair, ...] = ()
+    visible: tuple[Source, ...] = ()
+    infrared: tuple[Source, ...] = ()
+
+    def unpaired(self) -> tuple[list[Source], list[Source]]:
+        """Visible images in no pair, infrared images in no pair."""
+        paired = {source for pair in self.pairs for source in (pair.visible, pair.infrared)}
+        return (
+            [source for source in self.visible if source not in paired],
+            [source for source in self.infrared if source not in paired],
+        )
+
+    def files(self) -> set[Path]:
+        """Every file of the split, masks too."""
+        masks = {pair.mask for pair in self.pairs if pair.mask is not None}
+        return masks | {source.path for source in (*self.visible, *self.infrared)}
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def group_reasons(skipped: Iterable[Skipped]) -> list[tuple[str, int]]:
+    """Reasons, without what stands in brackets, with their counts; the most frequent first."""
+    return Counter(item.reason.split(" (")[0] for item in skipped).most_common()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set as found on disk. splits: those of train, val, test that there are."""
+
+    layout: str
+    root: Path
+    splits: dict[str, Split] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """One line: layout, pairs and unpaired images of each split, files skipped by reason."""
+        parts = []
+        for name, split in self.splits.items():
+            visible, infrared = split.unpaired()
+            part = f"{name} {_counted(len(split.pairs), 'pair')}"
+            if visible or infrared:
+                part += f" + {len(visible)} visible and {len(infrared)} infrared unpaired"
+            parts.append(part)
+        skipped = "no file skipped"
+        if self.skipped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in group_reasons(self.skipped))
+            skipped = f"{_counted(len(self.skipped), 'file')} skipped ({reasons})"
+        return f"{self.layout} in {self.root}: {'; '.join(parts)}; {skipped}"
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the layout and with any file's name or size."""
+        files = set().union(*(split.files() for split in self.splits.values()))
+        names = {os.path.relpath(path, self.root).replace(os.sep, "/"): path for path in files}
+        digest = hashlib.sha256(self.layout.encode())
+        for name in sorted(names):
+            digest.update(f"\n{name} {names[name].stat().st_size}".encode())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,152 @@
+"""Reading folders in one search: headers of all images, files passed over, remarks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from data.files import image_files
+from data.images import COUNT_MODES, ImageError, Source, ThermalRange, camera_box, probe, read_infrared
+from data.layouts.listing import Pair, Skipped, Split
+from options.data import DataOptions
+
+THREADS = 16
+"""Opening headers waits for the disk more than for the processor."""
+
+
+def first_few(names: Iterable[str], limit: int = 3) -> str:
+    """The first names, and dots where there are more."""
+    names = list(names)
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _probe(path: Path) -> tuple[str, tuple[int, int]] | ImageError:
+    try:
+        return probe(path)
+    except ImageError as error:
+        return error
+
+
+class Scan:
+    """What one search gathers. headers: (mode, size) of every readable image met so far."""
+
+    def __init__(self, options: DataOptions) -> None:
+        self.options = options
+        self.headers: dict[Path, tuple[str, tuple[int, int]]] = {}
+        self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a remark for the report, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def skip(self, path: Path, reason: str) -> None:
+        """Pass a file over; with --strict an ImageError instead."""
+        if self.options.strict:
+            raise ImageError(path, reason)
+        if path not in (item.path for item in self.skipped):
+            self.skipped.append(Skipped(path, reason))
+
+    def check(self, paths: list[Path]) -> list[Path]:
+        """Those files whose header is that of an image; the others are skipped."""
+        new = [path for path in paths if path not in self.headers]
+        with ThreadPoolExecutor(THREADS) as pool:
+            for path, header in zip(new, pool.map(_probe, new), strict=True):
+                if isinstance(header, ImageError):
+                    self.skip(path, header.reason)
+                else:
+                    self.headers[path] = header
+        return [path for path in paths if path in self.headers]
+
+    def images(self, folder: Path | None, camera: str = "none") -> list[Source]:
+        """Readable images of a folder in natural order, or of its sub-folders where it holds none itself:
+        their stems are then sub-folder_stem and their groups the sub-folders."""
+        if folder is None:
+            return []
+        files = image_files(folder) or image_files(folder, recursive=True)
+        sources: dict[str, Source] = {}
+        for path in self.check(files):
+            place = path.relative_to(folder).with_suffix("")
+            stem = "_".join(place.parts)
+            if stem.casefold() in sources:
+                self.skip(path, f"same name as another image (as {sources[stem.casefold()].path.name})")
+                continue
+            group = place.parent.as_posix() if len(place.parts) > 1 else ""
+            used = camera if self.options.camera_crop else "none"
+            sources[stem.casefold()] = Source(path, stem, camera=used, group=group)
+        return list(sources.values())
+
+    def drop_bytes(self, infrared: list[Source]) -> list[Source]:
+        """Only the images of more than 8 bits; the others are skipped (1,000 test TIFFs of FLIR ADAS v2)."""
+        kept = []
+        for source in infrared:
+            if self.headers[source.path][0] in COUNT_MODES:
+                kept.append(source)
+            else:
+                self.skip(source.path, "8-bit picture among 16-bit counts")
+        return kept
+
+    def note_missing(self, name: str, split: Split) -> None:
+        """Remark on the images of a paired split that have no partner."""
+        sides = (("visible", "infrared"), ("infrared", "visible"))
+        for (kind, other), alone in zip(sides, split.unpaired(), strict=True):
+            if alone:
+                label = f"{name}: " if name else ""
+                stems = first_few(source.stem for source in alone)
+                self.note(f"{label}{len(alone)} {kind} without {other} partner: {stems}")
+
+    def note_sizes(self, splits: dict[str, Split]) -> None:
+        """Remark on pairs of two sizes, and on colour infrared."""
+        pairs = [pair for split in splits.values() for pair in split.pairs if _whole(pair)]
+        size = {path: header[1] for path, header in self.headers.items()}
+        unlike = [pair.stem for pair in pairs if size[pair.visible.path] != size[pair.infrared.path]]
+        if unlike:
+            self.note(f"{len(unlike)} of {len(pairs)} pairs have images of two sizes: {first_few(unlike)}")
+        infrared = {s.path for split in splits.values() for s in split.infrared if s.half == "whole"}
+        colour = Counter(self.headers[path][0] for path in infrared)
+        several = sum(colour[mode] for mode in colour if mode not in (*COUNT_MODES, "L", "1"))
+        if several:
+            self.note(f"{several} of {len(infrared)} infrared images are stored in colour: luminance is read")
+
+    def note_views(self, splits: dict[str, Split]) -> None:
+        """Remark on visible pictures of a shape that no camera crop fits, unless they have the infrared size."""
+        infrared = {self.headers[source.path][1] for split in splits.values() for source in split.infrared}
+        cameras = Counter(
+            (source.camera, self.headers[source.path][1])
+            for split in splits.values()
+            for source in split.visible
+            if source.camera != "none"
+        )
+        whole = {
+            size: number
+            for (camera, size), number in cameras.items()
+            if camera_box(camera, size) == (0, 0, *size) and size not in infrared
+        }
+        if whole:
+            listed = ", ".join(f"{number} of {width}x{height}" for (width, height), number in whole.items())
+            self.note(f"visible left whole, no crop to the thermal view is known for their shape: {listed}")
+
+    def note_counts(self, splits: dict[str, Split]) -> None:
+        """Remark on 16-bit infrared whose first image is no temperature through the thermal range."""
+        sources = chain.from_iterable(split.infrared for split in splits.values())
+        first = next((source for source in sources if self.headers[source.path][0] in COUNT_MODES), None)
+        if first is None:
+            return
+        try:
+            read_infrared(first, ThermalRange.from_options(self.options))
+        except ImageError as error:
+            self.note(str(error))
+
+
+def _whole(pair: Pair) -> bool:
+    return pair.visible.camera == "none" and pair.visible.half == "whole"
+
+
+def without_pairs(splits: dict[str, Split]) -> dict[str, Split]:
+    """The same images, none of them paired."""
+    return {name: replace(split, pairs=()) for name, split in splits.items()}

@@ -1,0 +1,183 @@
+"""A visible and an infrared folder of equal stems: RoadScene, M3FD, LLVIP, MSRS, FusionGAN's TNO, any two."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data.files import image_files
+from data.layouts.folders import (
+    INFRARED_NAMES,
+    MASK_NAMES,
+    SPLIT_NAMES,
+    VISIBLE_NAMES,
+    Folder,
+    open_folder,
+    split_folders,
+)
+from data.layouts.listing import Split
+from data.layouts.pairing import bare_stem, complete, paired_split
+from data.layouts.scan import Scan, first_few
+
+_MSRS_STEM = re.compile(r"\d{5}[DN]")
+_META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": ("val.txt",)}
+"""Lists of the TarDAL packing; a stem listed twice belongs to the first split here."""
+
+
+def _flat(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> Split:
+    """One folder pair, with the masks of a folder beside it."""
+    return paired_split(scan.images(visible), scan.images(infrared), scan.images(folder.child(*MASK_NAMES)))
+
+
+def _join(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str, Split]:
+    """One folder pair by the split folders inside both; "" where there are none."""
+    inner_visible, inner_infrared = split_folders(open_folder(visible)), split_folders(open_folder(infrared))
+    shared = [name for name in SPLIT_NAMES if name in inner_visible and name in inner_infrared]
+    if not shared:
+        return {"": _flat(folder, visible, infrared, scan)}
+    masks = folder.open(*MASK_NAMES)
+    inner_masks = split_folders(masks) if masks else {}
+    return {
+        name: paired_split(
+            scan.images(inner_visible[name]),
+            scan.images(inner_infrared[name]),
+            scan.images(inner_masks.get(name)),
+        )
+        for name in shared
+    }
+
+
+def has_pair(folder: Folder) -> bool:
+    """Whether a visible and an infrared folder lie side by side here."""
+    return folder.child(*VISIBLE_NAMES) is not None and folder.child(*INFRARED_NAMES) is not None
+
+
+def detect(folder: Folder) -> bool:
+    """Any two folders of known names, here or in folders named like splits."""
+    return has_pair(folder) or any(has_pair(open_folder(path)) for path in split_folders(folder).values())
+
+
+def detect_roadscene(folder: Folder) -> bool:
+    """The two folders of RoadScene whose pictures have one size."""
+    return folder.child("crop_lr_visible") is not None and folder.child("cropinfrared") is not None
+
+
+def detect_m3fd(folder: Folder) -> bool:
+    """vis or vi beside ir, in a folder that M3FD's name or its annotations give away."""
+    named = any("m3fd" in part.lower() for part in folder.path.parts[-2:])
+    pair = folder.child("vis", "vi") is not None and folder.child("ir") is not None
+    return pair and (named or folder.child("annotation", "annotations") is not None)
+
+
+def detect_llvip(folder: Folder) -> bool:
+    """visible and infrared, each with train and test."""
+    sides = folder.open("visible"), folder.open("infrared")
+    return all(side is not None and {"train", "test"} <= set(side.children) for side in sides)
+
+
+def detect_msrs(folder: Folder) -> bool:
+    """train and test, each with vi and ir, of stems such as 00537D and 00012N."""
+    parts = [folder.open("train"), folder.open("test")]
+    pairs = [part for part in parts if part is not None and {"vi", "ir"} <= set(part.children)]
+    return bool(pairs) and any(_MSRS_STEM.fullmatch(path.stem) for path in image_files(pairs[0].children["vi"])[:5])
+
+
+def detect_tno_fusiongan(folder: Folder) -> bool:
+    """The four folders of FusionGAN's repository."""
+    return {"train_vi", "train_ir"} <= set(folder.children)
+
+
+def _by_lists(folder: Folder, whole: Split, scan: Scan) -> dict[str, Split]:
+    """The one split, shared as the lists in meta/ say; without lists as it is."""
+    meta = folder.child("meta")
+    lists = {
+        name: next((meta / file for file in files if (meta / file).is_file()), None) if meta else None
+        for name, files in _META_LISTS.items()
+    }
+    if lists["train"] is None or (lists["val"] is None and lists["test"] is None):
+        return {"": whole}
+    split_of: dict[str, str] = {}
+    for name, path in lists.items():
+        for line in path.read_text(encoding="utf-8").split() if path else ():
+            split_of.setdefault(bare_stem(Path(line).stem).casefold(), name)
+    sides = [
+        {name: [s for s in side if split_of.get(bare_stem(s.stem).casefold()) == name] for name in lists}
+        for side in (whole.visible, whole.infrared)
+    ]
+    pairs = {name: tuple(pair for pair in whole.pairs if split_of.get(pair.stem.casefold()) == name) for name in lists}
+    unlisted = [pair.stem for pair in whole.pairs if pair.stem.casefold() not in split_of]
+    if unlisted:
+        scan.note(f"{len(unlisted)} pairs are in no list of {meta} and are left out: {first_few(unlisted)}")
+    return {
+        name: Split(pairs[name], tuple(sides[0][name]), tuple(sides[1][name])) for name, path in lists.items() if path
+    }
+
+
+def _finish(parts: dict[str, Split], scan: Scan) -> dict[str, Split]:
+    for name, part in parts.items():
+        if part.visible and part.infrared and not part.pairs:
+            scan.note(
+                f"{name + ': ' if name else ''}no visible image has the stem of an infrared one, so none are "
+                "paired: give both images of a pair the same name"
+            )
+        else:
+            scan.note_missing(name, part)
+    if "val" in parts and "test" not in parts:
+        scan.note("this copy has no test split")
+    return complete(parts, scan.options.val_fraction, scan.options.test_fraction)
+
+
+def _read_beside(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str, Split]:
+    parts = _join(folder, visible, infrared, scan)
+    return _finish(_by_lists(folder, parts[""], scan) if "" in parts else parts, scan)
+
+
+def read_roadscene(folder: Folder, scan: Scan) -> dict[str, Split]:
+    """crop_LR_visible with cropinfrared. The infrared folder beside them is uncropped and fits neither."""
+    return _read_beside(folder, folder.child("crop_lr_visible"), folder.child("cropinfrared"), scan)
+
+
+def read(folder: Folder, scan: Scan) -> dict[str, Split]:
+    """visible/x; visible/{train,val,test}/x; or {train,val,test}/visible/x; and infrared likewise."""
+    if has_pair(folder):
+        return _read_beside(folder, folder.child(*VISIBLE_NAMES), folder.child(*INFRARED_NAMES), scan)
+    parts = {}
+    for name, path in split_folders(folder).items():
+        part = open_folder(path)
+        if has_pair(part):
+            parts[name] = _flat(part, part.child(*VISIBLE_NAMES), part.child(*INFRARED_NAMES), scan)
+    return _finish(parts, scan)
+
+
+def read_named(root: Path, scan: Scan) -> dict[str, Split]:
+    """The folders that --visible_dir and --infrared_dir name, in root or in its train, val, test."""
+    names = scan.options.visible_dir, scan.options.infrared_dir
+    top = open_folder(root)
+    places = {"": root} | split_folders(top)
+    found = {
+        split: tuple(place / name for name in names)
+        for split, place in places.items()
+        if all((place / name).is_dir() for name in names)
+    }
+    if not found:
+        missing = next(name for name in names if not (root / name).is_dir())
+        raise ValueError(f"no folder {root / missing}: give --visible_dir and --infrared_dir inside {root}")
+    if "" in found:
+        return _finish(_join(top, *found[""], scan), scan)
+    return _finish({split: _flat(open_folder(places[split]), *pair, scan) for split, pair in found.items()}, scan)
+
+
+def read_tno_fusiongan(folder: Folder, scan: Scan) -> dict[str, Split]:
+    """Train_vi, Train_ir, Test_vi, Test_ir. In the published copy both hold the same pictures: they are read
+    once and shared by the fractions."""
+    train = paired_split(scan.images(folder.child("train_vi")), scan.images(folder.child("train_ir")))
+    test = paired_split(scan.images(folder.child("test_vi")), scan.images(folder.child("test_ir")))
+    test_stems = {pair.stem for pair in test.pairs}
+    shared = test_stems & {pair.stem for pair in train.pairs}
+    if not shared:
+        return _finish({"train": train, "test": test} if test.pairs else {"": train}, scan)
+    scan.note(
+        f"{len(shared)} of {len(test_stems)} test pairs are training pairs too, as FusionGAN packs TNO: "
+        "the Train folders alone are read and shared by --val_fraction and --test_fraction"
+    )
+    return _finish({"": train}, scan)

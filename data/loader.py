@@ -1,0 +1,223 @@
+"""From lists of images to batches. What a training batch holds depends on seed, epoch and position alone, so a
+resumed run, another number of workers or of ranks sees the same images, crops and flips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible
+from data.layouts import Pair, Split
+from data.transforms import Preprocess, as_tensor, resize
+from options.train import TrainOptions
+from util.stop_signal import ignore_in_worker
+
+ATTEMPTS = 32  # other images tried in the place of unreadable ones before giving up
+
+
+class TrainingImages(Dataset):
+    """Item (epoch, position) -> {"visible": [3, H, W], "infrared": [1, H, W], ("mask": [1, H, W],) "skipped"}.
+
+    Images are uint8, or float32 in [-1, 1]; masks uint8. An unreadable image is replaced by the next one of the
+    list and named in "skipped"; with --strict it is an error."""
+
+    def __init__(self, split: Split, options: TrainOptions) -> None:
+        limit = options.input.max_dataset_size
+        self.paired = options.input.sampling == "paired"
+        self.pairs = split.pairs[:limit]
+        self.visible = split.visible[:limit]
+        self.infrared = split.infrared[:limit]
+        self.thermal = ThermalRange.from_options(options.data)
+        self.preprocess = Preprocess.from_options(options.input)
+        self.serial = options.input.serial_batches
+        self.strict = options.data.strict
+        self.seed = options.run.seed
+        if self.paired and not self.pairs:
+            raise ValueError("--sampling paired: this data set has no aligned training pairs; see docs/data.md")
+        for name, images in (("visible", self.visible), ("infrared", self.infrared)):
+            if not images:
+                raise ValueError(f"the data set has no {name} training images; see docs/data.md")
+
+    def __len__(self) -> int:
+        """Images of one epoch: all pairs, or the longer of the two lists."""
+        return len(self.pairs) if self.paired else max(len(self.visible), len(self.infrared))
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        epoch, position = key
+        generator = torch.Generator().manual_seed(_mix(self.seed, epoch, position, 3))
+        skipped: list[tuple[str, str]] = []
+        if self.paired:
+            sample = self._read(self.pairs, self._place(epoch, position, len(self.pairs), 0), self._pair, skipped)
+            names = list(sample)
+            images = self.preprocess([sample[name] for name in names], generator)
+            return dict(zip(names, images, strict=True)) | {"skipped": skipped}
+        visible = self._read(self.visible, self._place(epoch, position, len(self.visible), 1), read_visible, skipped)
+        infrared = self._read(
+            self.infrared, self._place(epoch, position, len(self.infrared), 2), self._infrared, skipped
+        )
+        (visible,) = self.preprocess([as_tensor(visible)], generator)
+        (infrared,) = self.preprocess([as_tensor(infrared)], generator)
+        return {"visible": visible, "infrared": infrared, "skipped": skipped}
+
+    def _infrared(self, source: Source) -> np.ndarray:
+        return read_infrared(source, self.thermal)
+
+    def _pair(self, pair: Pair) -> dict[str, torch.Tensor]:
+        return read_pair(pair, self.thermal)
+
+    def _place(self, epoch: int, position: int, count: int, kind: int) -> int:
+        """Which image of a list of `count` comes at this position; a shorter list is gone through again."""
+        again, position = divmod(position, count)
+        if self.serial:
+            return position
+        return int(_order(_mix(self.seed, epoch, again, kind), count)[position])
+
+    def _read(self, items: Sequence[Any], place: int, read: Any, skipped: list[tuple[str, str]]) -> Any:
+        for attempt in range(min(ATTEMPTS, len(items))):
+            try:
+                return read(items[(place + attempt) % len(items)])
+            except ImageError as error:
+                if self.strict:
+                    raise
+                skipped.append((str(error.path), error.reason))
+        raise ImageError(*skipped[-1][:1], f"{skipped[-1][1]}; so are the {len(skipped) - 1} images before it")
+
+
+def read_pair(pair: Pair, thermal: ThermalRange) -> dict[str, torch.Tensor]:
+    """{"visible": [3, H, W], "infrared": [1, H, W], "mask" where there is one}, brought to the infrared size."""
+    infrared = as_tensor(read_infrared(pair.infrared, thermal))
+    size = tuple(infrared.shape[-2:])
+    sample = {"visible": resize(as_tensor(read_visible(pair.visible)), size)}
+    if pair.mask is not None:
+        sample["mask"] = resize(as_tensor(read_infrared(pair.mask, thermal)), size)
+    return sample | {"infrared": infrared}
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several numbers: unlike them in all bits, and the same on every machine."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@lru_cache(maxsize=16)
+def _order(seed: int, count: int) -> np.ndarray:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).numpy()
+
+
+class Steps:
+    """Batches of (epoch, position) keys for one rank, from a given step on, through epoch after epoch."""
+
+    def __init__(self, per_epoch: int, batch: int, rank: int, world: int, epoch: int, step: int) -> None:
+        self.batch, self.rank, self.world = batch, rank, world
+        self.epoch, self.step = epoch, step
+        self.per_epoch = per_epoch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, step = self.epoch, self.step
+        while True:
+            for at in range(step, self.per_epoch):
+                first = (at * self.world + self.rank) * self.batch
+                yield [(epoch, first + i) for i in range(self.batch)]
+            epoch, step = epoch + 1, 0
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Stack images; join the lists of what was skipped."""
+    batch: dict[str, Any] = {"skipped": [entry for sample in samples for entry in sample["skipped"]]}
+    for name in samples[0]:
+        if name != "skipped":
+            batch[name] = _stack([sample[name] for sample in samples])
+    return batch
+
+
+def _stack(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    """A batch that mixes 8-bit and 16-bit images is brought to floats."""
+    if len({image.dtype for image in images}) > 1:
+        images = [i.float() / 127.5 - 1 if i.dtype == torch.uint8 else i for i in images]
+    return torch.stack(list(images))
+
+
+def worker_count(wanted: int) -> int:
+    """At most as many worker processes as this process has processors."""
+    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def steps_of_epoch(dataset: TrainingImages, batch: int, world: int) -> int:
+    """Steps of one epoch on each of `world` ranks; at least 1."""
+    return max(1, len(dataset) // (batch * world))
+
+
+def make_loader(
+    dataset: TrainingImages,
+    options: TrainOptions,
+    rank: int = 0,
+    world: int = 1,
+    epoch: int = 0,
+    step: int = 0,
+) -> DataLoader:
+    """An endless loader of this rank's batches that begins at a step of an epoch, both from 0."""
+    batch, workers = options.input.batch_size, worker_count(options.input.num_threads)
+    return DataLoader(
+        dataset,
+        batch_sampler=Steps(steps_of_epoch(dataset, batch, world), batch, rank, world, epoch, step),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available() and options.run.device != "cpu",
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=ignore_in_worker,
+        # Batches are drawn from their keys alone, so the loader must leave torch's own generator untouched.
+        generator=torch.Generator(),
+    )
+
+
+class PairedImages(Dataset):
+    """Aligned pairs as networks see them: {"visible", "infrared", "stem"} at the working size; None in the
+    place of a pair that cannot be read (an error with strict)."""
+
+    def __init__(self, pairs: Sequence[Pair], options: TrainOptions) -> None:
+        self.pairs = pairs
+        self.thermal = ThermalRange.from_options(options.data)
+        self.preprocess = Preprocess.from_options(options.input)
+        self.strict = options.data.strict
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any] | None:
+        pair = self.pairs[index]
+        try:
+            sample = read_pair(pair, self.thermal)
+        except ImageError:
+            if self.strict:
+                raise
+            return None
+        size = self.preprocess.working_size(*sample["infrared"].shape[-2:])
+        return {name: resize(image, size) for name, image in sample.items()} | {"stem": pair.stem}
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly spread over them."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int = 200) -> float:
+    """Mean grey level, in [-1, 1], of at most `count` of the images, evenly spread."""
+    thermal = ThermalRange.from_options(options.data)
+
+    def mean(source: Source) -> float | None:
+        try:
+            grey = read_infrared(source, thermal)
+        except ImageError:
+            return None
+        return float(grey.mean()) / (255 if grey.dtype == np.uint8 else 65535) * 2 - 1
+
+    with ThreadPoolExecutor(max(1, options.input.num_threads)) as pool:
+        means = [m for m in pool.map(mean, evenly(sources, count)) if m is not None]
+    return sum(means) / len(means) if means else 0.0

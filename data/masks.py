@@ -1,0 +1,100 @@
+"""Salient-target masks for STDFusionNet: from a thermal image itself, or from boxes or outlines of objects.
+
+A mask is [H, W] float32, 1 on targets and 0 elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+CLIPPED = (1.0, 99.7)
+"""Percentiles of the image shown black and white before anything is measured."""
+WINDOWS = (1 / 16, 1 / 8, 1 / 4)
+"""Reach of the neighbourhoods a pixel is compared with, in shorter sides of the image."""
+GLOBAL_SHARE = 0.25
+"""How much being hotter than most of the image counts against being hotter than the surroundings."""
+WEAK = 0.25
+"""Saliency, of the largest, that a region's pixels need."""
+STRONG = 0.5
+"""Score, of the best region's, that a region needs."""
+AREA = (3e-4, 0.12)
+"""Smallest and largest region, in images."""
+
+Size = tuple[int, int]
+
+
+def from_thermal(infrared: np.ndarray) -> np.ndarray:
+    """Hot things that stand out: infrared [H, W], uint8 or uint16, white hot -> mask [H, W].
+
+    Saliency is contrast to the surroundings and to the whole image; of the regions above a weak threshold
+    those with a strong peak and a sharp edge stay. Empty where nothing stands out."""
+    low, high = np.percentile(infrared, CLIPPED)
+    if not high > low:
+        return np.zeros(infrared.shape, np.float32)
+    heat = np.clip((infrared.astype(np.float32) - low) / (high - low), 0, 1)
+    heat = ndimage.gaussian_filter(heat, min(heat.shape) / 400)
+    saliency = _saliency(heat)
+    weak = saliency > WEAK
+    regions, count = ndimage.label(weak, np.ones((3, 3)))
+    if not count:
+        return np.zeros(heat.shape, np.float32)
+    kept = _stand_out(heat, saliency, weak, regions, count)
+    return ndimage.binary_fill_holes(kept[regions]).astype(np.float32)
+
+
+def _saliency(heat: np.ndarray) -> np.ndarray:
+    """[H, W] in [0, 1] -> [H, W] at least 0, about 1 at the most salient pixels."""
+    reaches = [2 * int(min(heat.shape) * share) + 1 for share in WINDOWS]
+    around = np.min([ndimage.uniform_filter(heat, reach, mode="nearest") for reach in reaches], axis=0)
+    local = np.clip(heat - around, 0, None)
+    overall = np.clip(heat - np.median(heat), 0, None)
+    saliency = overall**GLOBAL_SHARE * local ** (1 - GLOBAL_SHARE)
+    return saliency / max(np.percentile(saliency, 99.9), 1e-6)
+
+
+def _stand_out(heat: np.ndarray, saliency: np.ndarray, weak: np.ndarray, regions: np.ndarray, count: int) -> np.ndarray:
+    """Which regions are targets: [count + 1] bool by region number, 0 being the background."""
+    area = np.bincount(regions.ravel()) / heat.size
+    peak = np.zeros(count + 1)
+    np.maximum.at(peak, regions.ravel(), saliency.ravel())
+    edge = regions[weak & ~ndimage.binary_erosion(weak)]
+    slope = ndimage.gaussian_gradient_magnitude(heat, 1)[weak & ~ndimage.binary_erosion(weak)]
+    edge_length = np.bincount(edge, minlength=count + 1)
+    sharpness = np.bincount(edge, slope, minlength=count + 1) / np.maximum(edge_length, 1)
+    possible = (area >= AREA[0]) & (area <= AREA[1])
+    possible[0] = False
+    score = np.where(possible, peak**2 * sharpness, 0)
+    return possible & (score >= STRONG * score.max())
+
+
+def from_boxes(boxes: Sequence[Sequence[float]], size: Size) -> np.ndarray:
+    """COCO boxes (left, top, width, height) in pixels, parts outside cut -> mask; size is (height, width)."""
+    mask = np.zeros(size, np.float32)
+    for box in boxes:
+        if len(box) != 4:
+            raise ValueError(f"a box of {len(box)} numbers: give left, top, width, height")
+        left, top, width, height = box
+        # Pixel i reaches from i to i + 1 and is inside where its middle is.
+        ends = [max(0, round(end)) for end in (top, top + height, left, left + width)]
+        mask[ends[0] : ends[1], ends[2] : ends[3]] = 1
+    return mask
+
+
+def from_segments(segments: Sequence[Sequence[float]], size: Size) -> np.ndarray:
+    """COCO outlines, each (x0, y0, x1, y1, ...) in pixels -> mask; size is (height, width).
+
+    ValueError for run-length encoded ones."""
+    height, width = size
+    canvas = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    for outline in segments:
+        if isinstance(outline, (str, dict)):
+            raise ValueError("an outline is run-length encoded: give polygons (x0, y0, x1, y1, ...)")
+        if len(outline) < 6 or len(outline) % 2:
+            raise ValueError(f"an outline of {len(outline)} numbers: give at least three points x, y")
+        # Pillow puts a pixel's middle at whole numbers, COCO its upper left corner.
+        draw.polygon([float(number) - 0.5 for number in outline], fill=1)
+    return np.asarray(canvas, np.float32)

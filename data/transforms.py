@@ -1,0 +1,75 @@
+"""Preprocess modes: the size images are brought to, random crops and flips, one common transform for a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from data.images import to_tensor
+from options.train import InputOptions
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How images are brought to size. See InputOptions for the modes; sizes in pixels."""
+
+    mode: str
+    load_size: int
+    crop_size: int
+    flip: bool
+
+    @classmethod
+    def from_options(cls, options: InputOptions) -> Preprocess:
+        """The transform that the input options ask for."""
+        return cls(options.preprocess, options.load_size, options.crop_size, options.flip)
+
+    @property
+    def crops(self) -> bool:
+        """Whether all images end in crop_size squares."""
+        return self.mode in ("resize_and_crop", "crop", "scale_width_and_crop")
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of an image once resized, before any crop: the scale at which networks see it."""
+        if self.mode == "none":
+            return height, width
+        if self.mode == "resize_and_crop":
+            return self.load_size, self.load_size
+        scale = 1.0 if self.mode == "crop" else self.load_size / width
+        if self.crops:  # a crop must fit inside
+            scale = max(scale, self.crop_size / width, self.crop_size / height)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def __call__(self, images: Sequence[torch.Tensor], generator: torch.Generator) -> list[torch.Tensor]:
+        """Resize, crop and flip [C, H, W] images of one scene alike; random numbers from the generator.
+
+        The last image sets the working size, so that a pair of unlike sizes ends in its infrared geometry."""
+        size = self.working_size(*images[-1].shape[-2:])
+        images = [resize(image, size) for image in images]
+        if self.crops:
+            top = int(torch.randint(size[0] - self.crop_size + 1, (), generator=generator))
+            left = int(torch.randint(size[1] - self.crop_size + 1, (), generator=generator))
+            side = self.crop_size
+            images = [image[..., top : top + side, left : left + side] for image in images]
+        if self.flip and bool(torch.rand((), generator=generator) < 0.5):
+            images = [image.flip(-1) for image in images]
+        return [image.contiguous() for image in images]
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W(, 3)] -> uint8 [C, H, W], a quarter of the memory of floats; uint16 -> float32 in [-1, 1]."""
+    if array.dtype != np.uint8:
+        return to_tensor(array)
+    return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """[..., H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    resized = F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True)
+    return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)

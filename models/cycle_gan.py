@@ -1,0 +1,182 @@
+"""Visible -> infrared CycleGAN (Zhu et al., ICCV 2017) with a content loss for the cycle and a self loss.
+
+x visible, y infrared, G = to_infrared, F = to_visible:
+    L_G,F = adv(D_Y(G x)) + adv(D_X(F y)) + l_content [content(F(G x), x) + content(G(F y), y)]
+          + l_self [self(G x, x) + self(F y, y)] + l_cycle [|F(G x) - x| + |G(F y) - y|] + l_identity [...]
+    L_D   = (adv_real + adv_fake) / 2 for each of D_X, D_Y
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.blocks import initialise
+from models.discriminators import make_discriminator
+from models.generators import make_generator
+from models.image_pool import ImagePool
+from models.losses import adversarial_loss, content_loss, gradient_penalty, self_similarity_loss
+from models.vgg import VGG16
+from options.cycle_gan import CycleGANOptions
+from util.colour import luminance
+
+VISIBLE_CHANNELS, INFRARED_CHANNELS = 3, 1
+
+
+class Generators(nn.Module):
+    """Both directions; called, it makes infrared from visible: [N, 3, H, W] -> [N, 1, H, W], in [-1, 1]."""
+
+    def __init__(self, options: CycleGANOptions) -> None:
+        super().__init__()
+        common = (options.ngf, options.norm, options.dropout, options.upsample)
+        self.to_infrared = make_generator(options.netG, VISIBLE_CHANNELS, INFRARED_CHANNELS, *common)
+        self.to_visible = make_generator(options.netG, INFRARED_CHANNELS, VISIBLE_CHANNELS, *common)
+
+    def forward(self, visible: torch.Tensor) -> torch.Tensor:
+        return self.to_infrared(visible)
+
+
+class Discriminators(nn.Module):
+    """One judge for each domain."""
+
+    def __init__(self, options: CycleGANOptions) -> None:
+        super().__init__()
+        common = (options.ndf, options.n_layers_D, options.norm)
+        self.infrared = make_discriminator(options.netD, INFRARED_CHANNELS, *common)
+        self.visible = make_discriminator(options.netD, VISIBLE_CHANNELS, *common)
+
+
+class CycleGAN(nn.Module):
+    """The training method; `network` alone is what generates images afterwards."""
+
+    Options = CycleGANOptions
+    trained = "generators"
+    score_kind = "generation"
+
+    def __init__(self, options: CycleGANOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.generators = self.network(options)
+        self.discriminators = Discriminators(options)
+        for network in (self.generators, self.discriminators):
+            initialise(network, options.init_type, options.init_gain)
+        layers = (options.content_layers if options.lambda_content else ()) + (
+            options.self_layers if options.lambda_self else ()
+        )
+        self.vgg = VGG16(layers, options.vgg_weights) if layers else None
+        self.infrared_pool = ImagePool(options.pool_size)
+        self.visible_pool = ImagePool(options.pool_size)
+
+    @staticmethod
+    def network(options: CycleGANOptions) -> Generators:
+        """The networks that are used after training, without losses or their weights."""
+        return Generators(options)
+
+    def players(self) -> dict[str, nn.Module]:
+        """Who is trained; each has one optimizer."""
+        return {"generators": self.generators, "discriminators": self.discriminators}
+
+    def saved(self) -> dict[str, Any]:
+        """All that training changes; each has state_dict and load_state_dict."""
+        return self.players() | {"infrared_pool": self.infrared_pool, "visible_pool": self.visible_pool}
+
+    def remarks(self) -> list[str]:
+        """What a user should know before the run begins."""
+        if self.vgg is not None and self.options.vgg_weights == "random":
+            return ["VGG16 has random filters (--vgg_weights random): the content and self losses are weaker"]
+        return []
+
+    def forward(self, visible: torch.Tensor) -> torch.Tensor:
+        """[N, 3, H, W] -> infrared [N, 1, H, W], in [-1, 1]."""
+        return self.generators(visible)
+
+    def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+        """In what order, to lower what. batch: visible [N, 3, H, W], infrared [N, 1, H, W], in [-1, 1]."""
+        x, y = batch["visible"], batch["infrared"]
+        fake_infrared = self.generators.to_infrared(x)
+        fake_visible = self.generators.to_visible(y)
+        yield "generators", self._generator_terms(x, y, fake_infrared, fake_visible)
+        yield (
+            "discriminators",
+            self._critic_terms("infrared", y, self.infrared_pool.query(fake_infrared))
+            | self._critic_terms("visible", x, self.visible_pool.query(fake_visible)),
+        )
+
+    def _generator_terms(
+        self, x: torch.Tensor, y: torch.Tensor, fake_infrared: torch.Tensor, fake_visible: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        o = self.options
+        terms = {
+            "adv_infrared": adversarial_loss(self.discriminators.infrared(fake_infrared), True, o.gan_mode),
+            "adv_visible": adversarial_loss(self.discriminators.visible(fake_visible), True, o.gan_mode),
+        }
+        cycles = o.lambda_content or o.lambda_cycle
+        cycled_visible = self.generators.to_visible(fake_infrared) if cycles else None
+        cycled_infrared = self.generators.to_infrared(fake_visible) if cycles else None
+        if o.lambda_cycle:
+            terms["cycle_visible"] = o.lambda_cycle * F.l1_loss(cycled_visible.float(), x)
+            terms["cycle_infrared"] = o.lambda_cycle * F.l1_loss(cycled_infrared.float(), y)
+        if self.vgg is not None:
+            with torch.no_grad():
+                of_x, of_y = self._features(x, y)
+        if o.lambda_content:
+            of_cycled = self._features(cycled_visible, cycled_infrared)
+            for name, image, reference in zip(("visible", "infrared"), of_cycled, (of_x, of_y), strict=True):
+                loss = content_loss(image, reference, o.content_layers, o.content_weights)
+                terms[f"content_{name}"] = o.lambda_content * loss
+        if o.lambda_self:
+            of_fakes = self._features(fake_infrared, fake_visible)
+            for name, image, reference in zip(("infrared", "visible"), of_fakes, (of_x, of_y), strict=True):
+                loss = self_similarity_loss(
+                    image,
+                    reference,
+                    o.self_layers,
+                    o.self_patch_sizes,
+                    o.self_patches,
+                    o.self_query,
+                    o.self_keep,
+                )
+                terms[f"self_{name}"] = o.lambda_self * loss
+        if o.lambda_identity:
+            same_infrared = self.generators.to_infrared(y.expand(-1, VISIBLE_CHANNELS, -1, -1))
+            grey = luminance(x)
+            same_grey = luminance(self.generators.to_visible(grey).float())
+            terms["identity_infrared"] = o.lambda_identity * F.l1_loss(same_infrared.float(), y)
+            terms["identity_visible"] = o.lambda_identity * F.l1_loss(same_grey, grey)
+        return terms
+
+    def _features(self, *images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """VGG16 features of several batches of images, in one pass."""
+        joined = torch.cat([image.expand(-1, 3, -1, -1) for image in images])
+        parts = {name: f.chunk(len(images)) for name, f in self.vgg(joined).items()}
+        return [{name: part[i] for name, part in parts.items()} for i in range(len(images))]
+
+    def _critic_terms(self, domain: str, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
+        o = self.options
+        critic = self.discriminators.infrared if domain == "infrared" else self.discriminators.visible
+        if o.norm == "batch":  # statistics of real and fake images must not mix
+            of_real, of_fake = critic(real), critic(fake)
+        else:
+            of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)
+        terms = {
+            f"real_{domain}": 0.5 * adversarial_loss(of_real, True, o.gan_mode, for_critic=True),
+            f"fake_{domain}": 0.5 * adversarial_loss(of_fake, False, o.gan_mode, for_critic=True),
+        }
+        if o.gan_mode == "wgangp":
+            terms[f"penalty_{domain}"] = o.lambda_gp * gradient_penalty(critic, real, fake)
+        return terms
+
+    @torch.no_grad()
+    def preview(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What a person wants to look at: label -> images in [-1, 1]."""
+        generated = self.generators.to_infrared(batch["visible"])
+        return {
+            "visible": batch["visible"],
+            "generated": generated,
+            "infrared": batch["infrared"],
+            "cycled": self.generators.to_visible(generated),
+        }

@@ -1,0 +1,58 @@
+"""Discriminators of pytorch-CycleGAN-and-pix2pix: PatchGAN of any depth, and the pixel discriminator
+(Isola et al., CVPR 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from models.blocks import norm_layer
+
+
+class PatchDiscriminator(nn.Module):
+    """[N, in_channels, H, W] -> one judgement for each overlapping patch, [N, 1, H', W'].
+
+    layers = 3 judges 70x70 patches (2.765 M parameters at 3 channels)."""
+
+    def __init__(self, in_channels: int, ndf: int = 64, layers: int = 3, norm: str = "instance") -> None:
+        super().__init__()
+        layer, bias = norm_layer(norm), norm != "batch"
+        body: list[nn.Module] = [nn.Conv2d(in_channels, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        width = ndf
+        for depth in range(1, layers + 1):
+            wider = min(2**depth, 8) * ndf
+            stride = 2 if depth < layers else 1
+            body += [nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=bias)]
+            body += [layer(wider), nn.LeakyReLU(0.2, True)]
+            width = wider
+        body += [nn.Conv2d(width, 1, 4, padding=1)]
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+class PixelDiscriminator(nn.Module):
+    """[N, in_channels, H, W] -> one judgement for each pixel, [N, 1, H, W]."""
+
+    def __init__(self, in_channels: int, ndf: int = 64, norm: str = "instance") -> None:
+        super().__init__()
+        bias = norm != "batch"
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, ndf, 1),
+            nn.LeakyReLU(0.2, True),
+            nn.Conv2d(ndf, 2 * ndf, 1, bias=bias),
+            norm_layer(norm)(2 * ndf),
+            nn.LeakyReLU(0.2, True),
+            nn.Conv2d(2 * ndf, 1, 1, bias=bias),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+def make_discriminator(name: str, in_channels: int, ndf: int, layers: int, norm: str) -> nn.Module:
+    """name: basic (layers = 3), n_layers, or pixel."""
+    if name == "pixel":
+        return PixelDiscriminator(in_channels, ndf, norm)
+    return PatchDiscriminator(in_channels, ndf, 3 if name == "basic" else layers, norm)

@@ -1,0 +1,153 @@
+"""Generators of pytorch-CycleGAN-and-pix2pix: ResNet (Johnson et al., ECCV 2016) and U-Net
+(Isola et al., CVPR 2017), in its order of tensors so that its weights load."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from models.blocks import norm_layer, run_padded
+
+
+class ResidualBlock(nn.Module):
+    """x + (3x3 conv, norm, ReLU, [dropout], 3x3 conv, norm)(x), with mirrored borders."""
+
+    def __init__(self, channels: int, norm: str, dropout: bool) -> None:
+        super().__init__()
+        layer, bias = norm_layer(norm), norm != "batch"
+        self.body = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            layer(channels),
+            nn.ReLU(inplace=True),
+            *([nn.Dropout(0.5)] if dropout else []),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            layer(channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+def _up(inside: int, outside: int, bias: bool, upsample: str) -> list[nn.Module]:
+    """Twice the height and width."""
+    if upsample == "transpose":
+        return [nn.ConvTranspose2d(inside, outside, 3, stride=2, padding=1, output_padding=1, bias=bias)]
+    return [
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(inside, outside, 3, bias=bias),
+    ]
+
+
+class ResNetGenerator(nn.Module):
+    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1], any H and W of at least 16.
+
+    11.378 M parameters at 3 -> 3 channels, 9 blocks and 64 first channels."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        ngf: int = 64,
+        blocks: int = 9,
+        norm: str = "instance",
+        dropout: bool = False,
+        upsample: str = "transpose",
+    ) -> None:
+        super().__init__()
+        layer, bias = norm_layer(norm), norm != "batch"
+        body: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, 7, bias=bias)]
+        body += [layer(ngf), nn.ReLU(inplace=True)]
+        for width in (ngf, 2 * ngf):
+            body += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias)]
+            body += [layer(2 * width), nn.ReLU(inplace=True)]
+        body += [ResidualBlock(4 * ngf, norm, dropout) for _ in range(blocks)]
+        for width in (4 * ngf, 2 * ngf):
+            body += _up(width, width // 2, bias, upsample)
+            body += [layer(width // 2), nn.ReLU(inplace=True)]
+        body += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return run_padded(self.body, x, 4)
+
+
+class UNetLevel(nn.Module):
+    """One level of the U-Net: halve, run what is inside, double, and put the input beside the result."""
+
+    def __init__(
+        self, outside: int, width: int, inner: UNetLevel | None, norm: str, dropout: bool, upsample: str
+    ) -> None:
+        super().__init__()
+        layer, bias = norm_layer(norm), norm != "batch"
+        # The innermost level has no norm after its way down: one pixel may be left, which has no variance.
+        self.down = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(outside, width, 4, stride=2, padding=1, bias=bias),
+            *([layer(width)] if inner else []),
+        )
+        self.inner = inner
+        merged = 2 * width if inner else width
+        if upsample == "transpose":
+            up: list[nn.Module] = [nn.ConvTranspose2d(merged, outside, 4, stride=2, padding=1, bias=bias)]
+        else:
+            up = _up(merged, outside, bias, upsample)
+        self.up = nn.Sequential(nn.ReLU(), *up, layer(outside), *([nn.Dropout(0.5)] if dropout and inner else []))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.down(x)
+        return torch.cat([x, self.up(self.inner(y) if self.inner else y)], 1)
+
+
+class UNetGenerator(nn.Module):
+    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 2^levels.
+
+    levels: 8 for unet_256 (54.41 M parameters at 3 -> 3), 7 for unet_128."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        ngf: int = 64,
+        levels: int = 8,
+        norm: str = "instance",
+        dropout: bool = False,
+        upsample: str = "transpose",
+    ) -> None:
+        super().__init__()
+        self.multiple = 2**levels
+        bias = norm != "batch"
+        widths = [min(2**i, 8) * ngf for i in range(levels)]
+        inner: UNetLevel | None = None
+        for depth in range(levels - 1, 0, -1):
+            between = dropout and depth >= 4
+            inner = UNetLevel(widths[depth - 1], widths[depth], inner, norm, between, upsample)
+        self.first = nn.Conv2d(in_channels, ngf, 4, stride=2, padding=1, bias=bias)
+        self.inner = inner
+        last: list[nn.Module]
+        if upsample == "transpose":
+            last = [nn.ConvTranspose2d(2 * ngf, out_channels, 4, stride=2, padding=1)]
+        else:
+            last = _up(2 * ngf, out_channels, True, upsample)
+        self.last = nn.Sequential(nn.ReLU(), *last, nn.Tanh())
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.inner(self.first(x)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return run_padded(self._run, x, self.multiple)
+
+
+def make_generator(
+    name: str, in_channels: int, out_channels: int, ngf: int, norm: str, dropout: bool, upsample: str
+) -> nn.Module:
+    """name: resnet_9blocks, resnet_6blocks, unet_256 or unet_128."""
+    kind, size = {
+        "resnet_9blocks": (ResNetGenerator, 9),
+        "resnet_6blocks": (ResNetGenerator, 6),
+        "unet_256": (UNetGenerator, 8),
+        "unet_128": (UNetGenerator, 7),
+    }[name]
+    return kind(in_channels, out_channels, ngf, size, norm, dropout, upsample)

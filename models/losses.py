@@ -1,0 +1,109 @@
+"""Losses as pure functions of tensors: adversarial, gradient penalty, content, self-similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+
+Features = Mapping[str, torch.Tensor]
+
+
+def adversarial_loss(judgement: torch.Tensor, real: bool, mode: str, for_critic: bool = False) -> torch.Tensor:
+    """What to lower so that `judgement` (any shape, no sigmoid applied) says real, or not real.
+
+    mode: lsgan (Mao et al., ICCV 2017), vanilla (Goodfellow et al., NIPS 2014), hinge (Lim and Ye, 2017; its
+    margin is the discriminator's alone) or wgangp (Gulrajani et al., NIPS 2017)."""
+    judgement = judgement.float()
+    if mode == "lsgan":
+        return (judgement - float(real)).square().mean()
+    if mode == "vanilla":
+        return F.softplus(-judgement if real else judgement).mean()
+    signed = -judgement if real else judgement
+    if mode == "hinge" and for_critic:
+        return F.relu(1 + signed).mean()
+    if mode in ("hinge", "wgangp"):
+        return signed.mean()
+    raise ValueError(f"no adversarial loss is called {mode!r}")
+
+
+def gradient_penalty(
+    critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor
+) -> torch.Tensor:
+    """Mean of (|gradient of the critic| - 1)^2 between real and fake [N, C, H, W] (Gulrajani et al., 2017)."""
+    mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+    between = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
+    judgement = critic(between).float()
+    (gradient,) = torch.autograd.grad(judgement.sum(), between, create_graph=True)
+    return (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def content_loss(
+    image: Features, reference: Features, layers: Sequence[str], weights: Sequence[float] = ()
+) -> torch.Tensor:
+    """Weighted sum over VGG16 layers of the mean absolute difference of features [N, C, h, w]."""
+    terms = [F.l1_loss(image[layer].float(), reference[layer].float()) for layer in layers]
+    return sum(weight * term for weight, term in zip(weights or (1.0,) * len(terms), terms, strict=True))
+
+
+def self_similarity_loss(
+    image: Features,
+    reference: Features,
+    layers: Sequence[str],
+    patch_sizes: Sequence[int],
+    patches: int = 256,
+    query: str = "upper_left",
+    keep: float = 1.0,
+) -> torch.Tensor:
+    """How far the patch self-similarities of two images differ, mean over VGG16 layers, in [0, 2].
+
+    Patches lie at random places, the same ones in both images; drawn on the CPU by torch's generator.
+    The idea is that of F-LSeSim (Zheng et al., CVPR 2021), here with the patch's upper-left cell as query."""
+    terms = []
+    for layer, size in zip(layers, patch_sizes, strict=True):
+        height, width = image[layer].shape[-2:]
+        rows, columns = draw_patches(height, width, size, patches)
+        size = min(size, height, width)
+        ours, theirs = (self_similarity(features[layer], rows, columns, size, query) for features in (image, reference))
+        if keep < 1:
+            ours, theirs = keep_largest(ours, theirs, keep)
+        agreement = F.cosine_similarity(ours, theirs, dim=-1)
+        terms.append(F.l1_loss(agreement, torch.ones_like(agreement)))
+    return sum(terms) / len(terms)
+
+
+def draw_patches(height: int, width: int, size: int, patches: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Upper-left corners of `patches` random size x size patches inside a height x width map: rows, columns,
+    each [patches] int64 on the CPU. A size beyond the map means the whole of its shorter side."""
+    size = min(size, height, width)
+    rows = torch.randint(height - size + 1, (patches,))
+    columns = torch.randint(width - size + 1, (patches,))
+    return rows, columns
+
+
+def self_similarity(
+    features: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, size: int, query: str
+) -> torch.Tensor:
+    """Features [N, C, h, w] -> similarity of each patch's query cell with its size*size cells, in [-1, 1]:
+    [N, patches, size*size], cells in reading order. query: "upper_left" or "centre"."""
+    n, channels, _, width = features.shape
+    features = features.float()
+    features = features - features.mean(dim=(2, 3), keepdim=True)
+    features = F.normalize(features, dim=1, eps=1e-6)
+    step = torch.arange(size)
+    cells = (rows[:, None, None] + step[:, None]) * width + columns[:, None, None] + step
+    cells = cells.view(len(rows), size * size).to(features.device, non_blocking=True)
+    position = 0 if query == "upper_left" else (size // 2) * size + size // 2
+    by_cell = features.flatten(2).transpose(1, 2)  # [N, h*w, C]: a patch's cells are gathered as whole rows
+    keys = by_cell[:, cells.view(-1)].view(n, len(rows), size * size, channels)
+    queries = by_cell[:, cells[:, position]].unsqueeze(-1)
+    return (keys @ queries).squeeze(-1)
+
+
+def keep_largest(ours: torch.Tensor, theirs: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Zero both [..., K] except where `ours` is among the largest `share` of its K entries."""
+    count = max(1, round(share * ours.shape[-1]))
+    threshold = ours.detach().topk(count, dim=-1).values[..., -1:]
+    kept = ours.detach() >= threshold
+    return ours * kept, theirs * kept

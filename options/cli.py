@@ -1,0 +1,139 @@
+"""From a dataclass to a command line and back: parsing, one-line errors, options.json."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+T = TypeVar("T")
+USER_ERROR = 2
+
+
+def parse(cls: type[T], argv: Sequence[str] | None = None, default: T | None = None) -> T:
+    """Command line -> instance of the dataclass `cls`, whose nested dataclasses share one flat namespace.
+
+    default: where options not given come from. A mistake prints one line and exits with status 2."""
+    messages = io.StringIO()
+    extra = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(
+                cls,
+                args=argv,
+                use_underscores=True,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+                **extra,
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        fail(_one_line(messages.getvalue()))
+    except ValueError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> typing.NoReturn:
+    """Print one line for the user and exit with status 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)
+
+
+def run_command(command: Callable[[], int | None]) -> typing.NoReturn:
+    """Run a command's main; a user's mistake (ValueError, OSError) becomes one line and exit status 2."""
+    try:
+        raise SystemExit(command())
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def _one_line(box: str) -> str:
+    """The message of tyro's error box, and what it suggests, as one line."""
+    lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
+    parts = " ".join(lines).split("─" * 5)
+    message = re.sub(r"^Error parsing [\w.-]+: (?=--)", "", parts[0].strip())
+    message = re.sub(r"^Unrecognized options", "unknown option", message)
+    suggestions = [
+        match.group(0)
+        for part in parts[1:]
+        if "Perhaps you meant" in part or "Similar" in part
+        for match in re.finditer(r"--[\w-]+", part)
+    ]
+    if suggestions:
+        message += f" (did you mean {' or '.join(dict.fromkeys(suggestions[:3]))}?)"
+    return message or " ".join(box.split())
+
+
+def to_dict(options: Any) -> dict[str, Any]:
+    """A dataclass, nested ones included, as JSON-ready values."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, (tuple, list)):
+            return [plain(item) for item in value]
+        return value
+
+    return plain(options)
+
+
+def from_dict(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """Inverse of to_dict. Options that `values` lacks take their defaults; unknown ones are a ValueError."""
+    hints = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ValueError(f"{where}: unknown options {', '.join(unknown)}; remove them from the file")
+    return cls(**{name: _typed(hints[name], value, where) for name, value in values.items()})
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)
+    choices = typing.get_args(hint) or (hint,)
+    if Path in choices and isinstance(value, str):
+        return Path(value)
+    if typing.get_origin(hint) is tuple or any(typing.get_origin(choice) is tuple for choice in choices):
+        return tuple(value)
+    if typing.get_origin(hint) is typing.Literal and value not in choices:
+        raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}")
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; ValueError naming the file otherwise."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: is not a JSON object")
+    return values
+
+
+def given(argv: Sequence[str], option: str) -> str | None:
+    """The value given for one option, before the whole command line is understood; None where absent."""
+    names = {option, option.replace("_", "-")}
+    for position, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else (argv[position + 1] if position + 1 < len(argv) else None)
+    return None

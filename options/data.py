@@ -1,0 +1,77 @@
+"""Which images are read, how they form pairs, and how they are cut to size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SAMPLE_ROOT = Path("datasets/sample")
+
+Layout = Literal[
+    "auto", "flir_adas_v2", "flir_adas_v1", "flir_aligned", "roadscene", "m3fd", "llvip", "msrs", "kaist",
+    "tno_fusiongan", "cyclegan", "pix2pix", "two_folders",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Data: where the images lie, which ones form pairs, how thermal counts become grey levels."""
+
+    dataroot: Path = SAMPLE_ROOT
+    """Root folder of the data set. The default is the sample data set, made there on first use."""
+    layout: Layout = "auto"
+    """On-disk layout; auto looks at the folder."""
+    pairs: Literal["official", "weak", "supervised", "none"] = "official"
+    """FLIR ADAS v2 pairs. official: the video map, its videos shared between val and test. weak: as official,
+    plus train and val pairs guessed from index.json, and then every video tests. supervised: as official,
+    half of the videos going to train. none: no pairs. Other layouts: none drops their pairs, all else is the same."""
+    rgb_to_thermal_map: Path | None = None
+    """FLIR ADAS v2: rgb_to_thermal_vid_map.json where it is neither in the root nor beside it."""
+    visible_dir: str | None = None
+    """Folder of visible images inside dataroot, for a folder pair that auto does not know."""
+    infrared_dir: str | None = None
+    """Folder of infrared images inside dataroot, for a folder pair that auto does not know."""
+    val_fraction: float = 0.1
+    """Share of the pairs held out for validation where a layout brings no split, in [0, 0.5]. Held out in
+    one block of the sorted list, or by whole videos, so that neighbouring frames stay together."""
+    test_fraction: float = 0.1
+    """Share of the pairs held out for testing where a layout brings no split, in [0, 0.5]."""
+    thermal_source: Literal["8bit", "16bit"] = "8bit"
+    """FLIR layouts: read the camera's 8-bit rendering, or its 16-bit counts through --thermal_range."""
+    thermal_range: Literal["kelvin", "percentile"] = "kelvin"
+    """16-bit images to grey: a fixed window in kelvin (the same grey is the same temperature everywhere), or
+    percentiles of each image."""
+    kelvin_low: float = 253.15
+    """Temperature shown black, kelvin."""
+    kelvin_high: float = 323.15
+    """Temperature shown white, kelvin."""
+    kelvin_per_count: float = 0.04
+    """Kelvin of one 16-bit count: 0.04 for FLIR ADAS v2, 0.01 for centikelvin cameras."""
+    percentile_low: float = 1.0
+    """Percentile shown black, in [0, 100)."""
+    percentile_high: float = 99.0
+    """Percentile shown white, in (0, 100]."""
+    camera_crop: bool = True
+    """Cut the wider visible view of FLIR ADAS v1 and v2 to the thermal camera's view."""
+    strict: bool = False
+    """A corrupt file ends the command; without it the file is skipped, reported and counted."""
+
+    def __post_init__(self) -> None:
+        for name in ("val_fraction", "test_fraction"):
+            value = getattr(self, name)
+            if not 0 <= value <= 0.5:
+                raise ValueError(f"--{name} is {value}: give a share in [0, 0.5]")
+        if not 0 < self.kelvin_low < self.kelvin_high:
+            raise ValueError(
+                f"--kelvin_low {self.kelvin_low} --kelvin_high {self.kelvin_high}: give 0 < low < high, in kelvin"
+            )
+        if not self.kelvin_per_count > 0:
+            raise ValueError(f"--kelvin_per_count is {self.kelvin_per_count}: give kelvin per count, above 0")
+        if not 0 <= self.percentile_low < self.percentile_high <= 100:
+            raise ValueError(
+                f"--percentile_low {self.percentile_low} --percentile_high {self.percentile_high}: "
+                "give 0 <= low < high <= 100"
+            )
+        if (self.visible_dir is None) != (self.infrared_dir is None):
+            raise ValueError("give --visible_dir and --infrared_dir together, or neither")

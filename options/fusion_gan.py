@@ -1,0 +1,42 @@
+"""Options of FusionGAN: networks, adversarial game, weights of the losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SHRINK = 12
+"""Pixels by which the generator's unpadded convolutions make a patch smaller."""
+
+
+@dataclass(frozen=True)
+class FusionGANOptions:
+    """Method (fusion_gan): a generator fuses; a discriminator tells its images from visible ones. Published
+    settings: --crop_size 132, --batch_size 32, --lr 1e-4 and --beta1 0.9 over 10 epochs."""
+
+    ngf: int = 256
+    """Channels of the generator's first layer; the next have 1/2, 1/4 and 1/8 of them."""
+    ndf: int = 32
+    """Channels of the discriminator's first layer; the next have 2, 4 and 8 times as many."""
+    patch_size: int = 132
+    """Side of the training patches, pixels: give --crop_size the same. What is judged is 12 smaller."""
+    spectral_norm: bool = True
+    """Spectral normalisation of the generator; the released test script leaves it out."""
+    bn_statistics: Literal["running", "image"] = "running"
+    """Batch norm after training: by the statistics learnt, or by each image's own as the released script."""
+    critic_steps: int = 2
+    """Steps of the discriminator for each of the generator."""
+    lambda_content: float = 100.0
+    """Weight of the content loss against the adversarial one."""
+    lambda_laplacian: float = 5.0
+    """Weight, inside the content loss, of the Laplacian (visible) against the intensity (infrared)."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("ngf", 8), ("ndf", 1), ("critic_steps", 1), ("patch_size", SHRINK + 31)):
+            value = getattr(self, name)
+            if not value >= low:
+                raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
+        for name in ("lambda_content", "lambda_laplacian"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"--{name} is {value}: give a finite weight of at least 0")

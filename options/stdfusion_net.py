@@ -1,0 +1,31 @@
+"""Options of STDFusionNet: network and weights of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class STDFusionNetOptions:
+    """Method (stdfusion_net): fuses by a salient-target mask. Published settings: --crop_size 128,
+    --batch_size 32, --lr 1e-3 and --beta1 0.9, constant over 30 epochs."""
+
+    ngf: int = 16
+    """Channels of the encoders' first layer."""
+    decoder_activation: Literal["elu", "leaky_relu"] = "elu"
+    """Activation of the decoder's first two blocks: elu as in the released code, leaky_relu as in the paper."""
+    init: Literal["kaiming", "truncated_normal"] = "kaiming"
+    """Initial weights."""
+    init_std: float = 1e-3
+    """Standard deviation of --init truncated_normal; the released code has 1e-3."""
+    lambda_target: float = 7.0
+    """Weight of the terms inside the mask (infrared) against those outside (visible): the paper's alpha."""
+
+    def __post_init__(self) -> None:
+        if not self.ngf >= 1:
+            raise ValueError(f"--ngf is {self.ngf}: give a whole number of at least 1")
+        if not self.init_std > 0:
+            raise ValueError(f"--init_std is {self.init_std}: give a number above 0")
+        if not 0 <= self.lambda_target < float("inf"):
+            raise ValueError(f"--lambda_target is {self.lambda_target}: give a finite weight of at least 0")

@@ -1,0 +1,88 @@
+"""Options of test.py: which run generates, from which images, to where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from options.data import SAMPLE_ROOT, DataOptions
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Generate: the run whose networks are used, its weights, where images go."""
+
+    name: str = "experiment_name"
+    """Name of the run; its networks and preprocessing are read from its options.json."""
+    checkpoints_dir: Path = Path("checkpoints")
+    """Folder of all runs."""
+    results_dir: Path = Path("results")
+    """Results go to results_dir/name."""
+    epoch: str = "auto"
+    """Weights: best, last or the number of an epoch that was kept; auto is best where validation chose one,
+    else last."""
+    split: Literal["train", "val", "test", "all"] = "test"
+    """Split of a data set."""
+    scale: Literal["train", "input"] = "train"
+    """train: the networks see images at the size they were trained at, and what they make is resized to the
+    input's size. input: they see every image at its own size."""
+    num_test: int | None = None
+    """Generate at most that many images, evenly spread; every image by default."""
+    batch_size: int = 8
+    """Images in a batch; those of a batch have one size."""
+    num_threads: int = 4
+    """Worker processes that read images; 0 reads in the main process."""
+    gallery: int = 1000
+    """Images shown in index.html, evenly spread; 0 writes no gallery."""
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the networks; auto is bf16 where the device computes it natively, else fp32."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("batch_size", 1), ("num_threads", 0), ("gallery", 0)):
+            if not getattr(self, name) >= low:
+                raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least {low}")
+        if self.num_test is not None and not self.num_test >= 1:
+            raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every image")
+        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
+            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+
+
+@dataclass(frozen=True)
+class TestDataOptions(DataOptions):
+    """Data: a data set's root folder, a folder of any images, or image files. Options not given here are those
+    the run was trained with."""
+
+    __test__ = False  # no test case of pytest's
+
+    dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
+    """Root folder of a data set, a folder of images (and folders of them), or files."""
+
+    def for_root(self) -> DataOptions:
+        """These options for the first dataroot."""
+        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
+        return DataOptions(**values | {"dataroot": self.dataroot[0]})
+
+    @classmethod
+    def like(cls, options: DataOptions) -> TestDataOptions:
+        """A run's options; its layout and folders only hold for its own data, so they are found anew."""
+        values = {f.name: getattr(options, f.name) for f in fields(DataOptions)}
+        own = {"dataroot": (options.dataroot,), "layout": "auto", "visible_dir": None, "infrared_dir": None}
+        return cls(**values | own | {"rgb_to_thermal_map": None})
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """Generate infrared images from visible ones: RESULTS_DIR/NAME/infrared/STEM.png, one channel, the
+    input's own size; scores and baselines where real infrared images exist; a gallery page."""
+
+    __test__ = False
+
+    generate: GenerateOptions = field(default_factory=GenerateOptions)
+    data: TestDataOptions = field(default_factory=TestDataOptions)
+
+    def with_data(self, options: DataOptions) -> TestOptions:
+        """With a run's data options as the defaults."""
+        return replace(self, data=TestDataOptions.like(options))

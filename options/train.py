@@ -1,0 +1,218 @@
+"""Options of train.py that belong to no method: the run, the input, the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from options.cli import from_dict, given, parse, read_json
+from options.data import DataOptions
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Run: its name, its place, the device."""
+
+    name: str = "experiment_name"
+    """Name of the run; everything of it lies in checkpoints_dir/name."""
+    model: str = "cycle_gan"
+    """Method."""
+    checkpoints_dir: Path = Path("checkpoints")
+    """Folder of all runs."""
+    continue_train: bool = False
+    """Go on exactly where the run of this name stopped."""
+    options: Path | None = None
+    """Take the options of this options.json; others on the command line come on top."""
+    seed: int = 0
+    """Seed of weights, order, crops and everything else random, at least 0."""
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of networks and losses; auto is bf16 where the device computes it natively, else fp32."""
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    """Memory layout of the networks; auto is on for CUDA in bf16 or fp16."""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in (".", "..") or any(mark in self.name for mark in "/\\\0"):
+            raise ValueError(f"--name {self.name!r}: give a plain folder name, without slashes")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"--seed is {self.seed}: give a whole number in [0, 2^31)")
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Input: how images are resized, cropped, flipped, ordered and batched."""
+
+    preprocess: Literal[
+        "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
+    ] = "scale_width_and_crop"  # fmt: skip
+    """resize_and_crop: to a load_size square, then a random crop. crop: a random crop only. scale_width:
+    to load_size wide, aspect kept. scale_width_and_crop: that, then a random crop. none: as it is."""
+    load_size: int = 320
+    """Size that images are resized to, pixels (half a FLIR image, aspect kept, by default)."""
+    crop_size: int = 256
+    """Side of the random crop, pixels."""
+    flip: bool = True
+    """Mirror images left to right at random."""
+    sampling: Literal["unpaired", "paired"] = "unpaired"
+    """unpaired draws the two images independently; paired draws aligned pairs, with one common crop."""
+    batch_size: int = 1
+    """Images of each kind in a step, on each device."""
+    serial_batches: bool = False
+    """Take the images in their order instead of shuffled."""
+    max_dataset_size: int | None = None
+    """Use at most that many training images of each kind."""
+    num_threads: int = 4
+    """Worker processes that read images; 0 reads in the main process."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("load_size", 16), ("crop_size", 16), ("batch_size", 1), ("num_threads", 0)):
+            value = getattr(self, name)
+            if not value >= low:
+                raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
+        if self.max_dataset_size is not None and not self.max_dataset_size >= 1:
+            raise ValueError(f"--max_dataset_size is {self.max_dataset_size}: give at least 1")
+        if self.preprocess in ("resize_and_crop", "scale_width_and_crop") and self.crop_size > self.load_size:
+            raise ValueError(
+                f"--crop_size {self.crop_size} is larger than --load_size {self.load_size}: "
+                "lower the one or raise the other"
+            )
+        if self.preprocess in ("scale_width", "none") and self.batch_size > 1:
+            raise ValueError(
+                f"--preprocess {self.preprocess} leaves images of many sizes, which cannot share a batch: "
+                "use --batch_size 1 or a mode that crops"
+            )
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """Loop: how long, how fast, and when to save, validate and show."""
+
+    n_epochs: int = 100
+    """Epochs at the first learning rate."""
+    n_epochs_decay: int = 100
+    """Epochs over which the rate then falls to zero (lr_policy linear)."""
+    lr: float = 2e-4
+    """First learning rate of Adam."""
+    beta1: float = 0.5
+    """Momentum of Adam, in [0, 1)."""
+    lr_policy: Literal["linear", "step", "plateau", "cosine"] = "linear"
+    """linear: constant, then falling to zero. step: a tenth every lr_decay_iters epochs. plateau: a fifth when
+    the validation score stalls. cosine: half a cosine from lr to zero over all epochs."""
+    lr_decay_iters: int = 50
+    """Epochs between the drops of lr_policy step."""
+    clip_grad: float | None = None
+    """Largest gradient norm of each player; none clips nothing."""
+    ema: float | None = None
+    """Decay of a running average of the generators' weights, in (0, 1), e.g. 0.999; then validation and the
+    exported weights use the average."""
+    save_epoch_freq: int = 5
+    """Epochs between checkpoints, and between weights kept by epoch."""
+    save_minutes: float = 10.0
+    """Minutes between checkpoints inside an epoch."""
+    val_epoch_freq: int = 1
+    """Epochs between validations; 0 for none."""
+    val_size: int = 200
+    """Validate on at most that many pairs, evenly spread over the val split."""
+    best_metric: Literal["ssim", "psnr", "mae"] = "ssim"
+    """Validation score that decides which weights are kept as best."""
+    samples: int = 4
+    """Validation images shown in the gallery."""
+    log_seconds: float = 10.0
+    """Seconds between progress lines where the output is not a terminal."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_epochs", "n_epochs_decay", "val_epoch_freq", "samples"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least 0")
+        for name in ("save_epoch_freq", "lr_decay_iters", "val_size"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least 1")
+        if not self.n_epochs + self.n_epochs_decay >= 1:
+            raise ValueError("--n_epochs and --n_epochs_decay are both 0: give at least one epoch")
+        for name in ("lr", "save_minutes", "log_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} is {getattr(self, name)}: give a finite number above 0")
+        if not 0 <= self.beta1 < 1:
+            raise ValueError(f"--beta1 is {self.beta1}: give a number in [0, 1)")
+        if self.clip_grad is not None and not self.clip_grad > 0:
+            raise ValueError(f"--clip_grad is {self.clip_grad}: give a norm above 0")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"--ema is {self.ema}: give a decay in (0, 1), e.g. 0.999")
+        if self.lr_policy == "plateau" and not self.val_epoch_freq:
+            raise ValueError("--lr_policy plateau watches the validation score: give --val_epoch_freq of at least 1")
+
+    @property
+    def epochs(self) -> int:
+        """All epochs."""
+        return self.n_epochs + self.n_epochs_decay
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a method. Everything of the run is written to CHECKPOINTS_DIR/NAME."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    input: InputOptions = field(default_factory=InputOptions)
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    method: Any = None
+
+    def __post_init__(self) -> None:
+        if self.input.sampling == "paired" and self.data.pairs == "none":
+            raise ValueError("--sampling paired needs pairs: leave out --pairs none")
+
+
+def for_method(options_class: type) -> type[TrainOptions]:
+    """TrainOptions whose `method` group is the given dataclass of options."""
+    group = ("method", options_class, field(default_factory=options_class))
+    made = make_dataclass("TrainOptions", [group], bases=(TrainOptions,), frozen=True)
+    made.__doc__ = TrainOptions.__doc__
+    return made
+
+
+def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[TrainOptions, TrainOptions | None]:
+    """Command line of train.py -> its options, and the recorded ones where a run is continued.
+
+    methods: name -> dataclass of options. With --continue_train the run's own options.json stands in for
+    every option that is not given; with --options FILE that file does."""
+    continuing = "--continue_train" in argv or "--continue-train" in argv
+    source = given(argv, "--options")
+    if continuing:
+        defaults = RunOptions()
+        folder = Path(given(argv, "--checkpoints_dir") or defaults.checkpoints_dir)
+        source = folder / (given(argv, "--name") or defaults.name) / "options.json"
+    stored = read_json(Path(source)).get("options", {}) if source else {}
+    if not isinstance(stored, dict) or not isinstance(stored.get("run", {}), dict):
+        raise ValueError(f"{source}: is not an options.json of train.py")
+    model = given(argv, "--model") or stored.get("run", {}).get("model", RunOptions.model)
+    if model not in methods:
+        raise ValueError(f"--model {model}: no such method; there are {', '.join(methods)}")
+    if stored and stored.get("run", {}).get("model", model) != model:
+        if continuing:
+            raise ValueError(f"--model {model}: the run {source.parent} trains {stored['run']['model']}")
+        stored = {name: group for name, group in stored.items() if name != "method"}
+    cls = for_method(methods[model])
+    default = from_dict(cls, stored, str(source)) if stored else None
+    options = parse(cls, argv, default)
+    if not continuing:
+        return options, None
+    if options.method != default.method:
+        changed = [f.name for f in fields(options.method)
+                   if getattr(options.method, f.name) != getattr(default.method, f.name)]  # fmt: skip
+        raise ValueError(
+            f"--{' --'.join(changed)}: a run goes on with the method it began with ({source}); "
+            "leave the option out, or start a run of another --name"
+        )
+    return options, default
+
+
+def read_train(path: Path, methods: Mapping[str, type]) -> TrainOptions:
+    """The options a run was trained with, from its options.json."""
+    stored = read_json(path).get("options", {})
+    model = stored.get("run", {}).get("model")
+    if model not in methods:
+        raise ValueError(f"{path}: names the method {model!r}; there are {', '.join(methods)}")
+    return from_dict(for_method(methods[model]), stored, str(path))

@@ -1,0 +1,407 @@
+"""Train a method: parse, build, loop. python train.py --help names every option.
+
+The loop knows no method: a method yields (player, terms to lower), and for each yield the loop does backward for
+that player alone, averages gradients over ranks, clips, steps and logs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from data.first_use import ensure_sample
+from data.layouts import Listing, find
+from data.loader import PairedImages, TrainingImages, evenly, make_loader, mean_infrared, steps_of_epoch
+from models import METHODS
+from options.cli import run_command, to_dict
+from options.train import TrainOptions, parse_train
+from util import distributed
+from util.compute import Compute, choose
+from util.ema import EMA
+from util.loss_log import LossLog, first_bad
+from util.metrics.generation import HIGHER_IS_BETTER, baselines, total_scores
+from util.optimizers import Optimizers
+from util.previews import Previews
+from util.progress import Progress, duration
+from util.run_folder import RunFolder
+from util.stop_signal import StopSignal
+from util.training_page import write_training_page
+from util.weights import save_weights
+
+LOG_STEPS = 20  # steps between records in losses.jsonl
+
+
+class NotFinite(ValueError):
+    """A loss or a weight is no finite number any more."""
+
+
+class Training:
+    """One run: what it is made of, the loop, and what is written while it goes on."""
+
+    def __init__(self, options: TrainOptions, compute: Compute, listing: Listing, run: RunFolder, steps: int) -> None:
+        self.options, self.compute, self.listing, self.run, self.steps = options, compute, listing, run, steps
+        torch.manual_seed(options.run.seed)
+        self.method = METHODS[options.run.model](options.method)
+        compute.place(self.method)
+        players = self.method.players()
+        distributed.broadcast([*self.method.parameters(), *self.method.buffers()])
+        loop = options.loop
+        self.optimizers = Optimizers(players, loop.lr, loop.beta1, loop.clip_grad, compute)
+        self.optimizers.schedule(
+            loop.lr_policy,
+            loop.n_epochs,
+            loop.n_epochs_decay,
+            loop.lr_decay_iters,
+            HIGHER_IS_BETTER[loop.best_metric],
+        )
+        self.trained = players[self.method.trained]
+        self.ema = EMA(self.trained, loop.ema) if loop.ema is not None else None
+        self.epoch, self.step, self.total = (
+            0,
+            0,
+            0,
+        )  # next epoch, next step in it, steps done since the beginning
+        self.best: float | None = None
+        self.baseline_scores: dict[str, dict[str, float]] = {}
+        self.mean_infrared: float | None = None
+        self.log = LossLog()
+        self.skipped: set[str] = set()
+
+    # What is saved, and going on from it
+
+    def state(self) -> dict[str, Any]:
+        """Everything that training changes."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "total": self.total,
+            "steps": self.steps,
+            "data": self.listing.fingerprint(),
+            "method": {name: part.state_dict() for name, part in self.method.saved().items()},
+            "optimizers": self.optimizers.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "best": self.best,
+            "baselines": self.baseline_scores,
+            "mean_infrared": self.mean_infrared,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.compute.device.type == "cuda" else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> list[str]:
+        """Go on from a state; returns remarks for the user."""
+        remarks = []
+        for name, part in self.method.saved().items():
+            part.load_state_dict(state["method"][name])
+        self.optimizers.load_state_dict(state["optimizers"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"] or self.trained.state_dict())
+        self.epoch, self.step, self.total = state["epoch"], state["step"], state["total"]
+        self.best, self.baseline_scores = state["best"], state["baselines"]
+        self.mean_infrared = state["mean_infrared"]
+        if state["steps"] != self.steps:
+            self.step = self.step * self.steps // state["steps"]
+            remarks.append(
+                f"an epoch has {self.steps} steps, not {state['steps']} as before: goes on at the same share"
+            )
+        if state["data"] != self.listing.fingerprint():
+            self.baseline_scores = {}
+            remarks.append("the data set has changed since the run began: the run goes on, but not as it would have")
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None and self.compute.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"])
+        return remarks
+
+    def save(self, *names: str) -> None:
+        """Write the checkpoint and the weights for use under the given names; refuses what is not finite."""
+        self.note_losses(self.log.flush(self.total))
+        norm = torch.stack(torch._foreach_norm(list(self.method.parameters()))).sum()
+        if not torch.isfinite(norm):
+            raise NotFinite("the weights")
+        if distributed.is_writer():
+            for name in names:
+                self.save_weights(name)
+            self.run.save_checkpoint(self.state())
+        self.saved_at = time.monotonic()
+
+    def save_weights(self, name: str) -> None:
+        """Export the networks that are used after training, averaged if EMA is on."""
+        metadata = {
+            "model": self.options.run.model,
+            "run": self.options.run.name,
+            "epoch": str(self.epoch),
+            "mean_infrared": f"{self.mean_infrared:.6f}",
+        }
+        save_weights(self.run.weights(name), self.network.state_dict(), metadata)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The networks as they are used after training."""
+        return self.ema.average if self.ema else self.trained
+
+    # The loop
+
+    def train(self, loader: DataLoader) -> int:
+        """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
+        loop, stop = self.options.loop, StopSignal()
+        images = self.options.input.batch_size * distributed.world()
+        done = self.epoch * self.steps + self.step
+        self.progress = Progress(loop.epochs, self.steps, done, images, loop.log_seconds, distributed.is_writer())
+        self.saved_at = time.monotonic()
+        batches = iter(loader)
+        while self.epoch < loop.epochs:
+            self.progress.start_epoch(self.epoch, self.step)
+            self.method.train()
+            while self.step < self.steps:
+                waiting = time.monotonic()
+                batch = next(batches)
+                waited = time.monotonic() - waiting
+                self.report_skipped(batch.pop("skipped"))
+                batch = {name: self.compute.images(images) for name, images in batch.items()}
+                logged = {}
+                for player, terms in self.compute.steps(self.method.updates(batch)):
+                    self.optimizers.step(player, terms)
+                    logged |= terms
+                if self.ema:
+                    self.ema.update()
+                self.log.add(logged)
+                self.step, self.total = self.step + 1, self.total + 1
+                self.progress.step(waited)
+                if self.total % LOG_STEPS == 0:
+                    record = self.log.collect(self.total)
+                    self.note_losses([record] if record else [])
+                if self.ends_here(stop):
+                    self.progress.end_epoch()
+                    self.save("last")
+                    return stop.number or 1
+            self.progress.end_epoch()
+            self.end_epoch()
+        return 0
+
+    def ends_here(self, stop: StopSignal) -> bool:
+        """Whether a signal ended the run; also saves when it is time. Ranks agree every few steps."""
+        if distributed.world() > 1:
+            if self.total % LOG_STEPS:
+                return False
+            due = distributed.any_rank(time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes,
+                                       self.compute.device)  # fmt: skip
+            stopped = distributed.any_rank(stop.number is not None, self.compute.device)
+        else:
+            due = time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes
+            stopped = stop.number is not None
+        if due and not stopped and self.step < self.steps:
+            self.save("last")
+        return stopped
+
+    def end_epoch(self) -> None:
+        """Validate, show, move the schedules on, save."""
+        loop = self.options.loop
+        self.note_losses(self.log.flush(self.total))
+        self.epoch, self.step = self.epoch + 1, 0
+        last = self.epoch == loop.epochs
+        validated = bool(loop.val_epoch_freq) and (last or self.epoch % loop.val_epoch_freq == 0)
+        score, is_best = self.validate() if validated else (None, False)
+        self.optimizers.end_epoch(score)
+        names = ["best"] if is_best else []
+        if last or self.epoch % loop.save_epoch_freq == 0:
+            self.save(*names, "last", str(self.epoch))
+        elif is_best and distributed.is_writer():
+            self.save_weights("best")
+        self.write_page(running=not last)
+
+    # Validation and pictures
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float | None, bool]:
+        """Scores on val pairs beside the baselines; returns (the deciding score, whether it is the best yet)."""
+        split = self.listing.splits.get("val")
+        pairs = evenly(split.pairs, self.options.loop.val_size) if split else []
+        if not pairs:
+            return None, False
+        self.network.eval()
+        with self.compute.autocast():
+            if not self.baseline_scores:
+                self.baseline_scores = self.score(baselines(self.mean_infrared), pairs)
+            scores = self.score({"generated": self.network}, pairs) | self.baseline_scores
+            self.preview(pairs)
+        self.method.train()
+        metric = self.options.loop.best_metric
+        score = scores["generated"][metric]
+        sign = 1 if HIGHER_IS_BETTER[metric] else -1
+        is_best = score == score and (self.best is None or sign * score > sign * self.best)
+        if is_best:
+            self.best = score
+        if distributed.is_writer():
+            self.run.append({"step": self.total, "epoch": self.epoch, "val": scores})
+            print(
+                f"epoch {self.epoch} val  " + describe_scores(scores) + ("  (best)" if is_best else ""),
+                flush=True,
+            )
+        return score, is_best
+
+    def score(self, methods: dict[str, Any], pairs: list[Any]) -> dict[str, dict[str, float]]:
+        """Mean of every metric for every method; each rank scores its share of the pairs."""
+        share = pairs[distributed.rank() :: distributed.world()]
+        samples = (self.compute_sample(sample) for sample in PairedImages(share, self.options))
+        totals, count = total_scores(methods, (sample for sample in samples if sample))
+        flat = torch.tensor([count, *(v for scores in totals.values() for v in scores.values())], dtype=torch.float64)
+        flat = flat.to(self.compute.device)
+        distributed.average([flat])
+        count, *values = flat.tolist()
+        if not count:
+            raise ValueError("none of the validation pairs can be read; see python -m scripts.inspect_data --verify")
+        means = iter(value / count for value in values)
+        return {name: {metric: next(means) for metric in scores} for name, scores in totals.items()}
+
+    def compute_sample(self, sample: dict[str, Any] | None) -> dict[str, torch.Tensor] | None:
+        """A sample of the data set as a batch of one on the device."""
+        if sample is None:
+            return None
+        return {name: self.compute.images(image[None]) for name, image in sample.items() if name != "stem"}
+
+    def preview(self, pairs: list[Any]) -> None:
+        """Write sample images of this epoch."""
+        if not distributed.is_writer():
+            return
+        samples = []
+        self.method.eval()
+        for sample in PairedImages(evenly(pairs, self.options.loop.samples), self.options):
+            if sample is not None:
+                samples.append((sample["stem"], self.method.preview(self.compute_sample(sample))))
+        Previews(self.run.web).write(self.epoch, samples)
+
+    def write_page(self, running: bool) -> None:
+        """Write the run's gallery."""
+        if distributed.is_writer():
+            facts = {"method": self.options.run.model, "device": self.compute.describe(),
+                     "data": self.listing.summary(), "epochs": f"{self.epoch} of {self.options.loop.epochs}"}  # fmt: skip
+            name = self.options.run.name
+            write_training_page(self.run.web, name, self.run.records(), facts, HIGHER_IS_BETTER, running)
+
+    # The log
+
+    def note_losses(self, records: list[dict[str, float]]) -> None:
+        """Write records of losses; a loss that is no number ends the run."""
+        for record in records:
+            bad = first_bad(record)
+            if bad:
+                raise NotFinite(f"the loss {bad} at step {record['step']:.0f}")
+            losses = {name: value for name, value in record.items() if name != "step"}
+            self.progress.show(losses)
+            if distributed.is_writer():
+                self.run.append(
+                    {
+                        "step": record["step"],
+                        "epoch": self.epoch,
+                        "losses": losses,
+                        "lr": self.optimizers.rate,
+                        "images_per_second": self.progress.rate,
+                        "data_wait": self.progress.wait_share,
+                    }
+                )
+
+    def report_skipped(self, skipped: list[tuple[str, str]]) -> None:
+        """Name every unreadable image once."""
+        for path, reason in skipped:
+            if path not in self.skipped:
+                self.skipped.add(path)
+                tqdm.write(f"skipped {path}: {reason} ({len(self.skipped)} so far)", file=sys.stderr)
+
+
+def announce(training: Training, steps: int, remarks: list[str]) -> None:
+    """The first page of output: what is happening, and where things go."""
+    options = training.options
+    sizes = ", ".join(
+        f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.3f} M parameters"
+        for name, player in training.method.players().items()
+    )
+    begun = f"goes on at epoch {training.epoch + 1}, step {training.step}" if options.run.continue_train else "new"
+    ranks = f", {distributed.world()} ranks" if distributed.world() > 1 else ""
+    lines = [
+        ("run", f"{options.run.name} ({options.run.model}), {begun}"),
+        ("data", training.listing.summary()),
+        *(("", note) for note in training.listing.notes),
+        ("networks", sizes),
+        ("device", training.compute.describe() + ranks),
+        ("length", f"{options.loop.epochs} epochs of {steps} steps, batch {options.input.batch_size} a rank"),
+        *(("note", remark) for remark in (*training.method.remarks(), *remarks)),
+        ("writes", f"{training.run.path}/: losses.jsonl, last.pt, best.safetensors, web/index.html"),
+    ]
+    for name, text in lines:
+        print(f"{name:9} {text}", flush=True)
+
+
+def closing(training: Training, seconds: float) -> None:
+    """The last lines of output: scores, where everything is, what to do next."""
+    run, name = training.run, training.options.run.name
+    folder = training.options.run.checkpoints_dir
+    where = "" if folder == type(training.options.run)().checkpoints_dir else f" --checkpoints_dir {folder}"
+    best = "" if training.best is None else f", best {training.options.loop.best_metric} {training.best:.4g}"
+    print(f"finished {training.epoch} epochs in {duration(seconds)}{best}")
+    print(f"gallery   {(run.web / 'index.html').resolve()}")
+    print(f"next      python test.py --name {name}{where} --dataroot {training.options.data.dataroot}")
+
+
+def main() -> int:
+    """The command."""
+    options, _ = parse_train(sys.argv[1:], {name: method.Options for name, method in METHODS.items()})
+    compute = choose(options.run.device, options.run.precision, options.run.channels_last)
+    run = RunFolder(options.run.checkpoints_dir / options.run.name)
+    state = run.load_checkpoint() if options.run.continue_train else None
+    if state is None and run.checkpoint.exists():
+        raise ValueError(f"{run.path} holds a run: add --continue_train to go on with it, or give another --name")
+    compute = replace(compute, device=distributed.start(compute.device))
+    try:
+        return train(options, compute, run, state)
+    except NotFinite as trouble:
+        kept = f"{run.checkpoint} holds the last good state" if run.checkpoint.exists() else "nothing was saved yet"
+        print(
+            f"error: {trouble} became infinite or NaN; {kept}. Try --clip_grad 1, a lower --lr, or --precision fp32",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        distributed.stop()
+
+
+def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[str, Any] | None) -> int:
+    """Open the data, build, loop, report; returns the exit status."""
+    if distributed.is_writer():
+        ensure_sample(options.data.dataroot)
+    distributed.barrier()
+    listing = find(options.data)
+    if "train" not in listing.splits:
+        raise ValueError(f"{listing.root}: has no training images; see docs/data.md")
+    split, rank, world = listing.splits["train"], distributed.rank(), distributed.world()
+    dataset = TrainingImages(split, options)
+    steps = steps_of_epoch(dataset, options.input.batch_size, world)
+    training = Training(options, compute, listing, run, steps)
+    remarks = training.load(state) if state else []
+    if training.mean_infrared is None:
+        training.mean_infrared = mean_infrared(split.infrared, options)
+    loader = make_loader(dataset, options, rank, world, training.epoch, training.step)
+    if distributed.is_writer():
+        announce(training, steps, remarks)
+        facts = {"data": {"fingerprint": listing.fingerprint(), "summary": listing.summary()}}
+        run.write_options(to_dict(replace(options, run=replace(options.run, continue_train=False))), facts)
+        run.forget_after(training.total)
+    begun = time.monotonic()
+    signal_number = training.train(loader)
+    if not distributed.is_writer():
+        return 128 + signal_number if signal_number else 0
+    if signal_number:
+        again = shlex.join(word for word in sys.argv[1:] if word not in ("--continue_train", "--continue-train"))
+        print(f"stopped at epoch {training.epoch + 1}, step {training.step}; everything is saved. To go on:")
+        print(f"  python train.py {again} --continue_train")
+        return 128 + signal_number
+    closing(training, time.monotonic() - begun)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,100 @@
+"""Where and in which arithmetic networks run: device, precision, memory layout. Built once by a command."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """device: where; dtype: of autocast regions, float32 for none; memory_format: of networks and images."""
+
+    device: torch.device
+    dtype: torch.dtype
+    memory_format: torch.memory_format
+
+    @property
+    def needs_scaling(self) -> bool:
+        """Whether gradients can vanish in this dtype, so that the loss must be scaled."""
+        return self.dtype == torch.float16
+
+    def describe(self) -> str:
+        """E.g. "cpu (2 threads), bf16"."""
+        if self.device.type == "cuda":
+            where = f"{self.device} ({torch.cuda.get_device_name(self.device)})"
+        else:
+            where = f"{self.device} ({torch.get_num_threads()} threads)"
+        name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+        return f"{where}, {name}" + (", channels_last" if self.is_channels_last else "")
+
+    @property
+    def is_channels_last(self) -> bool:
+        """Whether networks and images lie in NHWC order."""
+        return self.memory_format == torch.channels_last
+
+    def autocast(self) -> torch.autocast:
+        """A context in which networks run in this precision."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module on this device, in this memory layout."""
+        return module.to(self.device, memory_format=self.memory_format)
+
+    def images(self, images: torch.Tensor) -> torch.Tensor:
+        """[N,C,H,W] uint8, or float in [-1,1] -> float32 in [-1,1] on the device; never waits for the device."""
+        images = images.to(self.device, non_blocking=True)
+        if images.dtype == torch.uint8:
+            images = images.float().div_(127.5).sub_(1)
+        return images.contiguous(memory_format=self.memory_format)
+
+    def steps(self, updates: Iterator[T]) -> Iterator[T]:
+        """The items of a generator, whose own code alone runs under autocast: not what is done with them."""
+        while True:
+            with self.autocast():
+                try:
+                    item = next(updates)
+                except StopIteration:
+                    return
+            yield item
+
+
+def choose(device: str = "auto", precision: str = "auto", channels_last: str = "auto") -> Compute:
+    """Turn options into a Compute; ValueError where this machine cannot do what is asked."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"--device {device}: give auto, cpu, cuda or cuda:N") from None
+    if where.type == "cuda":
+        count = torch.cuda.device_count()
+        if (where.index or 0) >= count:
+            raise ValueError(f"--device {device}: PyTorch sees {count} CUDA devices here; use --device cpu")
+        where = torch.device("cuda", where.index or 0)
+        torch.cuda.set_device(where)
+    elif where.type != "cpu":
+        raise ValueError(f"--device {device}: give auto, cpu, cuda or cuda:N")
+    if precision == "auto":
+        precision = "bf16" if _native_bf16(where) else "fp32"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    # On the CPU the default layout is the faster one, and instance norm is only right there at batch 1.
+    last = channels_last == "on" or (channels_last == "auto" and where.type == "cuda" and dtype != torch.float32)
+    return Compute(where, dtype, torch.channels_last if last else torch.contiguous_format)
+
+
+def _native_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+        return any(f" {flag}" in flags for flag in ("avx512_bf16", "amx_bf16"))
+    return False

@@ -1,0 +1,83 @@
+"""Ranks: who am I, averaging over ranks, and "only rank 0 writes". Everything works unchanged with one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+
+def start(device: torch.device, minutes: float = 30.0) -> torch.device:
+    """Join the other ranks if torchrun started this process; returns this rank's device.
+
+    minutes: how long a rank waits for the others before it gives up."""
+    if "RANK" not in os.environ or dist.is_initialized():
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
+    return device
+
+
+def stop() -> None:
+    """Leave the other ranks."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_writer() -> bool:
+    """Whether this process writes files and prints."""
+    return rank() == 0
+
+
+def average(tensors: Iterable[torch.Tensor | None]) -> None:
+    """Replace each tensor by its mean over the ranks, in one message per dtype. None entries are passed over."""
+    if world() == 1:
+        return
+    by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        if tensor is not None:
+            by_type.setdefault(tensor.dtype, []).append(tensor)
+    for group in by_type.values():
+        joined = torch.cat([tensor.reshape(-1) for tensor in group])
+        dist.all_reduce(joined)
+        joined /= world()
+        parts = joined.split([tensor.numel() for tensor in group])
+        torch._foreach_copy_(group, [part.view_as(t) for part, t in zip(parts, group, strict=True)])
+
+
+def broadcast(tensors: Sequence[torch.Tensor]) -> None:
+    """Give every rank the tensors of rank 0."""
+    if world() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any rank; every rank must ask at the same step."""
+    if world() == 1:
+        return flag
+    votes = torch.tensor([int(flag)], device=device)
+    dist.all_reduce(votes)
+    return bool(votes.item())
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if world() > 1:
+        dist.barrier()

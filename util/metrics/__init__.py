@@ -1,0 +1,1 @@
+"""Scores of images: pure functions of tensors and literal tables of them."""

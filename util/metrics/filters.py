@@ -1,0 +1,56 @@
+"""Linear filters that the metrics share: Sobel, symmetric separable kernels, radial frequency responses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+FFT_MULTIPLE = 16  # a Fourier transform of a prime length is several times slower than of the next multiple of 16
+
+
+def sobel(image: torch.Tensor, border: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, C, H, W] -> (right minus left, below minus above), same shape, weights 1 2 1 unnormalised.
+
+    border: "constant" (zeros) | "replicate" | "reflect" (without the edge pixel)."""
+    padded = F.pad(image, (1, 1, 1, 1), mode=border)
+    columns = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
+    rows = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
+    return columns[..., 2:] - columns[..., :-2], rows[..., 2:, :] - rows[..., :-2, :]
+
+
+def gaussian(size: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
+    """[size] samples of the Gaussian density around the middle one, on the device and in the dtype of `like`."""
+    offset = torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
+    return torch.exp(-(offset**2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
+
+
+def separable(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """[..., H, W] filtered along both axes with a symmetric kernel [K] -> [..., H - K + 1, W - K + 1]."""
+    height, width = image.shape[-2:]
+    tall, wide = (-(-side // FFT_MULTIPLE) * FFT_MULTIPLE for side in (height, width))
+    spectrum = torch.fft.rfft2(image, s=(tall, wide))
+    spectrum.mul_(torch.fft.fft(kernel, n=tall)[:, None]).mul_(torch.fft.rfft(kernel, n=wide))
+    filtered = torch.fft.irfft2(spectrum, s=(tall, wide))
+    # The first K - 1 rows and columns mix both ends of the periodic image.
+    return filtered[..., len(kernel) - 1 : height, len(kernel) - 1 : width]
+
+
+def blur(image: torch.Tensor, size: int, sigma: float) -> torch.Tensor:
+    """[..., H, W] -> [..., H - size + 1, W - size + 1], weighted means under a Gaussian window."""
+    kernel = gaussian(size, sigma, image)
+    return separable(image, kernel / kernel.sum())
+
+
+def cycles(image: torch.Tensor) -> torch.Tensor:
+    """[..., H, W] -> [H, W // 2 + 1], cycles per image of each coefficient of its `rfft2`."""
+    height, width = image.shape[-2:]
+    vertical = height * torch.fft.fftfreq(height, device=image.device, dtype=image.dtype)
+    horizontal = width * torch.fft.rfftfreq(width, device=image.device, dtype=image.dtype)
+    return torch.hypot(vertical[:, None], horizontal)
+
+
+def filter_frequencies(image: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    """[..., H, W] -> same shape, the periodic image's spectrum multiplied by response [H, W // 2 + 1]."""
+    return torch.fft.irfft2(torch.fft.rfft2(image).mul_(response), s=image.shape[-2:])

@@ -1,0 +1,88 @@
+"""One optimizer for each player: backward for that player alone, averaging over ranks, clipping, schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau, StepLR
+
+from util import distributed
+from util.compute import Compute
+
+
+class Optimizers:
+    """Adam for each player. Gradients reach only the player whose turn it is."""
+
+    def __init__(
+        self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, compute: Compute
+    ) -> None:
+        self.clip = clip
+        self.parameters = {name: list(player.parameters()) for name, player in players.items()}
+        self.adam = {
+            name: torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=True)
+            for name, parameters in self.parameters.items()
+        }
+        self.scalers = {
+            name: torch.amp.GradScaler(compute.device.type, enabled=compute.needs_scaling) for name in players
+        }
+        self.schedules: dict[str, LRScheduler] = {}
+
+    def schedule(self, policy: str, n_epochs: int, n_epochs_decay: int, decay_iters: int, best_is_max: bool) -> None:
+        """Choose how the rate falls from epoch to epoch."""
+
+        def linear(epoch: int) -> float:
+            return 1.0 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)
+
+        def cosine(epoch: int) -> float:
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / (n_epochs + n_epochs_decay))))
+
+        for name, adam in self.adam.items():
+            if policy == "plateau":
+                mode = "max" if best_is_max else "min"
+                self.schedules[name] = ReduceLROnPlateau(adam, mode, factor=0.2, patience=5, threshold=0.01)
+            elif policy == "step":
+                self.schedules[name] = StepLR(adam, decay_iters, gamma=0.1)
+            else:
+                self.schedules[name] = LambdaLR(adam, {"linear": linear, "cosine": cosine}[policy])
+
+    def step(self, player: str, terms: Mapping[str, torch.Tensor]) -> None:
+        """Lower the sum of the terms by moving this player; never waits for the device."""
+        adam, scaler, parameters = self.adam[player], self.scalers[player], self.parameters[player]
+        adam.zero_grad(set_to_none=True)
+        scaler.scale(sum(terms.values())).backward(inputs=parameters)
+        distributed.average(parameter.grad for parameter in parameters)
+        if self.clip is not None:
+            scaler.unscale_(adam)
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+        scaler.step(adam)
+        scaler.update()
+
+    def end_epoch(self, score: float | None) -> None:
+        """Move every schedule on by one epoch; score: the validation score that plateau watches."""
+        for schedule in self.schedules.values():
+            if not isinstance(schedule, ReduceLROnPlateau):
+                schedule.step()
+            elif score is not None:
+                schedule.step(score)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the first player."""
+        return next(iter(self.adam.values())).param_groups[0]["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, scales and schedules of every player."""
+        parts = {"adam": self.adam, "scalers": self.scalers, "schedules": self.schedules}
+        return {
+            part: {name: holder.state_dict() for name, holder in holders.items()} for part, holders in parts.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from another's state."""
+        for part, holders in (("adam", self.adam), ("scalers", self.scalers), ("schedules", self.schedules)):
+            for name, holder in holders.items():
+                holder.load_state_dict(state[part][name])

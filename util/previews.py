@@ -1,0 +1,51 @@
+"""Sample images of a training run: written as PNG while it goes on, listed again for its gallery."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torchvision.utils import make_grid, save_image
+
+NAME = re.compile(r"epoch_(\d+)-(.+)-([a-z]+)\.png")
+
+
+def _unit(images: torch.Tensor) -> torch.Tensor:
+    """[N, 1 or 3, H, W] in [-1, 1] -> [N, 3, H, W] in [0, 1] on the host."""
+    images = (images.float().clamp(-1, 1) + 1) / 2
+    return images.expand(-1, 3, -1, -1).cpu()
+
+
+class Previews:
+    """Images of a few scenes, epoch after epoch, in a folder `images` beside a gallery page."""
+
+    def __init__(self, web: Path) -> None:
+        self.folder = web / "images"
+        self.grids = web / "grids"
+
+    def write(self, epoch: int, samples: Sequence[tuple[str, Mapping[str, torch.Tensor]]]) -> None:
+        """samples: (stem, label -> [1, C, H, W] in [-1, 1]) for each scene; also one grid of all of them."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.grids.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for stem, images in samples:
+            units = {label: _unit(image) for label, image in images.items()}
+            for label, unit in units.items():
+                save_image(unit, self.folder / f"epoch_{epoch:04d}-{stem}-{label}.png")
+            rows.append(make_grid(torch.cat(list(units.values())), nrow=len(units), padding=4, pad_value=1.0))
+        width = max((row.shape[-1] for row in rows), default=0)
+        if rows:
+            padded = [torch.nn.functional.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows]
+            save_image(torch.cat(padded, dim=1), self.grids / f"epoch_{epoch:04d}.png")
+
+    def rows(self, newest: int = 500) -> list[tuple[str, dict[str, Path]]]:
+        """(name, label -> file) of every scene and epoch written so far, the newest epoch first."""
+        found: dict[tuple[int, str], dict[str, Path]] = {}
+        for path in sorted(self.folder.glob("epoch_*.png")):
+            match = NAME.fullmatch(path.name)
+            if match:
+                found.setdefault((int(match[1]), match[2]), {})[match[3]] = path
+        order = sorted(found, key=lambda key: (-key[0], key[1]))[:newest]
+        return [(f"epoch {epoch}, {stem}", found[epoch, stem]) for epoch, stem in order]

@@ -1,0 +1,102 @@
+"""A run is one folder: options.json, losses.jsonl, last.pt, weights as safetensors, web/."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside and rename it over: a reader never sees half of it, nor does a crash leave half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def code_version() -> str:
+    """The commit this code stands at, with "+" where it has been changed since; "unknown" outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+class RunFolder:
+    """Paths of a run and what is written there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.options = path / "options.json"
+        self.losses = path / "losses.jsonl"
+        self.checkpoint = path / "last.pt"
+        self.web = path / "web"
+
+    def weights(self, name: str) -> Path:
+        """Weights for use: best, last, or an epoch's number."""
+        return self.path / (f"epoch_{int(name):04d}.safetensors" if name.isdigit() else f"{name}.safetensors")
+
+    def write_options(self, options: dict[str, Any], facts: dict[str, Any]) -> None:
+        """All options, and facts about the run beside them."""
+        content = {"options": options, "code": code_version(), "torch": torch.__version__} | facts
+        write_whole(self.options, json.dumps(content, indent=2).encode())
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Everything needed to go on exactly."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        part = self.checkpoint.with_name(f".last.pt.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.checkpoint)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        """The state last saved, on the CPU; ValueError where there is none or it is damaged."""
+        if not self.checkpoint.is_file():
+            raise ValueError(f"{self.checkpoint}: no checkpoint to go on from; leave out --continue_train")
+        try:
+            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in many ways inside torch
+            raise ValueError(f"{self.checkpoint}: cannot be read ({type(error).__name__}: {error})") from None
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every complete line of losses.jsonl."""
+        if not self.losses.is_file():
+            return []
+        records = []
+        for line in self.losses.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:  # the last line of a run that was killed while it wrote
+                continue
+        return records
+
+    def append(self, record: dict[str, Any]) -> None:
+        """One more line of losses.jsonl."""
+        with self.losses.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the records after a step: the run goes on from there and will write them again."""
+        kept = [record for record in self.records() if record["step"] <= step]
+        write_whole(self.losses, "".join(json.dumps(record) + "\n" for record in kept).encode())

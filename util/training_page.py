@@ -1,0 +1,69 @@
+"""The gallery page of a training run: curves from losses.jsonl, scores beside baselines, sample images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from util.gallery import Curve, Row, Table, write_gallery
+from util.previews import Previews
+
+
+def loss_groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """Terms grouped by what stands before their first "_": adv_infrared and adv_visible share one plot."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition("_")[0], []).append(name)
+    return groups
+
+
+def curves(records: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    """One plot for each group of loss terms and each validation score."""
+    losses = [(record["step"], record["losses"]) for record in records if "losses" in record]
+    names = list(dict.fromkeys(name for _, terms in losses for name in terms))
+    plots = [
+        Curve(
+            group,
+            {name: [(step, terms[name]) for step, terms in losses if name in terms] for name in members},
+            "step",
+        )
+        for group, members in loss_groups(names).items()
+    ]
+    scores = [(record["step"], record["val"]) for record in records if "val" in record]
+    for metric in dict.fromkeys(m for _, methods in scores for values in methods.values() for m in values):
+        series = {
+            method: [(step, methods[method][metric]) for step, methods in scores if method in methods]
+            for method in dict.fromkeys(name for _, methods in scores for name in methods)
+        }
+        plots.append(Curve(f"validation {metric}", series, "step"))
+    return plots
+
+
+def score_table(title: str, scores: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool]) -> Table:
+    """Methods by metrics; the best of each column in bold."""
+    metrics = list(next(iter(scores.values()), {}))
+    rows = [[method, *(values[metric] for metric in metrics)] for method, values in scores.items()]
+    best = {metric: "max" if higher.get(metric, True) else "min" for metric in metrics}
+    note = "A score means something only where it beats every baseline." if len(scores) > 1 else ""
+    return Table(title, ["", *metrics], rows, note, best)
+
+
+def write_training_page(
+    web: Path,
+    title: str,
+    records: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, str],
+    higher: Mapping[str, bool],
+    running: bool,
+) -> Path:
+    """Write web/index.html from what the run has recorded so far; returns its path."""
+    validated = [record for record in records if "val" in record]
+    tables = []
+    if validated:
+        last = validated[-1]
+        tables.append(score_table(f"Validation after epoch {last['epoch']}", last["val"], higher))
+    page = web / "index.html"
+    rows = [Row(name, images) for name, images in Previews(web).rows()]
+    write_gallery(page, title, rows, tables, curves(records), facts, refresh_s=60 if running else None)
+    return page
