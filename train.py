@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from data.first_use import ensure_sample
 from data.layouts import Listing, find
-from data.loader import PairedImages, TrainingImages, evenly, make_loader, mean_infrared, steps_of_epoch
+from data.loader import TrainingImages, make_loader, mean_infrared, read_validation, steps_of_epoch
 from models import METHODS
 from options.cli import run_command, to_dict
 from options.train import TrainOptions, parse_train
@@ -25,13 +25,14 @@ from util import distributed
 from util.compute import Compute, choose
 from util.ema import EMA
 from util.loss_log import LossLog, first_bad
-from util.metrics.generation import HIGHER_IS_BETTER, baselines, total_scores
+from util.metrics.generation import HIGHER_IS_BETTER
 from util.optimizers import Optimizers
 from util.previews import Previews
 from util.progress import Progress, duration
 from util.run_folder import RunFolder
 from util.stop_signal import StopSignal
 from util.training_page import write_training_page
+from util.validation import Validation
 from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
@@ -68,7 +69,7 @@ class Training:
             0,
         )  # next epoch, next step in it, steps done since the beginning
         self.best: float | None = None
-        self.baseline_scores: dict[str, dict[str, float]] = {}
+        self.validation: Validation | None = None
         self.mean_infrared: float | None = None
         self.log = LossLog()
         self.skipped: set[str] = set()
@@ -87,7 +88,6 @@ class Training:
             "optimizers": self.optimizers.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "best": self.best,
-            "baselines": self.baseline_scores,
             "mean_infrared": self.mean_infrared,
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.compute.device.type == "cuda" else None,
@@ -102,15 +102,13 @@ class Training:
         if self.ema:
             self.ema.load_state_dict(state["ema"] or self.trained.state_dict())
         self.epoch, self.step, self.total = state["epoch"], state["step"], state["total"]
-        self.best, self.baseline_scores = state["best"], state["baselines"]
-        self.mean_infrared = state["mean_infrared"]
+        self.best, self.mean_infrared = state["best"], state["mean_infrared"]
         if state["steps"] != self.steps:
             self.step = self.step * self.steps // state["steps"]
             remarks.append(
                 f"an epoch has {self.steps} steps, not {state['steps']} as before: goes on at the same share"
             )
         if state["data"] != self.listing.fingerprint():
-            self.baseline_scores = {}
             remarks.append("the data set has changed since the run began: the run goes on, but not as it would have")
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and self.compute.device.type == "cuda":
@@ -185,15 +183,13 @@ class Training:
 
     def ends_here(self, stop: StopSignal) -> bool:
         """Whether a signal ended the run; also saves when it is time. Ranks agree every few steps."""
+        due = time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes
+        stopped = stop.number is not None
         if distributed.world() > 1:
             if self.total % LOG_STEPS:
                 return False
-            due = distributed.any_rank(time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes,
-                                       self.compute.device)  # fmt: skip
-            stopped = distributed.any_rank(stop.number is not None, self.compute.device)
-        else:
-            due = time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes
-            stopped = stop.number is not None
+            due = distributed.any_rank(due, self.compute.device)
+            stopped = distributed.any_rank(stopped, self.compute.device)
         if due and not stopped and self.step < self.steps:
             self.save("last")
         return stopped
@@ -214,22 +210,11 @@ class Training:
             self.save_weights("best")
         self.write_page(running=not last)
 
-    # Validation and pictures
-
-    @torch.no_grad()
     def validate(self) -> tuple[float | None, bool]:
-        """Scores on val pairs beside the baselines; returns (the deciding score, whether it is the best yet)."""
-        split = self.listing.splits.get("val")
-        pairs = evenly(split.pairs, self.options.loop.val_size) if split else []
-        if not pairs:
+        """Scores beside the baselines, and pictures; returns (the deciding score, whether it is the best yet)."""
+        if self.validation is None:
             return None, False
-        self.network.eval()
-        with self.compute.autocast():
-            if not self.baseline_scores:
-                self.baseline_scores = self.score(baselines(self.mean_infrared), pairs)
-            scores = self.score({"generated": self.network}, pairs) | self.baseline_scores
-            self.preview(pairs)
-        self.method.train()
+        scores = self.validation.scores(self.network)
         metric = self.options.loop.best_metric
         score = scores["generated"][metric]
         sign = 1 if HIGHER_IS_BETTER[metric] else -1
@@ -237,51 +222,25 @@ class Training:
         if is_best:
             self.best = score
         if distributed.is_writer():
+            samples, previews = self.options.loop.samples, Previews(self.run.web)
+            self.validation.write_previews(self.method.preview, self.network, samples, self.epoch, previews)
             self.run.append({"step": self.total, "epoch": self.epoch, "val": scores})
-            print(
-                f"epoch {self.epoch} val  " + describe_scores(scores) + ("  (best)" if is_best else ""),
-                flush=True,
-            )
+            print(f"epoch {self.epoch} val{' (best so far)' if is_best else ''}", flush=True)
+            for name, values in scores.items():
+                print("  " + f"{name:20}" + "  ".join(f"{m} {value:.4g}" for m, value in values.items()), flush=True)
         return score, is_best
-
-    def score(self, methods: dict[str, Any], pairs: list[Any]) -> dict[str, dict[str, float]]:
-        """Mean of every metric for every method; each rank scores its share of the pairs."""
-        share = pairs[distributed.rank() :: distributed.world()]
-        samples = (self.compute_sample(sample) for sample in PairedImages(share, self.options))
-        totals, count = total_scores(methods, (sample for sample in samples if sample))
-        flat = torch.tensor([count, *(v for scores in totals.values() for v in scores.values())], dtype=torch.float64)
-        flat = flat.to(self.compute.device)
-        distributed.average([flat])
-        count, *values = flat.tolist()
-        if not count:
-            raise ValueError("none of the validation pairs can be read; see python -m scripts.inspect_data --verify")
-        means = iter(value / count for value in values)
-        return {name: {metric: next(means) for metric in scores} for name, scores in totals.items()}
-
-    def compute_sample(self, sample: dict[str, Any] | None) -> dict[str, torch.Tensor] | None:
-        """A sample of the data set as a batch of one on the device."""
-        if sample is None:
-            return None
-        return {name: self.compute.images(image[None]) for name, image in sample.items() if name != "stem"}
-
-    def preview(self, pairs: list[Any]) -> None:
-        """Write sample images of this epoch."""
-        if not distributed.is_writer():
-            return
-        samples = []
-        self.method.eval()
-        for sample in PairedImages(evenly(pairs, self.options.loop.samples), self.options):
-            if sample is not None:
-                samples.append((sample["stem"], self.method.preview(self.compute_sample(sample))))
-        Previews(self.run.web).write(self.epoch, samples)
 
     def write_page(self, running: bool) -> None:
         """Write the run's gallery."""
         if distributed.is_writer():
-            facts = {"method": self.options.run.model, "device": self.compute.describe(),
-                     "data": self.listing.summary(), "epochs": f"{self.epoch} of {self.options.loop.epochs}"}  # fmt: skip
-            name = self.options.run.name
-            write_training_page(self.run.web, name, self.run.records(), facts, HIGHER_IS_BETTER, running)
+            facts = {
+                "method": self.options.run.model,
+                "device": self.compute.describe(),
+                "data": self.listing.summary(),
+                "epochs": f"{self.epoch} of {self.options.loop.epochs}",
+            }
+            title, records = self.options.run.name, self.run.records()
+            write_training_page(self.run.web, title, records, facts, HIGHER_IS_BETTER, running)
 
     # The log
 
@@ -384,6 +343,8 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     remarks = training.load(state) if state else []
     if training.mean_infrared is None:
         training.mean_infrared = mean_infrared(split.infrared, options)
+    if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options)):
+        training.validation = Validation(samples, compute, training.mean_infrared)
     loader = make_loader(dataset, options, rank, world, training.epoch, training.step)
     if distributed.is_writer():
         announce(training, steps, remarks)

@@ -176,35 +176,30 @@ def make_loader(
     )
 
 
-class PairedImages(Dataset):
-    """Aligned pairs as networks see them: {"visible", "infrared", "stem"} at the working size; None in the
-    place of a pair that cannot be read (an error with strict)."""
-
-    def __init__(self, pairs: Sequence[Pair], options: TrainOptions) -> None:
-        self.pairs = pairs
-        self.thermal = ThermalRange.from_options(options.data)
-        self.preprocess = Preprocess.from_options(options.input)
-        self.strict = options.data.strict
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> dict[str, Any] | None:
-        pair = self.pairs[index]
-        try:
-            sample = read_pair(pair, self.thermal)
-        except ImageError:
-            if self.strict:
-                raise
-            return None
-        size = self.preprocess.working_size(*sample["infrared"].shape[-2:])
-        return {name: resize(image, size) for name, image in sample.items()} | {"stem": pair.stem}
-
-
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of the items, evenly spread over them."""
     count = min(count, len(items))
     return [items[i * len(items) // count] for i in range(count)]
+
+
+def read_validation(split: Split | None, options: TrainOptions) -> list[dict[str, Any]]:
+    """At most val_size aligned pairs, evenly spread, as networks see them: {"visible", "infrared", ("mask",)
+    "stem"}, images as in TrainingImages but whole. Pairs that cannot be read are left out, or fatal if strict."""
+    thermal, preprocess = ThermalRange.from_options(options.data), Preprocess.from_options(options.input)
+
+    def read(pair: Pair) -> dict[str, Any] | None:
+        try:
+            sample = read_pair(pair, thermal)
+        except ImageError:
+            if options.data.strict:
+                raise
+            return None
+        size = preprocess.working_size(*sample["infrared"].shape[-2:])
+        return {name: resize(image, size) for name, image in sample.items()} | {"stem": pair.stem}
+
+    pairs = evenly(split.pairs, options.loop.val_size) if split else []
+    with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
+        return [sample for sample in pool.map(read, pairs) if sample is not None]
 
 
 def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int = 200) -> float:

@@ -20,7 +20,7 @@ WEAK = 0.25
 """Saliency, of the largest, that a region's pixels need."""
 STRONG = 0.5
 """Score, of the best region's, that a region needs."""
-AREA = (3e-4, 0.12)
+AREA = (3e-4, 0.1)
 """Smallest and largest region, in images."""
 
 Size = tuple[int, int]
@@ -30,7 +30,8 @@ def from_thermal(infrared: np.ndarray) -> np.ndarray:
     """Hot things that stand out: infrared [H, W], uint8 or uint16, white hot -> mask [H, W].
 
     Saliency is contrast to the surroundings and to the whole image; of the regions above a weak threshold
-    those with a strong peak and a sharp edge stay. Empty where nothing stands out."""
+    those with a strong peak and a sharp edge stay. Empty where nothing stands out. A guess: by day, roads and
+    roofs are hot too, so annotations are better where there are any."""
     low, high = np.percentile(infrared, CLIPPED)
     if not high > low:
         return np.zeros(infrared.shape, np.float32)
@@ -59,9 +60,10 @@ def _stand_out(heat: np.ndarray, saliency: np.ndarray, weak: np.ndarray, regions
     """Which regions are targets: [count + 1] bool by region number, 0 being the background."""
     area = np.bincount(regions.ravel()) / heat.size
     peak = np.zeros(count + 1)
-    np.maximum.at(peak, regions.ravel(), saliency.ravel())
-    edge = regions[weak & ~ndimage.binary_erosion(weak)]
-    slope = ndimage.gaussian_gradient_magnitude(heat, 1)[weak & ~ndimage.binary_erosion(weak)]
+    np.maximum.at(peak, regions.ravel(), np.minimum(saliency, 1).ravel())
+    border = weak & ~ndimage.binary_erosion(weak)
+    edge = regions[border]
+    slope = ndimage.gaussian_gradient_magnitude(heat, 1)[border]
     edge_length = np.bincount(edge, minlength=count + 1)
     sharpness = np.bincount(edge, slope, minlength=count + 1) / np.maximum(edge_length, 1)
     possible = (area >= AREA[0]) & (area <= AREA[1])

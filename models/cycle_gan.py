@@ -170,13 +170,13 @@ class CycleGAN(nn.Module):
             terms[f"penalty_{domain}"] = o.lambda_gp * gradient_penalty(critic, real, fake)
         return terms
 
-    @torch.no_grad()
-    def preview(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What a person wants to look at: label -> images in [-1, 1]."""
-        generated = self.generators.to_infrared(batch["visible"])
+    @staticmethod
+    def preview(network: Generators, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What a person wants to look at: label -> images in [-1, 1]. network: as made by `network`."""
+        generated = network.to_infrared(batch["visible"])
         return {
             "visible": batch["visible"],
             "generated": generated,
             "infrared": batch["infrared"],
-            "cycled": self.generators.to_visible(generated),
+            "cycled": network.to_visible(generated),
         }

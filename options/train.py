@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,6 +166,7 @@ class TrainOptions:
             raise ValueError("--sampling paired needs pairs: leave out --pairs none")
 
 
+@cache
 def for_method(options_class: type) -> type[TrainOptions]:
     """TrainOptions whose `method` group is the given dataclass of options."""
     group = ("method", options_class, field(default_factory=options_class))
