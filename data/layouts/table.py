@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.layouts import flir_v1, flir_v2, kaist, translation, two_folders
+import data.layouts.flir_v1 as flir_v1
+import data.layouts.flir_v2 as flir_v2
+import data.layouts.kaist as kaist
+import data.layouts.translation as translation
+import data.layouts.two_folders as two_folders
 from data.layouts.folders import Folder, levels
 from data.layouts.listing import Listing, Split
 from data.layouts.scan import Scan, without_pairs

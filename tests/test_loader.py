@@ -1,0 +1,179 @@
+"""What a batch holds depends on seed, epoch and position alone; transforms; unreadable images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.images import ImageError, write_image
+from data.layouts import find
+from data.loader import TrainingImages, evenly, make_loader, mean_infrared, read_validation, steps_of_epoch
+from data.transforms import Preprocess, resize
+from options.cycle_gan import CycleGANOptions
+from options.data import DataOptions
+from options.train import InputOptions, RunOptions, TrainOptions
+from tests.conftest import write_pairs
+
+
+def options_for(root: Path, **changes: object) -> TrainOptions:
+    values = {"load_size": 40, "crop_size": 32, "num_threads": 0} | changes
+    return TrainOptions(RunOptions(seed=5), DataOptions(dataroot=root), InputOptions(**values), method=CycleGANOptions())
+
+
+def batches(options: TrainOptions, count: int, rank: int = 0, world: int = 1, epoch: int = 0, step: int = 0) -> list:
+    dataset = TrainingImages(find(options.data).splits["train"], options)
+    loader = iter(make_loader(dataset, options, rank, world, epoch, step))
+    return [next(loader) for _ in range(count)]
+
+
+def same(a: dict, b: dict) -> bool:
+    return torch.equal(a["visible"], b["visible"]) and torch.equal(a["infrared"], b["infrared"])
+
+
+def test_a_batch_has_the_shapes_and_types_it_should(pairs_root: Path) -> None:
+    (batch,) = batches(options_for(pairs_root, batch_size=3), 1)
+    assert batch["visible"].shape == (3, 3, 32, 32) and batch["infrared"].shape == (3, 1, 32, 32)
+    assert batch["visible"].dtype == batch["infrared"].dtype == torch.uint8 and batch["skipped"] == []
+
+
+def test_any_start_any_worker_count_same_batches(pairs_root: Path) -> None:
+    plain = batches(options_for(pairs_root), 20)  # 16 steps an epoch: reaches into the second
+    resumed = batches(options_for(pairs_root), 9, epoch=0, step=11)
+    workers = batches(options_for(pairs_root, num_threads=2), 20)
+    assert all(same(a, b) for a, b in zip(plain[11:], resumed, strict=True))
+    assert all(same(a, b) for a, b in zip(plain, workers, strict=True))
+    assert not any(same(a, b) for a, b in zip(plain[:4], plain[16:], strict=True)), "epochs have orders of their own"
+
+
+def test_ranks_share_the_joined_batch(pairs_root: Path) -> None:
+    joined = batches(options_for(pairs_root, batch_size=4), 3)
+    first = batches(options_for(pairs_root, batch_size=2), 3, rank=0, world=2)
+    second = batches(options_for(pairs_root, batch_size=2), 3, rank=1, world=2)
+    for whole, a, b in zip(joined, first, second, strict=True):
+        assert torch.equal(whole["visible"], torch.cat([a["visible"], b["visible"]]))
+        assert torch.equal(whole["infrared"], torch.cat([a["infrared"], b["infrared"]]))
+
+
+def test_an_epoch_sees_every_image_once(pairs_root: Path) -> None:
+    options = options_for(pairs_root, preprocess="none", flip=False)
+    split = find(options.data).splits["train"]
+    seen = {batch["visible"].numpy().tobytes() for batch in batches(options, len(split.visible))}
+    assert len(seen) == len(split.visible)
+
+
+def test_reading_leaves_torchs_generator_alone(pairs_root: Path) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    batches(options_for(pairs_root), 2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_paired_sampling_gives_one_common_transform(pairs_root: Path) -> None:
+    """Both images show the same blob: where the visible one is red the infrared one is bright."""
+    for batch in batches(options_for(pairs_root, sampling="paired", crop_size=40), 8):
+        red = batch["visible"][0, 0].float().flatten()
+        grey = batch["infrared"][0, 0].float().flatten()
+        assert torch.corrcoef(torch.stack([red, grey]))[0, 1] > 0.9
+
+
+def test_unpaired_sampling_draws_independently(pairs_root: Path) -> None:
+    correlations = []
+    for batch in batches(options_for(pairs_root, preprocess="none", flip=False), 16):
+        stack = torch.stack([batch["visible"][0, 0].float().flatten(), batch["infrared"][0, 0].float().flatten()])
+        correlations.append(torch.corrcoef(stack)[0, 1].item())
+    assert sum(c > 0.9 for c in correlations) <= 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "expected"),
+    [
+        ("resize_and_crop", (100, 200), (40, 40)),
+        ("crop", (100, 200), (100, 200)),
+        ("crop", (16, 64), (32, 128)),
+        ("scale_width", (100, 200), (20, 40)),
+        ("scale_width_and_crop", (200, 200), (40, 40)),
+        ("scale_width_and_crop", (100, 200), (32, 64)),
+        ("none", (37, 51), (37, 51)),
+    ],
+)
+def test_working_sizes(mode: str, given: tuple[int, int], expected: tuple[int, int]) -> None:
+    preprocess = Preprocess(mode, 40, 32, True)
+    assert preprocess.working_size(*given) == expected
+    (image,) = preprocess([torch.zeros(3, *given, dtype=torch.uint8)], torch.Generator())
+    assert tuple(image.shape[-2:]) == ((32, 32) if preprocess.crops else expected)
+
+
+def test_crops_reach_every_border_and_flips_are_fair() -> None:
+    preprocess = Preprocess("crop", 1, 32, True)
+    generator = torch.Generator().manual_seed(0)
+    ramp = torch.arange(36, dtype=torch.uint8).expand(1, 34, 36).contiguous()
+    firsts, flipped = set(), 0
+    for _ in range(200):
+        (crop,) = preprocess([ramp], generator)
+        row = crop[0, 0].int()
+        backwards = bool(row[0] > row[-1])
+        flipped += backwards
+        firsts.add(int(row.min()))
+    assert firsts == set(range(5)) and 70 < flipped < 130
+
+
+def test_resizing_keeps_type_range_and_size() -> None:
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
+    assert resize(image, (20, 30)) is image
+    assert resize(image, (11, 7)).shape == (3, 11, 7) and resize(image, (11, 7)).dtype == torch.uint8
+    hard = torch.tensor([-1.0, 1.0]).repeat(8).expand(1, 16, 16)
+    assert resize(hard, (40, 40)).abs().max() <= 1
+
+
+def test_an_unreadable_image_is_replaced_named_and_counted(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, 10)
+    listed = find(DataOptions(dataroot=root))
+    victim = listed.splits["train"].visible[3].path
+    victim.write_bytes(victim.read_bytes()[:200])  # its header is whole, so only decoding finds it
+    options = options_for(root)
+    skipped = [entry for batch in batches(options, 8) for entry in batch["skipped"]]
+    assert [path for path, _ in skipped] == [str(victim)]
+    strict = replace(options, data=replace(options.data, strict=True))
+    with pytest.raises(ImageError, match=victim.name):
+        batches(strict, 8)
+
+
+def test_a_mixture_of_8_and_16_bit_makes_one_batch(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, 10)
+    for i in range(0, 10, 2):
+        path = root / "infrared" / f"{i:03d}.png"
+        path.unlink()
+        counts = np.full((40, 48), 7329, np.uint16)  # 20 degrees Celsius at 0.04 K a count
+        write_image(path.with_suffix(".tiff"), counts)
+    (batch,) = batches(options_for(root, batch_size=8, load_size=48), 1)
+    assert batch["infrared"].dtype == torch.float32 and batch["infrared"].abs().max() <= 1
+
+
+def test_validation_samples_are_whole_and_evenly_chosen(pairs_root: Path) -> None:
+    options = options_for(pairs_root)
+    samples = read_validation(find(options.data).splits["val"], options)
+    assert [sample["stem"] for sample in samples] == ["016", "017"]
+    assert samples[0]["visible"].shape == (3, 33, 40), "scaled to load_size wide, not cropped"
+    assert read_validation(None, options) == []
+    assert evenly(list(range(10)), 3) == [0, 3, 6] and evenly([1], 5) == [1]
+
+
+def test_mean_infrared(tmp_path: Path) -> None:
+    for i, grey in enumerate((0, 255, 255, 255)):
+        write_image(tmp_path / "ir" / f"{i}.png", np.full((8, 8), grey, np.uint8))
+        write_image(tmp_path / "vi" / f"{i}.png", np.zeros((8, 8, 3), np.uint8))
+    options = options_for(tmp_path)
+    sources = [source for split in find(options.data).splits.values() for source in split.infrared]
+    assert mean_infrared(sources, options) == pytest.approx(0.5)
+
+
+def test_steps_of_an_epoch(pairs_root: Path) -> None:
+    options = options_for(pairs_root)
+    dataset = TrainingImages(find(options.data).splits["train"], options)
+    assert [steps_of_epoch(dataset, b, w) for b, w in ((1, 1), (3, 1), (4, 2), (64, 1))] == [16, 5, 2, 1]
+    few = TrainingImages(find(options.data).splits["train"], options_for(pairs_root, max_dataset_size=5))
+    assert len(few) == 5

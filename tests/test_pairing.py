@@ -1,0 +1,59 @@
+"""data/layouts/pairing.py: blocks held out for validation and test."""
+
+from pathlib import Path
+
+import pytest
+
+from data.images import Source
+from data.layouts import Pair, Split
+from data.layouts.pairing import cut, hold_out
+
+
+@pytest.mark.parametrize(
+    ("count", "fractions", "expected"),
+    [
+        (100, (0.1, 0.1), (80, 90)),
+        (180, (0.1, 0.1), (144, 162)),
+        (3, (0.1, 0.1), (1, 2)),
+        (2, (0.1, 0.1), (2, 2)),
+        (4, (0.5, 0.5), (1, 3)),
+        (10, (0, 0.2), (8, 8)),
+        (10, (0.2, 0), (8, 10)),
+        (10, (0, 0), (10, 10)),
+    ],
+)
+def test_cut_holds_out_blocks(count, fractions, expected):
+    first, second = cut([""] * count, *fractions)
+    assert (first, second) == expected
+
+
+def test_cut_falls_between_videos_where_there_are_enough():
+    groups = ["a"] * 5 + ["b"] * 3 + ["c"] * 4
+    assert cut(groups, 0.1, 0.1) == (5, 8)
+    assert cut(["a"] * 6 + ["b"] * 6, 0.1, 0) == (6, 12)
+    assert cut(["a"] * 10, 0.1, 0.1) == (8, 9)
+
+
+def test_unpaired_images_stay_with_their_neighbours():
+    def source(kind, stem):
+        return Source(Path(kind, f"{stem}.png"), stem)
+
+    stems = [str(number) for number in range(1, 11)]
+    pairs = tuple(Pair(stem, source("vi", stem), source("ir", stem)) for stem in stems if stem not in ("5", "9"))
+    whole = Split(pairs, tuple(source("vi", stem) for stem in stems[:-1]) + (pairs[-1].visible,), (source("ir", "9"),))
+    parts = hold_out(whole, 0.1, 0.2)
+    assert [[pair.stem for pair in part.pairs] for part in parts.values()] == [
+        ["1", "2", "3", "4", "6"],
+        ["7"],
+        ["8", "10"],
+    ]
+    assert [source.stem for source in parts["train"].visible] == ["1", "2", "3", "4", "5", "6"]
+    assert [source.stem for source in parts["test"].infrared] == ["9"]
+
+
+def test_a_paired_image_goes_with_its_pair_whatever_its_own_name():
+    visible = tuple(Source(Path(f"{stem}_vi.png"), f"{stem}_vi") for stem in ("a", "a_b", "c"))
+    infrared = tuple(Source(Path(f"{stem}_ir.png"), f"{stem}_ir") for stem in ("a", "a_b", "c"))
+    pairs = tuple(Pair(*item) for item in zip(("a", "a_b", "c"), visible, infrared, strict=True))
+    parts = hold_out(Split(pairs, visible, infrared), 0.1, 0.1)
+    assert [part.visible for part in parts.values()] == [(source,) for source in visible]
