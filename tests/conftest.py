@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,24 +55,39 @@ def pairs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("pairs"), 20)
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs a command of the project in a fresh folder, as a user would: command("train.py", "--name", "x")."""
+@dataclass
+class Done:
+    """What a command printed and how it ended."""
 
-    def run(script: str, *arguments: object, status: int = 0, **kwargs: object) -> subprocess.CompletedProcess:
-        words = ["-m", script] if "." in script and not script.endswith(".py") else [str(ROOT / script)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *words, *map(str, arguments)],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, **kwargs,
-        )  # fmt: skip
-        assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., Done]:
+    """Runs a command of the project in a fresh folder, within this process: command("train.py", "--name", "x")
+    or command("scripts.inspect_data", ...). Checks its exit status."""
+
+    def run(script: str, *arguments: object, status: int = 0) -> Done:
+        file = ROOT / (script if script.endswith(".py") else script.replace(".", "/") + ".py")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(file), *map(str, arguments)])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            runpy.run_path(str(file), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        assert code == status, f"exit {code}\n{out}\n{err}"
+        return Done(code, out, err)
 
     return run
 
 
-TINY = (
-    "--vgg_weights random --ngf 4 --ndf 4 --netG resnet_6blocks --load_size 40 --crop_size 32 --num_threads 0 "
-    "--content_layers relu1_2 --self_layers relu1_2 --self_patch_sizes 8 --self_patches 16 --device cpu"
-).split()
+TINY = [
+    "--device", "cpu", "--num_threads", "0", "--load_size", "40", "--crop_size", "32",
+    "--netG", "resnet_6blocks", "--ngf", "4", "--ndf", "4", "--vgg_weights", "random", "--content_layers", "relu1_2",
+    "--self_layers", "relu1_2", "--self_patch_sizes", "8", "--self_patches", "16",
+]  # fmt: skip

@@ -126,7 +126,9 @@ def test_pool_returns_old_images_and_survives_saving() -> None:
     fresh = [torch.full((2, 1, 3, 3), float(i)) for i in range(20)]
     answers = torch.cat([pool.query(image) for image in fresh])
     assert torch.equal(answers[:4], torch.cat(fresh[:2]))
-    old = sum(bool(answer[0, 0, 0] != image) for answer, image in zip(answers, [i // 2 for i in range(40)], strict=True))
+    old = sum(
+        bool(answer[0, 0, 0] != image) for answer, image in zip(answers, [i // 2 for i in range(40)], strict=True)
+    )
     assert 8 <= old <= 28, "about half of the answers of a full pool are old ones"
     other = ImagePool(4)
     other.load_state_dict(pool.state_dict())
@@ -156,7 +158,17 @@ def test_gradients_reach_generators_in_every_precision(precision: str) -> None:
 
 def test_the_registry_names_complete_methods() -> None:
     for name, method in METHODS.items():
-        for member in ("Options", "network", "players", "updates", "saved", "remarks", "preview", "trained", "score_kind"):
+        for member in (
+            "Options",
+            "network",
+            "players",
+            "updates",
+            "saved",
+            "remarks",
+            "preview",
+            "trained",
+            "score_kind",
+        ):
             assert hasattr(method, member), (name, member)
         assert len(METHODS) == len({m.Options for m in METHODS.values()})
 

@@ -21,7 +21,9 @@ from tests.conftest import write_pairs
 
 def options_for(root: Path, **changes: object) -> TrainOptions:
     values = {"load_size": 40, "crop_size": 32, "num_threads": 0} | changes
-    return TrainOptions(RunOptions(seed=5), DataOptions(dataroot=root), InputOptions(**values), method=CycleGANOptions())
+    return TrainOptions(
+        RunOptions(seed=5), DataOptions(dataroot=root), InputOptions(**values), method=CycleGANOptions()
+    )
 
 
 def batches(options: TrainOptions, count: int, rank: int = 0, world: int = 1, epoch: int = 0, step: int = 0) -> list:

@@ -32,9 +32,7 @@ def test_features_equal_torchvisions(reference: torchvision.models.VGG, weights:
     indices = {"relu1_1": 1, "relu2_2": 8, "relu3_3": 15, "relu5_1": 25}  # of reference.features
     vgg = VGG16(indices, str(weights))
     x = torch.rand(2, 3, 40, 64) * 2 - 1
-    normalised = torchvision.transforms.functional.normalize(
-        (x + 1) / 2, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    )
+    normalised = torchvision.transforms.functional.normalize((x + 1) / 2, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     found = vgg(x)
     assert set(found) == set(indices)
     for name, index in indices.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from util import distributed
 from util.compute import Compute
@@ -20,7 +20,7 @@ class Optimizers:
     def __init__(
         self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, compute: Compute
     ) -> None:
-        self.clip = clip
+        self.lr, self.beta1, self.clip = lr, beta1, clip
         self.parameters = {name: list(player.parameters()) for name, player in players.items()}
         self.adam = {
             name: torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=True)
@@ -37,6 +37,9 @@ class Optimizers:
         def linear(epoch: int) -> float:
             return 1.0 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)
 
+        def step(epoch: int) -> float:
+            return 0.1 ** (epoch // decay_iters)
+
         def cosine(epoch: int) -> float:
             return 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / (n_epochs + n_epochs_decay))))
 
@@ -44,10 +47,8 @@ class Optimizers:
             if policy == "plateau":
                 mode = "max" if best_is_max else "min"
                 self.schedules[name] = ReduceLROnPlateau(adam, mode, factor=0.2, patience=5, threshold=0.01)
-            elif policy == "step":
-                self.schedules[name] = StepLR(adam, decay_iters, gamma=0.1)
             else:
-                self.schedules[name] = LambdaLR(adam, {"linear": linear, "cosine": cosine}[policy])
+                self.schedules[name] = LambdaLR(adam, {"linear": linear, "step": step, "cosine": cosine}[policy])
 
     def step(self, player: str, terms: Mapping[str, torch.Tensor]) -> None:
         """Lower the sum of the terms by moving this player; never waits for the device."""
@@ -77,12 +78,23 @@ class Optimizers:
     def state_dict(self) -> dict[str, Any]:
         """Moments, scales and schedules of every player."""
         parts = {"adam": self.adam, "scalers": self.scalers, "schedules": self.schedules}
-        return {
-            part: {name: holder.state_dict() for name, holder in holders.items()} for part, holders in parts.items()
-        }
+        states = {part: {name: h.state_dict() for name, h in holders.items()} for part, holders in parts.items()}
+        return states | {"lr": self.lr}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from another's state."""
-        for part, holders in (("adam", self.adam), ("scalers", self.scalers), ("schedules", self.schedules)):
+        """Go on from another's state, with this one's own first rate, momentum and schedule."""
+        for part, holders in (("adam", self.adam), ("scalers", self.scalers)):
             for name, holder in holders.items():
                 holder.load_state_dict(state[part][name])
+        for name, adam in self.adam.items():
+            schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
+            group["betas"] = (self.beta1, group["betas"][1])
+            if stored.keys() != schedule.state_dict().keys():  # another --lr_policy than before
+                group["lr"] = self.lr
+                continue
+            schedule.load_state_dict(stored)
+            if isinstance(schedule, LambdaLR):
+                schedule.base_lrs = [self.lr]
+                group["lr"] = self.lr * schedule.lr_lambdas[0](schedule.last_epoch)
+            else:
+                group["lr"] *= self.lr / state["lr"]

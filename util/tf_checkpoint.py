@@ -72,7 +72,7 @@ def _read_index(path: Path, check: bool) -> tuple[int, dict[str, Entry]]:
         pairs = dict(_table_pairs(table, path, check))
         shards, big_endian = _read_header(pairs.pop(HEADER_KEY))
         entries = {key.decode(): _read_entry(value) for key, value in pairs.items()}
-    except (IndexError, struct.error, KeyError, UnicodeDecodeError):
+    except (IndexError, KeyError, TypeError, UnicodeDecodeError, struct.error):
         raise ValueError(f"{path}: is not an intact TensorFlow checkpoint index") from None
     if big_endian:
         raise ValueError(f"{path}: was written on a big-endian machine, which is not supported")

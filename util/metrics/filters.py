@@ -7,8 +7,6 @@ import math
 import torch
 import torch.nn.functional as F
 
-FFT_MULTIPLE = 16  # a Fourier transform of a prime length is several times slower than of the next multiple of 16
-
 
 def sobel(image: torch.Tensor, border: str) -> tuple[torch.Tensor, torch.Tensor]:
     """[N, C, H, W] -> (right minus left, below minus above), same shape, weights 1 2 1 unnormalised.
@@ -26,15 +24,27 @@ def gaussian(size: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
     return torch.exp(-(offset**2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
 
 
-def separable(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """[..., H, W] filtered along both axes with a symmetric kernel [K] -> [..., H - K + 1, W - K + 1]."""
-    height, width = image.shape[-2:]
-    tall, wide = (-(-side // FFT_MULTIPLE) * FFT_MULTIPLE for side in (height, width))
-    spectrum = torch.fft.rfft2(image, s=(tall, wide))
+def fast_length(length: int) -> int:
+    """The next even length whose Fourier transform is fast: no prime factor above 7."""
+    length += length % 2
+    rest = length
+    for factor in (2, 3, 5, 7):
+        while rest % factor == 0:
+            rest //= factor
+    return length if rest == 1 else fast_length(length + 2)
+
+
+def separable(image: torch.Tensor, kernel: torch.Tensor, zero_border: bool = False) -> torch.Tensor:
+    """[..., H, W] filtered along both axes with a symmetric kernel [K] -> [..., H - K + 1, W - K + 1], where it fits,
+    or with zeros around the image [..., H, W]; K odd."""
+    reach = len(kernel) // 2
+    first, beyond = (reach, reach) if zero_border else (2 * reach, 0)
+    height, width = (side + beyond for side in image.shape[-2:])
+    tall, wide = fast_length(height), fast_length(width)
+    spectrum = torch.fft.rfft2(image, s=(tall, wide))  # zeros follow the image
     spectrum.mul_(torch.fft.fft(kernel, n=tall)[:, None]).mul_(torch.fft.rfft(kernel, n=wide))
-    filtered = torch.fft.irfft2(spectrum, s=(tall, wide))
-    # The first K - 1 rows and columns mix both ends of the periodic image.
-    return filtered[..., len(kernel) - 1 : height, len(kernel) - 1 : width]
+    # Of the periodic result only the rows and columns before `first` can mix both ends of the image.
+    return torch.fft.irfft2(spectrum, s=(tall, wide))[..., first:height, first:width]
 
 
 def blur(image: torch.Tensor, size: int, sigma: float) -> torch.Tensor:

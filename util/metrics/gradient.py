@@ -11,7 +11,7 @@ from util.metrics.triplet import Triplet
 
 
 def average_gradient(triplet: Triplet) -> torch.Tensor:
-    """AG, sum of sqrt((gx^2 + gy^2) / 2) over (H - 1)(W - 1), fused image; 0..~180, higher is better.
+    """AG, sum of sqrt((gx^2 + gy^2) / 2) over (H - 1)(W - 1), fused image; 0..about 128, higher is better.
 
     Cui et al., Optics Communications 2015. Both conventions: differences central, one-sided at the border."""
     height, width = triplet.fused.shape[-2:]
@@ -22,7 +22,7 @@ def average_gradient(triplet: Triplet) -> torch.Tensor:
 def edge_intensity(triplet: Triplet) -> torch.Tensor:
     """EI, mean of sqrt(sx^2 + sy^2), unnormalised Sobel with repeated border, fused image; higher is better.
 
-    Rajalingam and Priya, IJESI 2018; 0..~1140; the same in both conventions."""
+    Rajalingam and Priya, IJESI 2018; 0..about 1140; the same in both conventions."""
     return torch.hypot(*sobel(triplet.fused, "replicate")).mean((-2, -1))
 
 
@@ -52,7 +52,7 @@ def edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def edge_transfer(triplet: Triplet) -> torch.Tensor:
-    """Qabf, sum(Q_vf g_v + Q_if g_i) / sum(g_v + g_i), Q = Qg Qa; 0..~0.99, higher is better.
+    """Qabf, sum(Q_vf g_v + Q_if g_i) / sum(g_v + g_i), Q = Qg Qa; 0..0.976, higher is better.
 
     Xydeas and Petrovic, Electronics Letters 2000; nan where both sources are flat. Both conventions take VIFB's:
     Qg = .9994 / (1 + exp(-15 (G - .5))), Qa = .9879 / (1 + exp(-22 (A - .8))), and where g_s = g_f, G = g_f."""

@@ -47,8 +47,8 @@ def difference_of_gaussians(image: torch.Tensor) -> torch.Tensor:
 
 def masked_contrast(image: torch.Tensor, sensitivity: torch.Tensor) -> torch.Tensor:
     """Chen-Blum: contrast of the image as the eye sees it, and its masking, [N, C, H, W] >= 0."""
-    padded = F.pad(filter_frequencies(image, sensitivity), (15, 15, 15, 15))
-    narrow, wide = (separable(padded, gaussian(31, sigma, image)) for sigma in (2.0, 4.0))
+    seen = filter_frequencies(image, sensitivity)
+    narrow, wide = (separable(seen, gaussian(31, sigma, image), zero_border=True) for sigma in (2.0, 4.0))
     contrast = torch.where(wide == 0, 0.0, narrow.div_(wide).sub_(1)).abs_()
     return contrast**3 / (contrast**2 + 1e-4)
 

@@ -74,14 +74,14 @@ def psnr_vifb(triplet: Triplet) -> torch.Tensor:
 def structure_maps(triplet: Triplet) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """For each source the SSIM map's factors (luminance, contrast-structure), [N, C, H - 10, W - 10]."""
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    fused_mean = blur(triplet.fused, 11, 1.5)
-    fused_variance = blur(triplet.fused**2, 11, 1.5) - fused_mean**2
+    fused = triplet.fused
+    fused_mean = blur(fused, 11, 1.5)
     for source in triplet.sources:
         mean = blur(source, 11, 1.5)
-        variance = blur(source**2, 11, 1.5) - mean**2
-        covariance = blur(source * triplet.fused, 11, 1.5) - mean * fused_mean
-        luminance = (2 * mean * fused_mean + c1) / (mean**2 + fused_mean**2 + c1)
-        yield luminance, (2 * covariance + c2) / (variance + fused_variance + c2)
+        product, squares = mean * fused_mean, mean**2 + fused_mean**2
+        covariance = blur(source * fused, 11, 1.5) - product
+        variances = blur(source**2 + fused**2, 11, 1.5) - squares
+        yield (2 * product + c1) / (squares + c1), (2 * covariance + c2) / (variances + c2)
 
 
 def ssim(triplet: Triplet) -> torch.Tensor:

@@ -1,0 +1,79 @@
+"""PSNR, SSIM, MAE against slow, obvious implementations; the baselines."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from util.metrics.generation import baselines, generation_scores, grey_levels, mae, psnr, ssim, total_scores
+
+
+def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    real = torch.rand(2, 1, 17, 23, generator=generator) * 255
+    noise = torch.randn(2, 1, 17, 23, generator=generator) * 30
+    return (real + noise).clamp(0, 255).round(), real.round()
+
+
+def test_psnr_and_mae_by_hand() -> None:
+    a, b = images()
+    for n in range(2):
+        differences = [x - y for x, y in zip(a[n].flatten().tolist(), b[n].flatten().tolist(), strict=True)]
+        mean_square = sum(d * d for d in differences) / len(differences)
+        assert psnr(a, b)[n].item() == pytest.approx(20 * math.log10(255 / math.sqrt(mean_square)), rel=1e-5)
+        assert mae(a, b)[n].item() == pytest.approx(sum(map(abs, differences)) / len(differences), rel=1e-5)
+    assert psnr(b, b).isinf().all() and mae(b, b).max() == 0
+
+
+def slow_ssim(a: list[list[float]], b: list[list[float]]) -> float:
+    """Wang et al. 2004: every full 11x11 window, Gaussian weights of sigma 1.5."""
+    w = [[math.exp(-((i - 5) ** 2 + (j - 5) ** 2) / 4.5) for j in range(11)] for i in range(11)]
+    total = sum(map(sum, w))
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    values = []
+    for top in range(len(a) - 10):
+        for left in range(len(a[0]) - 10):
+            cells = [
+                (w[i][j] / total, a[top + i][left + j], b[top + i][left + j]) for i in range(11) for j in range(11)
+            ]
+            ma, mb = sum(k * x for k, x, _ in cells), sum(k * y for k, _, y in cells)
+            va = sum(k * x * x for k, x, _ in cells) - ma * ma
+            vb = sum(k * y * y for k, _, y in cells) - mb * mb
+            cov = sum(k * x * y for k, x, y in cells) - ma * mb
+            values.append((2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2)))
+    return sum(values) / len(values)
+
+
+def test_ssim_by_hand() -> None:
+    a, b = images()
+    for n in range(2):
+        assert ssim(a, b)[n].item() == pytest.approx(slow_ssim(a[n, 0].tolist(), b[n, 0].tolist()), rel=1e-4)
+    assert ssim(b, b).tolist() == pytest.approx([1, 1])
+
+
+def test_scores_are_of_rounded_grey_levels() -> None:
+    assert grey_levels(torch.tensor([-1.0, 1.0, 0.0, 0.0039, 7.0])).tolist() == [0, 255, 128, 128, 255]
+    a, b = images()
+    scores = generation_scores(a / 127.5 - 1, b / 127.5 - 1)
+    assert scores["psnr"].tolist() == pytest.approx(psnr(a, b).tolist())
+    assert set(scores) == {"psnr", "ssim", "mae"}
+
+
+def test_baselines() -> None:
+    visible = torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1).expand(1, 3, 4, 5)
+    made = {name: method(visible) for name, method in baselines(0.25).items()}
+    assert made["luminance"][0, 0, 0, 0].item() == pytest.approx(0.299 - 0.587 + 0.057)
+    assert torch.equal(made["inverted luminance"], -made["luminance"])
+    assert made["constant"].shape == (1, 1, 4, 5) and (made["constant"] == 0.25).all()
+
+
+def test_totals_add_up_over_batches() -> None:
+    batches = []
+    for seed in range(2):
+        a, b = images(seed)
+        batches.append({"visible": (a / 127.5 - 1).expand(-1, 3, -1, -1), "infrared": b / 127.5 - 1})
+    totals, count = total_scores({"red": lambda visible: visible[:, :1]}, batches)
+    expected = sum(mae(*images(seed)).sum().item() for seed in range(2))
+    assert count == 4 and totals["red"]["mae"] == pytest.approx(expected, rel=1e-5)
