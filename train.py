@@ -25,14 +25,13 @@ from util import distributed
 from util.compute import Compute, choose
 from util.ema import EMA
 from util.loss_log import LossLog, first_bad
-from util.metrics.generation import HIGHER_IS_BETTER
 from util.optimizers import Optimizers
 from util.previews import Previews
 from util.progress import Progress, duration
 from util.run_folder import RunFolder
 from util.stop_signal import StopSignal
 from util.training_page import write_training_page
-from util.validation import Validation
+from util.validation import TASKS, Validation
 from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
@@ -54,12 +53,17 @@ class Training:
         distributed.broadcast([*self.method.parameters(), *self.method.buffers()])
         loop = options.loop
         self.optimizers = Optimizers(players, loop.lr, loop.beta1, loop.clip_grad, compute)
+        self.task = TASKS[self.method.score_kind]
+        self.metric = self.task.deciding if loop.best_metric == "auto" else loop.best_metric
+        if self.metric not in self.task.higher_is_better:
+            known = ", ".join(self.task.higher_is_better)
+            raise ValueError(f"--best_metric {self.metric}: {options.run.model} has {known}")
         self.optimizers.schedule(
             loop.lr_policy,
             loop.n_epochs,
             loop.n_epochs_decay,
             loop.lr_decay_iters,
-            HIGHER_IS_BETTER[loop.best_metric],
+            self.task.higher_is_better[self.metric],
         )
         self.trained = players[self.method.trained]
         self.ema = EMA(self.trained, loop.ema) if loop.ema is not None else None
@@ -146,40 +150,44 @@ class Training:
 
     def train(self, loader: DataLoader) -> int:
         """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
-        loop, stop = self.options.loop, StopSignal()
+        loop = self.options.loop
         images = self.options.input.batch_size * distributed.world()
         done = self.epoch * self.steps + self.step
         self.progress = Progress(loop.epochs, self.steps, done, images, loop.log_seconds, distributed.is_writer())
         self.saved_at = time.monotonic()
         batches = iter(loader)
-        while self.epoch < loop.epochs:
-            self.progress.start_epoch(self.epoch, self.step)
-            self.method.train()
-            while self.step < self.steps:
-                waiting = time.monotonic()
-                batch = next(batches)
-                waited = time.monotonic() - waiting
-                self.report_skipped(batch.pop("skipped"))
-                batch = {name: self.compute.images(images) for name, images in batch.items()}
-                logged = {}
-                for player, terms in self.compute.steps(self.method.updates(batch)):
-                    self.optimizers.step(player, terms)
-                    logged |= terms
-                if self.ema:
-                    self.ema.update()
-                self.log.add(logged)
-                self.step, self.total = self.step + 1, self.total + 1
-                self.progress.step(waited)
-                if self.total % LOG_STEPS == 0:
-                    record = self.log.collect(self.total)
-                    self.note_losses([record] if record else [])
-                if self.ends_here(stop):
-                    self.progress.end_epoch()
-                    self.save("last")
-                    return stop.number or 1
-            self.progress.end_epoch()
-            self.end_epoch()
-        return 0
+        with StopSignal() as stop:
+            while self.epoch < loop.epochs:
+                self.progress.start_epoch(self.epoch, self.step)
+                self.method.train()
+                while self.step < self.steps:
+                    waiting = time.monotonic()
+                    batch = next(batches)
+                    waited = time.monotonic() - waiting
+                    self.report_skipped(batch.pop("skipped"))
+                    self.update({name: self.compute.images(image) for name, image in batch.items()})
+                    self.progress.step(waited)
+                    if self.total % LOG_STEPS == 0:
+                        record = self.log.collect(self.total)
+                        self.note_losses([record] if record else [])
+                    if self.ends_here(stop):
+                        self.progress.end_epoch()
+                        self.save("last")
+                        return stop.number or 1
+                self.progress.end_epoch()
+                self.end_epoch()
+            return 0
+
+    def update(self, batch: dict[str, torch.Tensor]) -> None:
+        """One step: player after player lowers its terms, in the method's order."""
+        logged = {}
+        for player, terms in self.compute.steps(self.method.updates(batch)):
+            self.optimizers.step(player, terms)
+            logged |= terms
+        if self.ema:
+            self.ema.update()
+        self.log.add(logged)
+        self.step, self.total = self.step + 1, self.total + 1
 
     def ends_here(self, stop: StopSignal) -> bool:
         """Whether a signal ended the run; also saves when it is time. Ranks agree every few steps."""
@@ -215,9 +223,8 @@ class Training:
         if self.validation is None:
             return None, False
         scores = self.validation.scores(self.network)
-        metric = self.options.loop.best_metric
-        score = scores["generated"][metric]
-        sign = 1 if HIGHER_IS_BETTER[metric] else -1
+        score = scores[self.task.product][self.metric]
+        sign = 1 if self.task.higher_is_better[self.metric] else -1
         is_best = score == score and (self.best is None or sign * score > sign * self.best)
         if is_best:
             self.best = score
@@ -240,7 +247,7 @@ class Training:
                 "epochs": f"{self.epoch} of {self.options.loop.epochs}",
             }
             title, records = self.options.run.name, self.run.records()
-            write_training_page(self.run.web, title, records, facts, HIGHER_IS_BETTER, running)
+            write_training_page(self.run.web, title, records, facts, self.task.higher_is_better, running)
 
     # The log
 
@@ -300,7 +307,7 @@ def closing(training: Training, seconds: float) -> None:
     run, name = training.run, training.options.run.name
     folder = training.options.run.checkpoints_dir
     where = "" if folder == type(training.options.run)().checkpoints_dir else f" --checkpoints_dir {folder}"
-    best = "" if training.best is None else f", best {training.options.loop.best_metric} {training.best:.4g}"
+    best = "" if training.best is None else f", best {training.metric} {training.best:.4g}"
     print(f"finished {training.epoch} epochs in {duration(seconds)}{best}")
     print(f"gallery   {(run.web / 'index.html').resolve()}")
     print(f"next      python test.py --name {name}{where} --dataroot {training.options.data.dataroot}")
@@ -337,14 +344,15 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     if "train" not in listing.splits:
         raise ValueError(f"{listing.root}: has no training images; see docs/data.md")
     split, rank, world = listing.splits["train"], distributed.rank(), distributed.world()
-    dataset = TrainingImages(split, options)
+    masked = METHODS[options.run.model].needs_mask
+    dataset = TrainingImages(split, options, masked)
     steps = steps_of_epoch(dataset, options.input.batch_size, world)
     training = Training(options, compute, listing, run, steps)
     remarks = training.load(state) if state else []
     if training.mean_infrared is None:
         training.mean_infrared = mean_infrared(split.infrared, options)
-    if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options)):
-        training.validation = Validation(samples, compute, training.mean_infrared)
+    if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options, masked)):
+        training.validation = Validation(training.task, samples, compute, training.mean_infrared)
     loader = make_loader(dataset, options, rank, world, training.epoch, training.step)
     if distributed.is_writer():
         announce(training, steps, remarks)

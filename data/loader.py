@@ -13,64 +13,104 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible
+from data.images import ImageError, Source, ThermalRange, pixel_size, read_infrared, read_visible
 from data.layouts import Pair, Split
+from data.pair_masks import read_mask, source_of
 from data.transforms import Preprocess, as_tensor, resize
 from options.train import TrainOptions
 from util.stop_signal import ignore_in_worker
 
 ATTEMPTS = 32  # other images tried in the place of unreadable ones before giving up
+KEPT_BYTES = 2**28  # of decoded pairs that a worker keeps because many patches are cut from them
 
 
 class TrainingImages(Dataset):
     """Item (epoch, position) -> {"visible": [3, H, W], "infrared": [1, H, W], ("mask": [1, H, W],) "skipped"}.
 
-    Images are uint8, or float32 in [-1, 1]; masks uint8. An unreadable image is replaced by the next one of the
-    list and named in "skipped"; with --strict it is an error."""
+    Images are uint8, or float32 in [-1, 1]; masks float32 in [0, 1]. An unreadable image is replaced by the next
+    one of the list and named in "skipped"; with --strict it is an error."""
 
-    def __init__(self, split: Split, options: TrainOptions) -> None:
+    def __init__(self, split: Split, options: TrainOptions, with_mask: bool = False) -> None:
         limit = options.input.max_dataset_size
         self.paired = options.input.sampling == "paired"
         self.pairs = split.pairs[:limit]
         self.visible = split.visible[:limit]
         self.infrared = split.infrared[:limit]
         self.thermal = ThermalRange.from_options(options.data)
+        self.masks = options.data.mask_source if with_mask else None
         self.preprocess = Preprocess.from_options(options.input)
         self.serial = options.input.serial_batches
         self.strict = options.data.strict
         self.seed = options.run.seed
+        self.kept: dict[Pair, dict[str, torch.Tensor]] = {}
+        self.kept_bytes = 0
+        self._check()
+        stride = options.input.patch_stride
+        self.patches = self._patches(stride, options.input.crop_size) if stride else [(p, None) for p in self.pairs]
+
+    def _check(self) -> None:
         if self.paired and not self.pairs:
-            raise ValueError("--sampling paired: this data set has no aligned training pairs; see docs/data.md")
+            raise ValueError("this data set has no aligned training pairs, and --sampling paired needs them")
+        if self.masks and not self.paired:
+            raise ValueError("masks belong to aligned pairs: add --sampling paired")
+        if self.masks and (bare := next((p for p in self.pairs if source_of(p, self.masks) is None), None)):
+            raise ValueError(
+                f"--mask_source {self.masks}: there is none for {bare.infrared.path.name}; give auto or thermal"
+            )
         for name, images in (("visible", self.visible), ("infrared", self.infrared)):
             if not images:
                 raise ValueError(f"the data set has no {name} training images; see docs/data.md")
 
+    def _patches(self, stride: int, side: int) -> list[tuple[Pair, tuple[int, int]]]:
+        """(pair, upper left corner) of every patch of the infrared images, row after row."""
+        with ThreadPoolExecutor() as pool:
+            sizes = list(pool.map(lambda pair: pixel_size(pair.infrared.path), self.pairs))
+        places = [
+            (pair, (top, left))
+            for pair, (width, height) in zip(self.pairs, sizes, strict=True)
+            for top in range(0, height - side + 1, stride)
+            for left in range(0, width - side + 1, stride)
+        ]
+        if not places:
+            raise ValueError(f"--crop_size {side} is larger than every training image: lower it")
+        return places
+
     def __len__(self) -> int:
-        """Images of one epoch: all pairs, or the longer of the two lists."""
-        return len(self.pairs) if self.paired else max(len(self.visible), len(self.infrared))
+        """Images of one epoch: all pairs or patches, or the longer of the two lists."""
+        return len(self.patches) if self.paired else max(len(self.visible), len(self.infrared))
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         epoch, position = key
         generator = torch.Generator().manual_seed(_mix(self.seed, epoch, position, 3))
         skipped: list[tuple[str, str]] = []
         if self.paired:
-            sample = self._read(self.pairs, self._place(epoch, position, len(self.pairs), 0), self._pair, skipped)
-            names = list(sample)
-            images = self.preprocess([sample[name] for name in names], generator)
-            return dict(zip(names, images, strict=True)) | {"skipped": skipped}
-        visible = self._read(self.visible, self._place(epoch, position, len(self.visible), 1), read_visible, skipped)
-        infrared = self._read(
-            self.infrared, self._place(epoch, position, len(self.infrared), 2), self._infrared, skipped
-        )
-        (visible,) = self.preprocess([as_tensor(visible)], generator)
-        (infrared,) = self.preprocess([as_tensor(infrared)], generator)
-        return {"visible": visible, "infrared": infrared, "skipped": skipped}
+            place = self._place(epoch, position, len(self.patches), 0)
+            sample, corner = self._read(self.patches, place, self._patch, skipped)
+            images = self.preprocess(list(sample.values()), generator, corner)
+            return finished(dict(zip(sample, images, strict=True))) | {"skipped": skipped}
+        item: dict[str, Any] = {"skipped": skipped}
+        for kind, (name, sources, read) in enumerate(
+            (("visible", self.visible, read_visible), ("infrared", self.infrared, self._infrared)), 1
+        ):
+            image = self._read(sources, self._place(epoch, position, len(sources), kind), read, skipped)
+            (item[name],) = self.preprocess([as_tensor(image)], generator)
+        return item
 
     def _infrared(self, source: Source) -> np.ndarray:
         return read_infrared(source, self.thermal)
 
-    def _pair(self, pair: Pair) -> dict[str, torch.Tensor]:
-        return read_pair(pair, self.thermal)
+    def _patch(
+        self, patch: tuple[Pair, tuple[int, int] | None]
+    ) -> tuple[dict[str, torch.Tensor], tuple[int, int] | None]:
+        """The whole pair that a patch lies in, kept in memory if many patches share it; the patch's corner."""
+        pair, corner = patch
+        if pair in self.kept:
+            return self.kept[pair], corner
+        sample = read_pair(pair, self.thermal, self.masks)
+        size = sum(image.nbytes for image in sample.values())
+        if corner is not None and self.kept_bytes + size <= KEPT_BYTES:
+            self.kept[pair], self.kept_bytes = sample, self.kept_bytes + size
+        return sample, corner
 
     def _place(self, epoch: int, position: int, count: int, kind: int) -> int:
         """Which image of a list of `count` comes at this position; a shorter list is gone through again."""
@@ -90,14 +130,24 @@ class TrainingImages(Dataset):
         raise ImageError(*skipped[-1][:1], f"{skipped[-1][1]}; so are the {len(skipped) - 1} images before it")
 
 
-def read_pair(pair: Pair, thermal: ThermalRange) -> dict[str, torch.Tensor]:
-    """{"visible": [3, H, W], "infrared": [1, H, W], "mask" where there is one}, brought to the infrared size."""
-    infrared = as_tensor(read_infrared(pair.infrared, thermal))
+def read_pair(pair: Pair, thermal: ThermalRange, masks: str | None = None) -> dict[str, torch.Tensor]:
+    """{"visible": [3, H, W], ("mask": [1, H, W] in [0, 1],) "infrared": [1, H, W]}, all of the infrared's size.
+
+    masks: where masks come from, None for no mask."""
+    array = read_infrared(pair.infrared, thermal)
+    infrared = as_tensor(array)
     size = tuple(infrared.shape[-2:])
     sample = {"visible": resize(as_tensor(read_visible(pair.visible)), size)}
-    if pair.mask is not None:
-        sample["mask"] = resize(as_tensor(read_infrared(pair.mask, thermal)), size)
-    return sample | {"infrared": infrared}
+    if masks is not None:
+        sample["mask"] = resize(torch.from_numpy(read_mask(pair, array, masks))[None], size)
+    return finished(sample | {"infrared": infrared})
+
+
+def finished(sample: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The sample with its mask in [0, 1]: bicubic resizing overshoots."""
+    if "mask" in sample:
+        sample["mask"] = sample["mask"].clamp(0, 1)
+    return sample
 
 
 def _mix(*numbers: int) -> int:
@@ -182,20 +232,21 @@ def evenly(items: Sequence[Any], count: int) -> list[Any]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def read_validation(split: Split | None, options: TrainOptions) -> list[dict[str, Any]]:
+def read_validation(split: Split | None, options: TrainOptions, with_mask: bool = False) -> list[dict[str, Any]]:
     """At most val_size aligned pairs, evenly spread, as networks see them: {"visible", "infrared", ("mask",)
     "stem"}, images as in TrainingImages but whole. Pairs that cannot be read are left out, or fatal if strict."""
     thermal, preprocess = ThermalRange.from_options(options.data), Preprocess.from_options(options.input)
+    masks = options.data.mask_source if with_mask else None
 
     def read(pair: Pair) -> dict[str, Any] | None:
         try:
-            sample = read_pair(pair, thermal)
+            sample = read_pair(pair, thermal, masks)
         except ImageError:
             if options.data.strict:
                 raise
             return None
         size = preprocess.working_size(*sample["infrared"].shape[-2:])
-        return {name: resize(image, size) for name, image in sample.items()} | {"stem": pair.stem}
+        return finished({name: resize(image, size) for name, image in sample.items()}) | {"stem": pair.stem}
 
     pairs = evenly(split.pairs, options.loop.val_size) if split else []
     with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:

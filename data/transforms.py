@@ -44,16 +44,23 @@ class Preprocess:
             scale = max(scale, self.crop_size / width, self.crop_size / height)
         return max(1, round(height * scale)), max(1, round(width * scale))
 
-    def __call__(self, images: Sequence[torch.Tensor], generator: torch.Generator) -> list[torch.Tensor]:
+    def __call__(
+        self, images: Sequence[torch.Tensor], generator: torch.Generator, corner: tuple[int, int] | None = None
+    ) -> list[torch.Tensor]:
         """Resize, crop and flip [C, H, W] images of one scene alike; random numbers from the generator.
 
-        The last image sets the working size, so that a pair of unlike sizes ends in its infrared geometry."""
-        size = self.working_size(*images[-1].shape[-2:])
-        images = [resize(image, size) for image in images]
-        if self.crops:
-            top = int(torch.randint(size[0] - self.crop_size + 1, (), generator=generator))
-            left = int(torch.randint(size[1] - self.crop_size + 1, (), generator=generator))
-            side = self.crop_size
+        The last image sets the working size, so that a pair of unlike sizes ends in its infrared geometry.
+        corner: (top, left) of the crop in images of their own size, instead of a random one."""
+        side = self.crop_size
+        if corner is not None:
+            top, left = corner
+            images = [image[..., top : top + side, left : left + side] for image in images]
+        else:
+            size = self.working_size(*images[-1].shape[-2:])
+            images = [resize(image, size) for image in images]
+        if self.crops and corner is None:
+            top = int(torch.randint(size[0] - side + 1, (), generator=generator))
+            left = int(torch.randint(size[1] - side + 1, (), generator=generator))
             images = [image[..., top : top + side, left : left + side] for image in images]
         if self.flip and bool(torch.rand((), generator=generator) < 0.5):
             images = [image.flip(-1) for image in images]

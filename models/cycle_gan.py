@@ -56,6 +56,7 @@ class CycleGAN(nn.Module):
     Options = CycleGANOptions
     trained = "generators"
     score_kind = "generation"
+    needs_mask = False
 
     def __init__(self, options: CycleGANOptions) -> None:
         super().__init__()

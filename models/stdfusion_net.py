@@ -98,6 +98,7 @@ class STDFusionNet(nn.Module):
     Options = STDFusionNetOptions
     trained = "fuser"
     score_kind = "fusion"
+    needs_mask = True
 
     def __init__(self, options: STDFusionNetOptions) -> None:
         super().__init__()
@@ -117,6 +118,10 @@ class STDFusionNet(nn.Module):
     def saved(self) -> dict[str, Any]:
         """All that training changes; each has state_dict and load_state_dict."""
         return self.players()
+
+    def remarks(self) -> list[str]:
+        """What a user should know before the run begins."""
+        return []
 
     def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
         """visible [N, 3 or 1, H, W], infrared [N, 1, H, W] -> fused [N, 1, H, W], in [-1, 1]."""

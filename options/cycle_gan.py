@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 VGG_LAYERS = tuple(f"relu{block}_{i}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1))
 
@@ -13,6 +13,8 @@ class CycleGANOptions:
     """Method (cycle_gan): G makes infrared from visible, F visible from infrared; the objective is
     adv + content + self by default, and plain CycleGAN with
     --lambda_content 0 --lambda_self 0 --lambda_cycle 10."""
+
+    settings: ClassVar[dict[str, dict[str, Any]]] = {}
 
     netG: Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "resnet_9blocks"
     """Generator."""

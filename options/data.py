@@ -52,6 +52,10 @@ class DataOptions:
     """Percentile shown black, in [0, 100)."""
     percentile_high: float = 99.0
     """Percentile shown white, in (0, 100]."""
+    mask_source: Literal["auto", "file", "boxes", "thermal"] = "auto"
+    """Salient-target masks, for methods that learn from them. file: the data set's mask images. boxes: COCO
+    outlines or boxes of its annotations. thermal: hot things that stand out, found in the image itself (a guess).
+    auto: for each pair the first of these that there is."""
     camera_crop: bool = True
     """Cut the wider visible view of FLIR ADAS v1 and v2 to the thermal camera's view."""
     strict: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 SHRINK = 12
 """Pixels by which the generator's unpadded convolutions make a patch smaller."""
@@ -13,6 +13,11 @@ SHRINK = 12
 class FusionGANOptions:
     """Method (fusion_gan): a generator fuses; a discriminator tells its images from visible ones. Published
     settings: --crop_size 132, --batch_size 32, --lr 1e-4 and --beta1 0.9 over 10 epochs."""
+
+    settings: ClassVar[dict[str, dict[str, Any]]] = {
+        "input": {"sampling": "paired", "preprocess": "crop", "crop_size": 132, "patch_stride": 14, "batch_size": 32},
+        "loop": {"lr": 1e-4, "beta1": 0.9, "n_epochs": 10, "n_epochs_decay": 0, "save_epoch_freq": 1},
+    }
 
     ngf: int = 256
     """Channels of the generator's first layer; the next have 1/2, 1/4 and 1/8 of them."""

@@ -59,6 +59,9 @@ class InputOptions:
     """Mirror images left to right at random."""
     sampling: Literal["unpaired", "paired"] = "unpaired"
     """unpaired draws the two images independently; paired draws aligned pairs, with one common crop."""
+    patch_stride: int | None = None
+    """Paired sampling: take every crop_size patch at this stride, pixels, of images at their own size, instead
+    of one random crop of each image; an epoch is all patches."""
     batch_size: int = 1
     """Images of each kind in a step, on each device."""
     serial_batches: bool = False
@@ -80,7 +83,12 @@ class InputOptions:
                 f"--crop_size {self.crop_size} is larger than --load_size {self.load_size}: "
                 "lower the one or raise the other"
             )
-        if self.preprocess in ("scale_width", "none") and self.batch_size > 1:
+        if self.patch_stride is not None:
+            if not self.patch_stride >= 1:
+                raise ValueError(f"--patch_stride is {self.patch_stride}: give at least 1 pixel")
+            if self.sampling != "paired":
+                raise ValueError("--patch_stride cuts patches of aligned pairs: add --sampling paired")
+        if self.preprocess in ("scale_width", "none") and self.batch_size > 1 and self.patch_stride is None:
             raise ValueError(
                 f"--preprocess {self.preprocess} leaves images of many sizes, which cannot share a batch: "
                 "use --batch_size 1 or a mode that crops"
@@ -117,8 +125,9 @@ class LoopOptions:
     """Epochs between validations; 0 for none."""
     val_size: int = 200
     """Validate on at most that many pairs, evenly spread over the val split."""
-    best_metric: Literal["ssim", "psnr", "mae"] = "ssim"
-    """Validation score that decides which weights are kept as best."""
+    best_metric: str = "auto"
+    """Validation score that decides which weights are kept as best: ssim, psnr or mae of generated images
+    (auto: ssim); EN, SD, SF, AG, MI, SCD, VIF, Qabf or SSIM of fused ones (auto: Qabf)."""
     samples: int = 4
     """Validation images shown in the gallery."""
     log_seconds: float = 10.0
@@ -197,7 +206,7 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
             raise ValueError(f"--model {model}: the run {source.parent} trains {stored['run']['model']}")
         stored = {name: group for name, group in stored.items() if name != "method"}
     cls = for_method(methods[model])
-    default = from_dict(cls, stored, str(source)) if stored else None
+    default = from_dict(cls, stored, str(source)) if stored else published(cls, methods[model])
     options = parse(cls, argv, default)
     if not continuing:
         return options, None
@@ -209,6 +218,12 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
             "leave the option out, or start a run of another --name"
         )
     return options, default
+
+
+def published(cls: type[TrainOptions], method: type) -> TrainOptions:
+    """Defaults of a method's training: its options may have settings of their own for the common groups."""
+    settings = method.settings
+    return cls(input=InputOptions(**settings.get("input", {})), loop=LoopOptions(**settings.get("loop", {})))
 
 
 def read_train(path: Path, methods: Mapping[str, type]) -> TrainOptions:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from util.metrics.generation import baselines, generation_scores, grey_levels, mae, psnr, ssim, total_scores
+from util.metrics.generation import baselines, generation_scores, grey_levels, mae, psnr, ssim
 
 
 def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,13 +67,3 @@ def test_baselines() -> None:
     assert made["luminance"][0, 0, 0, 0].item() == pytest.approx(0.299 - 0.587 + 0.057)
     assert torch.equal(made["inverted luminance"], -made["luminance"])
     assert made["constant"].shape == (1, 1, 4, 5) and (made["constant"] == 0.25).all()
-
-
-def test_totals_add_up_over_batches() -> None:
-    batches = []
-    for seed in range(2):
-        a, b = images(seed)
-        batches.append({"visible": (a / 127.5 - 1).expand(-1, 3, -1, -1), "infrared": b / 127.5 - 1})
-    totals, count = total_scores({"red": lambda visible: visible[:, :1]}, batches)
-    expected = sum(mae(*images(seed)).sum().item() for seed in range(2))
-    assert count == 4 and totals["red"]["mae"] == pytest.approx(expected, rel=1e-5)

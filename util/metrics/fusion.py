@@ -81,6 +81,7 @@ def grey(image: torch.Tensor) -> torch.Tensor:
 
 
 def standard_triplet(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> Triplet:
+    """Of 8-bit luminances."""
     return Triplet(*(grey(eight_bit(image)) for image in (fused, visible, infrared)))
 
 
