@@ -1,0 +1,38 @@
+"""Write the sample data set: street scenes seen by a visible and a thermal camera, laid out as FLIR ADAS v2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.sample import make
+from options.cli import parse, run_command
+from options.data import SAMPLE_ROOT
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write the sample data set: street scenes seen by a visible and a thermal camera, laid out as FLIR ADAS v2."""
+
+    out: Path = SAMPLE_ROOT
+    """Folder to write."""
+    train: int = 200
+    """Scenes to train on."""
+    val: int = 20
+    """Scenes to validate on."""
+    test: int = 40
+    """Scenes to test on, in videos of five."""
+    seed: int = 0
+    """The same seed writes the same bytes."""
+    workers: int | None = None
+    """Processes; all cores unless given."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command with argv, sys.argv unless given."""
+    o = parse(Options, argv)
+    make(o.out, o.train, o.val, o.test, o.seed, o.workers)
+
+
+if __name__ == "__main__":
+    run_command(main)
