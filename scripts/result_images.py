@@ -1,0 +1,86 @@
+"""The figures of README, from the sample data set: RGB1.png IR1.png to RGB3.png IR3.png, the overview, and fusion.
+
+Runs the project's own commands on one street by day, one at dusk and one at night, which no run has trained on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from data.images import write_image
+from data.sample import render
+from options.cli import parse, run_command
+
+SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set
+GAP, LABEL, WIDTH = 8, 28, 480  # of the joined figures, pixels
+
+
+@dataclass(frozen=True)
+class ResultImagesOptions:
+    """Make the figures of README from the sample data set's renderer and a trained run."""
+
+    name: str = "quickstart"
+    """Run that generates the infrared images."""
+    checkpoints_dir: Path = Path("checkpoints")
+    """Folder of all runs."""
+    out: Path = Path("result_images")
+    """Folder for the figures."""
+
+
+def run(*words: object) -> None:
+    """One of the project's commands."""
+    subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+def figure(path: Path, columns: list[tuple[str, list[np.ndarray]]]) -> None:
+    """Columns of equal images under their labels, written as one PNG."""
+    shrunk = []
+    for label, images in columns:
+        resized = [Image.fromarray(image).convert("RGB") for image in images]
+        shrunk.append((label, [image.resize((WIDTH, image.height * WIDTH // image.width)) for image in resized]))
+    height = shrunk[0][1][0].height
+    rows = len(shrunk[0][1])
+    size = (len(shrunk) * (WIDTH + GAP) - GAP, LABEL + rows * (height + GAP) - GAP)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, (label, images) in enumerate(shrunk):
+        left = column * (WIDTH + GAP)
+        draw.text((left + 4, 4), label, "black", ImageFont.load_default(18))
+        for row, image in enumerate(images):
+            sheet.paste(image, (left, LABEL + row * (height + GAP)))
+    write_image(path, np.asarray(sheet))
+
+
+def read(path: Path) -> np.ndarray:
+    """An image as it is."""
+    return np.asarray(Image.open(path))
+
+
+def main() -> int:
+    """The command."""
+    options = parse(ResultImagesOptions)
+    out = options.out
+    scenes = [render(seed, time_of_day) for time_of_day, seed in SCENES]
+    for i, scene in enumerate(scenes, 1):
+        write_image(out / f"RGB{i}.png", scene.visible)
+    visible = [out / f"RGB{i}.png" for i in range(1, len(scenes) + 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        run("test.py", "--name", options.name, "--checkpoints_dir", options.checkpoints_dir, "--results_dir", folder,
+            "--gallery", 0, "--dataroot", *visible)  # fmt: skip
+        for i in range(1, len(scenes) + 1):
+            write_image(out / f"IR{i}.png", read(Path(folder) / options.name / "infrared" / f"RGB{i}.png"))
+    generated = [read(out / f"IR{i}.png") for i in range(1, len(scenes) + 1)]
+    columns = [("visible", [scene.visible for scene in scenes]), ("generated infrared", generated)]
+    figure(out / "overview.png", [*columns, ("rendered infrared", [scene.thermal for scene in scenes])])
+    print(f"wrote {', '.join(path.name for path in sorted(out.glob('*.png')))} in {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

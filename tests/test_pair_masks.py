@@ -1,0 +1,129 @@
+"""Where a pair's salient-target mask comes from, and what training makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.images import Source, write_image
+from data.layouts import Pair, find
+from data.loader import TrainingImages, finished
+from data.pair_masks import read_mask, source_of
+from models import METHODS
+from options.data import DataOptions
+from options.train import InputOptions, TrainOptions
+from tests.conftest import write_pairs
+
+CATEGORIES = [{"id": 1, "name": "person"}, {"id": 10, "name": "light"}]
+
+
+def annotated(root: Path) -> Pair:
+    """A thermal folder as FLIR ADAS v2 has it, with a person's box, a lamp's box and an outline."""
+    infrared = root / "images_thermal_val" / "data" / "a.jpg"
+    write_image(infrared, np.full((20, 30), 90, np.uint8))
+    content = {
+        "images": [{"id": 7, "file_name": "data/a.jpg"}, {"id": 8, "file_name": "data/b.jpg"}],
+        "categories": CATEGORIES,
+        "annotations": [
+            {"image_id": 7, "category_id": 1, "bbox": [2, 3, 5, 6]},
+            {"image_id": 7, "category_id": 10, "bbox": [20, 0, 5, 5]},
+            {
+                "image_id": 7,
+                "category_id": 1,
+                "bbox": [0, 0, 30, 20],
+                "segmentation": [[15, 10, 25, 10, 25, 15, 15, 15]],
+            },
+            {"image_id": 8, "category_id": 1, "bbox": [0, 0, 30, 20]},
+        ],
+    }
+    (root / "images_thermal_val" / "coco.json").write_text(json.dumps(content))
+    return Pair("a", Source(infrared, "a"), Source(infrared, "a"))
+
+
+def test_boxes_and_outlines_of_warm_things(tmp_path: Path) -> None:
+    pair = annotated(tmp_path)
+    assert source_of(pair, "auto") == "boxes" and source_of(pair, "file") is None
+    mask = read_mask(pair, np.zeros((20, 30), np.uint8), "boxes")
+    expected = np.zeros((20, 30), np.float32)
+    expected[3:9, 2:7] = 1
+    expected[10:15, 15:25] = 1
+    assert np.abs(mask - expected).sum() <= 30, "an outline's own border may differ by a pixel"
+    assert mask[4, 4] == 1 and mask[12, 20] == 1 and mask[2, 22] == 0 and mask[18, 1] == 0
+
+
+def test_the_order_of_auto_and_what_is_missing(tmp_path: Path) -> None:
+    infrared = tmp_path / "ir" / "x.png"
+    grey = np.full((40, 60), 60, np.uint8)
+    grey[10:20, 20:28] = 240
+    write_image(infrared, grey)
+    bare = Pair("x", Source(infrared, "x"), Source(infrared, "x"))
+    assert source_of(bare, "auto") == "thermal" and source_of(bare, "boxes") is None
+    found = read_mask(bare, grey, "auto")
+    assert found[15, 24] == 1 and found[30, 50] == 0
+    with pytest.raises(ValueError, match="--mask_source boxes"):
+        read_mask(bare, grey, "boxes")
+    file = tmp_path / "mask" / "x.png"
+    write_image(file, np.eye(40, 60, dtype=np.uint8) * 255)
+    whole = Pair("x", bare.visible, bare.infrared, file)
+    assert source_of(whole, "auto") == "file"
+    np.testing.assert_array_equal(read_mask(whole, grey, "file"), np.eye(40, 60))
+    assert source_of(whole, "thermal") == "thermal"
+
+
+def options_for(root: Path, **changes: object) -> TrainOptions:
+    values = {"sampling": "paired", "preprocess": "crop", "crop_size": 24, "patch_stride": 12, "num_threads": 0}
+    return TrainOptions(data=DataOptions(dataroot=root), input=InputOptions(**values | changes))
+
+
+def test_strided_patches_cover_the_image_and_share_one_geometry(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, 4, (40, 48))
+    split = find(DataOptions(dataroot=root, val_fraction=0, test_fraction=0)).splits["train"]
+    dataset = TrainingImages(split, options_for(root, flip=False, serial_batches=True), with_mask=True)
+    assert len(dataset) == 4 * 2 * 3
+    first, later = dataset[0, 0], dataset[0, 5]
+    assert first["visible"].shape == (3, 24, 24) and first["mask"].shape == (1, 24, 24)
+    whole = dataset.kept[split.pairs[0]]
+    assert torch.equal(later["visible"], whole["visible"][:, 12:36, 24:48])
+    assert torch.equal(later["mask"], whole["mask"][:, 12:36, 24:48])
+    assert first["mask"].dtype == torch.float32 and first["mask"].min() >= 0 and first["mask"].max() <= 1
+    with pytest.raises(ValueError, match="--crop_size"):
+        TrainingImages(split, options_for(root, crop_size=64))
+    with pytest.raises(ValueError, match="--mask_source file"):
+        from_files = DataOptions(dataroot=root, mask_source="file")
+        TrainingImages(split, TrainOptions(data=from_files, input=options_for(root).input), with_mask=True)
+
+
+def test_a_resized_mask_stays_in_range() -> None:
+    assert finished({"mask": torch.tensor([-0.1, 0.5, 1.2])})["mask"].tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments"),
+    [
+        ("stdfusion_net", ["--ngf", "4", "--crop_size", "24", "--patch_stride", "16", "--batch_size", "4"]),
+        ("fusion_gan", ["--ngf", "8", "--ndf", "2", "--crop_size", "48", "--patch_size", "48", "--patch_stride", "8",
+                        "--batch_size", "4"]),
+    ],
+)  # fmt: skip
+def test_fusion_methods_train_by_the_same_command(
+    command: object, tmp_path: Path, model: str, arguments: list[str]
+) -> None:
+    root = write_pairs(tmp_path / "data", 6, (48, 56))
+    base = ["--dataroot", root, "--model", model, "--name", model, "--device", "cpu", "--num_threads", 0, *arguments]
+    done = command("train.py", *base, "--n_epochs", 1)
+    run = tmp_path / "checkpoints" / model
+    records = [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
+    scores = [record["val"] for record in records if "val" in record]
+    assert set(scores[0]) == {"fused", "average", "maximum", "visible", "infrared"} and "Qabf" in scores[0]["fused"]
+    assert list((run / "web" / "images").glob("*-fused.png"))
+    options = json.loads((run / "options.json").read_text())["options"]
+    assert options["loop"]["beta1"] == 0.9 and options["input"]["sampling"] == "paired", (
+        "published settings are default"
+    )
+    assert METHODS[model].network(METHODS[model].Options(**options["method"]))
+    again = command("train.py", *base, "--n_epochs", 2, "--continue_train")
+    assert "finished 2 epochs" in again.stdout and "best Qabf" in done.stdout
