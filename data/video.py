@@ -1,0 +1,158 @@
+"""Videos, frame by frame: reading, two in step, writing. PyAV does it, which is not installed by default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from data.images import ImageError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+ASSUMED_RATE = Fraction(25)  # frames per second, where a video does not say
+HD_HEIGHT = 720  # from here on, videos that do not name their colours have those of BT.709
+BT709, UNNAMED, LIMITED = 1, 2, 1  # FFmpeg's numbers of colour spaces and of the range 16..235
+QUALITY = {"crf": "16", "preset": "fast"}  # of H.264: differences are hard to see
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's name is that of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+
+
+def _av() -> ModuleType:
+    try:
+        import av
+    except ImportError:
+        raise ValueError("videos need PyAV, which is not installed here: python -m pip install av") from None
+    return av
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame; time: seconds since its video's first."""
+
+    time: float
+    picture: Any
+
+    def rgb(self) -> np.ndarray:
+        """uint8 [H, W, 3], upright."""
+        unnamed = self.picture.colorspace == UNNAMED and self.picture.height >= HD_HEIGHT
+        space = {"src_colorspace": BT709} if unnamed and self.picture.format.name.startswith("yuv") else {}
+        array = self.picture.reformat(format="rgb24", **space).to_ndarray()
+        return np.ascontiguousarray(np.rot90(array, self.picture.rotation // 90))
+
+    def grey(self) -> np.ndarray:
+        """uint8 [H, W], BT.601 luminance."""
+        array = self.rgb().astype(np.uint32)
+        return ((299 * array[..., 0] + 587 * array[..., 1] + 114 * array[..., 2] + 500) // 1000).astype(np.uint8)
+
+
+class Video:
+    """A video on disk. rate: frames per second; size: (height, width) as stored; count: its frames, as far as its
+    header tells, else 0."""
+
+    def __init__(self, path: Path) -> None:
+        """ImageError where it is no video; ValueError where PyAV is missing."""
+        self.path, self.av = Path(path), _av()
+        try:
+            with self.av.open(str(path)) as container:
+                if not container.streams.video:
+                    raise ImageError(self.path, "holds no moving pictures")
+                stream = container.streams.video[0]
+                self.rate = Fraction(stream.average_rate or stream.guessed_rate or ASSUMED_RATE)
+                self.size = stream.height, stream.width
+                length = (stream.duration or 0) * (stream.time_base or 0)
+                self.count = stream.frames or round(length * self.rate)
+        except self.av.error.FFmpegError as error:
+            raise ImageError(self.path, f"cannot be read as a video ({error.strerror})") from None
+
+    def frames(self) -> Iterator[Frame]:
+        """All frames in order, one in memory at a time. ImageError where decoding fails."""
+        number, start = 0, None
+        try:
+            with self.av.open(str(self.path)) as container:
+                container.streams.video[0].thread_type = "AUTO"
+                for picture in container.decode(video=0):
+                    time = float(number / self.rate) if picture.time is None else picture.time
+                    start = time if start is None else start
+                    yield Frame(time - start, picture)
+                    number += 1
+        except self.av.error.FFmpegError as error:
+            raise ImageError(self.path, f"decoding ends at frame {number} ({error.strerror})") from None
+
+
+class InStep:
+    """Iterates over pairs of a visible frame and the infrared frame nearest to it in time, until one of the videos
+    ends. ended: then one line about the longer one, or empty."""
+
+    def __init__(self, visible: Video, infrared: Video) -> None:
+        self.visible, self.infrared, self.ended = visible, infrared, ""
+
+    def __iter__(self) -> Iterator[tuple[Frame, Frame]]:
+        later = self.infrared.frames()
+        now, ahead = next(later, None), next(later, None)
+        number, time = 0, 0.0
+        for frame in self.visible.frames():
+            while ahead is not None and abs(ahead.time - frame.time) <= abs(now.time - frame.time):
+                now, ahead = ahead, next(later, None)
+            if now is None or (ahead is None and frame.time > now.time + 0.75 / float(self.infrared.rate)):
+                self.ended = f"{self.infrared.path.name} ends before {self.visible.path.name}: {number} frames fused"
+                return
+            number, time = number + 1, frame.time
+            yield frame, now
+        if ahead is not None and ahead.time > time + 0.75 / float(self.visible.rate):
+            self.ended = f"{self.visible.path.name} ends before {self.infrared.path.name}: {number} frames fused"
+
+
+class VideoWriter:
+    """A context that writes an H.264 .mp4, whole or not at all; frames of odd sides are kept as they are."""
+
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        self.path, self.rate, self.av = Path(path), rate, _av()
+        self.part = self.path.with_name(f".{self.path.name}.part")
+        self.container = self.stream = None
+        self.last = -1
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def _open(self, height: int, width: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.container = self.av.open(str(self.part), "w", format="mp4")
+        self.stream = self.container.add_stream("libx264", rate=self.rate, options=QUALITY)
+        self.stream.width, self.stream.height = width, height
+        # Chroma of half the size needs even sides; fewer players know the other format.
+        self.stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
+        context = self.stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED
+
+    def write(self, time: float, array: np.ndarray) -> None:
+        """One frame, uint8 [H, W, 3] or [H, W], at a time in seconds; all frames have one size."""
+        if self.container is None:
+            self._open(*array.shape[:2])
+        if array.ndim == 2:
+            array = np.repeat(array[:, :, None], 3, axis=2)
+        frame = self.av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
+        frame = frame.reformat(format=self.stream.pix_fmt, dst_colorspace=BT709)
+        self.last = max(self.last + 1, round(time * self.rate))
+        frame.pts, frame.time_base = self.last, 1 / self.rate
+        self.container.mux(self.stream.encode(frame))
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.container is None:
+            return
+        try:
+            if kind is None:
+                self.container.mux(self.stream.encode())
+            self.container.close()
+            if kind is None:
+                self.part.replace(self.path)
+        finally:
+            self.part.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""Options of fuse.py: which images are fused, by which network, to where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from options.data import SAMPLE_ROOT, DataOptions
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Images: two folders paired by stem, two files, two videos, or the pairs of a data set (--dataroot)."""
+
+    visible: Path | None = None
+    """Folder of visible images, one image or one video."""
+    infrared: Path | None = None
+    """Folder of infrared images with the same stems, one image or one video. Endings that name the side,
+    such as _RGB and _PreviewData or _vi and _ir, may differ."""
+    generator: str | None = None
+    """Run of cycle_gan in checkpoints_dir that makes the infrared images: then --infrared is left out."""
+    split: Literal["train", "val", "test", "all"] = "test"
+    """Split of a data set."""
+    num_test: int | None = None
+    """Fuse at most that many pairs, evenly spread; every pair by default."""
+    num_threads: int = 4
+    """Worker processes that read images (0 reads in the main process), and threads that write them."""
+
+    def __post_init__(self) -> None:
+        if self.infrared is not None and self.generator is not None:
+            raise ValueError(
+                "--infrared and --generator: give the infrared images or the run that makes them, not both"
+            )
+        if self.infrared is not None and self.visible is None:
+            raise ValueError("--infrared without --visible: give both")
+        if self.visible is not None and self.infrared is None and self.generator is None:
+            raise ValueError("--visible without --infrared: give the infrared images, or --generator RUN to make them")
+        if self.num_test is not None and not self.num_test >= 1:
+            raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every pair")
+        if not self.num_threads >= 0:
+            raise ValueError(f"--num_threads is {self.num_threads}: give a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Network: whose weights fuse, and how they run."""
+
+    model: str = "stdfusion_net"
+    """Method whose weights in models/weights fuse, where neither --name nor --weights is given: stdfusion_net
+    or fusion_gan."""
+    name: str | None = None
+    """Run of train.py whose weights fuse; its networks are read from its options.json."""
+    weights: Path | None = None
+    """Weights file, .safetensors, that fuses, e.g. one that scripts.import_weights wrote."""
+    checkpoints_dir: Path = Path("checkpoints")
+    """Folder of all runs."""
+    epoch: str = "auto"
+    """Weights of the run: best, last or the number of an epoch that was kept; auto is best where validation
+    chose one, else last."""
+    batch_size: int = 8
+    """Images in a batch; those of a batch have one size."""
+    tile: int | None = None
+    """Side of the overlapping tiles that images are cut into, pixels; 0 never cuts. By default images whose
+    longer side is above 704 (CUDA: 1024) pixels are cut, into as few equal tiles as there can be."""
+    tile_overlap: int | None = None
+    """Pixels that neighbouring tiles share. By default as many as make the result that of the whole image."""
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the networks; auto is bf16 where the device computes it natively, else fp32."""
+
+    def __post_init__(self) -> None:
+        if self.name is not None and self.weights is not None:
+            raise ValueError("--name and --weights: give the run or the file, not both")
+        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
+            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        if not self.batch_size >= 1:
+            raise ValueError(f"--batch_size is {self.batch_size}: give a whole number of at least 1")
+        if self.tile is not None and self.tile != 0 and not self.tile >= 16:
+            raise ValueError(f"--tile is {self.tile}: give at least 16 pixels, or 0 for whole images")
+        if self.tile_overlap is not None and not self.tile_overlap >= 0:
+            raise ValueError(f"--tile_overlap is {self.tile_overlap}: give at least 0 pixels")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Results: where they go and what is written."""
+
+    results_dir: Path = Path("results")
+    """Results go to results_dir/name, or results_dir/model where no run is named."""
+    range: Literal["auto", "minmax", "clip"] = "auto"
+    """Grey levels of the network's output. minmax: each image is stretched to 0..255, as the released scripts
+    do. clip: as it is. auto: as the weights say they were made for, else clip."""
+    gray: bool = False
+    """Write one channel for colour images too."""
+    evaluate: bool = False
+    """Score the fused images, beside the average, the maximum and the two sources, in scores.json and .csv."""
+    gallery: int = 1000
+    """Pairs shown in index.html, evenly spread; 0 writes no gallery. Of a video, 12 frames at most."""
+
+    def __post_init__(self) -> None:
+        if not self.gallery >= 0:
+            raise ValueError(f"--gallery is {self.gallery}: give a whole number of at least 0")
+
+
+@dataclass(frozen=True)
+class FuseDataOptions(DataOptions):
+    """Data: the pairs of a data set, and how infrared counts become grey levels. With --name, options not
+    given here are those the run was trained with."""
+
+    dataroot: Path | None = None
+    """Root folder of a data set whose pairs are fused; the sample data set where --visible is not given."""
+
+    def for_root(self) -> DataOptions:
+        """These options as a data set's own; the sample data set where none is given."""
+        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
+        return DataOptions(**values | {"dataroot": self.dataroot or SAMPLE_ROOT})
+
+    @classmethod
+    def like(cls, options: DataOptions) -> FuseDataOptions:
+        """A run's options; its place, layout and folders only hold for its own data."""
+        values = {f.name: getattr(options, f.name) for f in fields(cls) if hasattr(options, f.name)}
+        own = {"dataroot": None, "layout": "auto", "visible_dir": None, "infrared_dir": None}
+        return cls(**values | own | {"rgb_to_thermal_map": None})
+
+
+@dataclass(frozen=True)
+class FuseOptions:
+    """Fuse visible and infrared images: RESULTS_DIR/NAME/fused/STEM.png, the visible image's own size, in
+    colour where it has colour; scores with --evaluate; a gallery page. Videos give STEM.mp4."""
+
+    sources: SourceOptions = field(default_factory=SourceOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    data: FuseDataOptions = field(default_factory=FuseDataOptions)
+
+    def __post_init__(self) -> None:
+        if self.sources.visible is not None and self.data.dataroot is not None:
+            raise ValueError("--visible and --dataroot: give folders or files, or a data set, not both")
+
+    def with_data(self, options: DataOptions) -> FuseOptions:
+        """With a run's data options as the defaults."""
+        return replace(self, data=FuseDataOptions.like(options))

@@ -1,0 +1,99 @@
+"""Pairs to fuse: stems, suffixes, splits, what is left over; batches bounded by pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.fusion_inputs import (
+    BATCH_PIXELS,
+    FusionInputs,
+    find_data_set,
+    find_pairs,
+    find_visible,
+    grey_tensor,
+    images_in,
+)
+from data.images import ThermalRange, write_image
+from options.data import DataOptions
+from tests.layout_fixtures import picture, two_folders
+
+
+def names(found: object) -> list[tuple[str, str]]:
+    return [(job.visible.stem, job.real.path.name) for job in found.jobs]
+
+
+def test_equal_stems_whatever_the_suffix(tmp_path: Path) -> None:
+    for stem in ("2", "10", "b"):
+        picture(tmp_path / "vi" / f"{stem}.jpg")
+        picture(tmp_path / "ir" / f"{stem.upper()}.png", channels=1)
+    assert names(find_pairs(tmp_path / "vi", tmp_path / "ir")) == [("2", "2.png"), ("10", "10.png"), ("b", "B.png")]
+
+
+def test_endings_that_name_the_side(tmp_path: Path) -> None:
+    for visible, infrared in (("a_RGB", "a_PreviewData"), ("b_co", "b_ir"), ("c-visible", "c-thermal"), ("d", "d")):
+        picture(tmp_path / "vi" / f"{visible}.png")
+        picture(tmp_path / "ir" / f"{infrared}.png")
+    picture(tmp_path / "vi" / "d_vi.png")
+    picture(tmp_path / "ir" / "d_ir.png")
+    picture(tmp_path / "ir" / "left.png")
+    found = find_pairs(tmp_path / "vi", tmp_path / "ir")
+    wanted = {("a", "a_PreviewData.png"), ("b", "b_ir.png"), ("c", "c-thermal.png"), ("d", "d.png")}
+    assert set(names(found)) == wanted | {("d_vi", "d_ir.png")}, "two pairs never have one name"
+    assert [error.path.name for error in found.skipped] == ["left.png"]
+
+
+def test_folders_below(tmp_path: Path) -> None:
+    for video in ("x", "y"):
+        for side in ("vi", "ir"):
+            picture(tmp_path / side / video / "1.png")
+    assert names(find_pairs(tmp_path / "vi", tmp_path / "ir")) == [("x_1", "1.png"), ("y_1", "1.png")]
+
+
+def test_visible_alone(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (job,) = find_visible(tmp_path).jobs
+    assert job.real is None
+
+
+def test_a_data_set_by_split(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        two_folders(tmp_path / split, "vi", "ir", ["1", f"only_{split}"])
+    picture(tmp_path / "test" / "vi" / "alone.png")
+    (tmp_path / "test" / "ir" / "broken.png").write_bytes(b"no image")
+    options = DataOptions(dataroot=tmp_path, val_fraction=0)
+    found = find_data_set(options, "test", with_infrared=True)
+    assert {job.visible.stem for job in found.jobs} == {"1", "only_test"}
+    assert [error.path.name for error in found.skipped] == ["broken.png"]
+    every = find_data_set(options, "all", with_infrared=True)
+    assert {job.visible.stem for job in every.jobs} == {"train_1", "test_1", "only_train", "only_test"}
+    assert not find_data_set(options, "train", with_infrared=True).skipped
+    visible = find_data_set(options, "test", with_infrared=False)
+    assert "alone" in {job.visible.stem for job in visible.jobs} and all(job.real is None for job in visible.jobs)
+    with pytest.raises(ValueError, match="no val split"):
+        find_data_set(options, "val", with_infrared=True)
+
+
+def test_items_and_batches(tmp_path: Path) -> None:
+    two_folders(tmp_path, "vi", "ir", ["1", "2", "3"])
+    picture(tmp_path / "ir" / "2.png", (30, 22), 1)
+    found = find_pairs(tmp_path / "vi", tmp_path / "ir")
+    inputs = FusionInputs(found.jobs, ThermalRange())
+    item = inputs[1]
+    assert item["visible"].shape == (3, 11, 15) and item["infrared"].shape == (1, 11, 15)
+    assert item["resized"] == (22, 30) and "resized" not in inputs[0]
+    assert inputs.batches(2) == ([[0, 1], [2]], [])
+
+
+def test_large_images_make_small_batches() -> None:
+    assert images_in(8, 512, 640) == 8
+    assert images_in(8, 4096, 4096) == BATCH_PIXELS // 4096**2
+    assert images_in(8, 20000, 20000) == 1
+
+
+def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:
+    counts = np.array([[0, 128, 129, 257, 65535]], np.uint16)
+    assert grey_tensor(counts).tolist() == [[[0, 0, 1, 1, 255]]]
+    write_image(tmp_path / "x.png", counts)
