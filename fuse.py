@@ -25,16 +25,16 @@ from data.video import VideoWriter, is_video
 from models import METHODS
 from models.fusion_blocks import as_luminance
 from models.tiling import run_tiled
-from options.cli import from_dict, given, parse, run_command, to_dict
+from models.trained import choose_weights, load_network, open_run
+from options.cli import given, parse, run_command, to_dict
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
-from options.train import TrainOptions, read_train
+from options.train import TrainOptions
 from util.compute import Compute, choose
 from util.fusion_page import FusionScores
 from util.gallery import Row, write_gallery
 from util.run_folder import ROOT, RunFolder, write_whole
 from util.stop_signal import ignore_in_worker
-from util.weights import load_weights
 
 OWN_WEIGHTS = ROOT / "models" / "weights"
 LARGEST_TILE = {"cpu": 704, "cuda": 1024}  # pixels: some 1.5 GB of activations in fp32, 3 GB on CUDA
@@ -44,50 +44,17 @@ PREVIEW_WIDTH, VIDEO_FRAMES = 640, 12  # of what the gallery shows
 POLICIES = ("minmax", "clip")
 
 
-def open_run(folder: Path, kind: str) -> TrainOptions:
-    """The options of a run that trains fusion or generation; ValueError where there is none."""
-    run = RunFolder(folder)
-    if not run.options.is_file():
-        raise ValueError(f"{run.options}: no such run; train one with python train.py --name {folder.name}")
-    trained = read_train(run.options, {name: method.Options for name, method in METHODS.items()})
-    if METHODS[trained.run.model].score_kind != kind:
-        use = "--generator" if kind == "fusion" else "--name"
-        raise ValueError(f"{folder} trains {trained.run.model}: give it by {use}, and here a run for {kind}")
-    return trained
-
-
 def read_command(argv: Sequence[str]) -> tuple[FuseOptions, TrainOptions | None]:
     """The command's options, with the data options of the run that --name gives as defaults; the run's options."""
     name = given(argv, "--name")
     if name is None or "-h" in argv or "--help" in argv:
         return parse(FuseOptions, argv), None
     folder = Path(given(argv, "--checkpoints_dir") or NetworkOptions().checkpoints_dir) / name
-    if not RunFolder(folder).options.is_file():
-        parse(FuseOptions, argv)  # a mistake in the command line comes before a run that is not there
-    trained = open_run(folder, "fusion")
-    return parse(FuseOptions, argv, FuseOptions().with_data(trained.data)), trained
-
-
-def run_weights(folder: Path, epoch: str) -> Path:
-    """The weights file of a run that --epoch names."""
     run = RunFolder(folder)
-    if epoch == "auto":
-        epoch = "best" if run.weights("best").is_file() else "last"
-    path = run.weights(epoch)
-    if not path.is_file():
-        kept = sorted(file.stem.removeprefix("epoch_").lstrip("0") for file in folder.glob("*.safetensors"))
-        raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
-    return path
-
-
-def build(model: str, options: Any, tensors: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
-    """A method's network with weights from a file; ValueError where they do not fit."""
-    network = METHODS[model].network(options)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError:
-        raise ValueError(f"{path}: its tensors are not those of {model} with the options it names") from None
-    return network.eval()
+    if not run.options.is_file():
+        parse(FuseOptions, argv)  # a mistake in the command line comes before a run that is not there
+    trained = open_run(run, "fusion")
+    return parse(FuseOptions, argv, FuseOptions().with_data(trained.data)), trained
 
 
 def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[torch.nn.Module, Any, dict[str, str]]:
@@ -96,7 +63,7 @@ def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[tor
     if opts.model not in fusing:
         raise ValueError(f"--model {opts.model}: no such fusion method; there are {', '.join(fusing)}")
     if trained is not None:
-        path = run_weights(opts.checkpoints_dir / opts.name, opts.epoch)
+        path = choose_weights(RunFolder(opts.checkpoints_dir / opts.name), opts.epoch)
     else:
         path = opts.weights or OWN_WEIGHTS / f"{opts.model}.safetensors"
     if not path.is_file() and opts.weights is None:
@@ -104,35 +71,22 @@ def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[tor
             f"{path}: no such weights in this copy of the code; fetch them with git, or give a run by --name "
             "or a file by --weights"
         )
-    metadata, tensors = load_weights(path)
-    if trained is not None:
-        model, options = trained.run.model, trained.method
-    else:
-        model = metadata.get("model", "")
-        if model not in fusing:
-            raise ValueError(f"{path}: is for {model or 'no method it names'}; --weights takes {' or '.join(fusing)}")
-        options = _stored_options(model, metadata, path)
+    network, options, facts = load_network(path, "fusion", trained)
     asked = given(sys.argv, "--model")
-    if asked not in (None, model):
-        raise ValueError(f"--model {asked}: but {path} is for {model}; leave the one or the other out")
-    return build(model, options, tensors, path), options, metadata | {"model": model, "weights": str(path)}
-
-
-def _stored_options(model: str, metadata: dict[str, str], path: Path) -> Any:
-    try:
-        return from_dict(METHODS[model].Options, json.loads(metadata.get("options", "{}")), str(path))
-    except (json.JSONDecodeError, TypeError):
-        raise ValueError(f"{path}: the options in it cannot be read; write it anew") from None
+    if asked not in (None, facts["model"]):
+        raise ValueError(f"--model {asked}: but {path} is for {facts['model']}; leave the one or the other out")
+    return network, options, facts
 
 
 class Maker:
     """A trained generator: visible uint8 [N, 3, H, W] on the CPU -> infrared uint8 [N, 1, H, W], as test.py."""
 
     def __init__(self, folder: Path, opts: NetworkOptions) -> None:
-        trained = open_run(folder, "generation")
-        path = run_weights(folder, "auto")
+        run = RunFolder(folder)
+        trained = open_run(run, "generation")
+        path = choose_weights(run, "auto")
         self.compute = choose(opts.device, opts.precision)
-        network = build(trained.run.model, trained.method, load_weights(path)[1], path)
+        network = load_network(path, "generation", trained)[0]
         self.network, self.about = self.compute.place(network), f"{folder}, {path.name}"
         self.preprocess = Preprocess.from_options(trained.input)
 

@@ -19,48 +19,32 @@ from data.inference import Job, VisibleImages, collate
 from data.layouts import UnknownLayout, find
 from data.loader import evenly, worker_count
 from data.transforms import Preprocess, resize
-from models import METHODS
+from models.trained import choose_weights, load_network, open_run
 from options.cli import given, parse, run_command
 from options.test import GenerateOptions, TestOptions
-from options.train import TrainOptions, read_train
+from options.train import TrainOptions
 from util.compute import Compute, choose
 from util.gallery import Row, Table, write_gallery
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, baselines, generation_scores
 from util.run_folder import RunFolder, write_whole
 from util.stop_signal import ignore_in_worker
 from util.training_page import score_table
-from util.weights import load_weights
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
 CONVENTION = "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255"
 
 
-def read_command(argv: Sequence[str]) -> tuple[TestOptions, TrainOptions, RunFolder]:
+def read_command(argv: Sequence[str]) -> tuple[TestOptions, TrainOptions | None, RunFolder]:
     """The command's options, with the run's own data options as defaults; the run's options; its folder."""
-    methods = {name: method.Options for name, method in METHODS.items()}
     defaults = GenerateOptions()
     folder = Path(given(argv, "--checkpoints_dir") or defaults.checkpoints_dir)
     run = RunFolder(folder / (given(argv, "--name") or defaults.name))
+    if given(argv, "--weights") is not None:
+        return parse(TestOptions, argv), None, run
     if "-h" in argv or "--help" in argv or not run.options.is_file():
         parse(TestOptions, argv)  # help, or a mistake in the command line, comes before a run that is not there
-        raise ValueError(f"{run.options}: no such run; train one with python train.py --name {run.path.name}")
-    trained = read_train(run.options, methods)
-    if METHODS[trained.run.model].score_kind != "generation":
-        raise ValueError(
-            f"{run.path} trains {trained.run.model}, which fuses images: use python fuse.py --name {run.path.name}"
-        )
+    trained = open_run(run, "generation")
     return parse(TestOptions, argv, TestOptions().with_data(trained.data)), trained, run
-
-
-def choose_weights(run: RunFolder, epoch: str) -> Path:
-    """The weights file that --epoch names."""
-    if epoch == "auto":
-        epoch = "best" if run.weights("best").is_file() else "last"
-    path = run.weights(epoch)
-    if not path.is_file():
-        kept = sorted(file.stem.removeprefix("epoch_").lstrip("0") for file in run.path.glob("*.safetensors"))
-        raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
-    return path
 
 
 def find_jobs(options: TestOptions) -> tuple[list[Job], str]:
@@ -183,25 +167,26 @@ def main() -> int:
     options, trained, run = read_command(sys.argv[1:])
     opts = options.generate
     compute = choose(opts.device, opts.precision)
-    weights = choose_weights(run, opts.epoch)
-    metadata, tensors = load_weights(weights)
-    network = METHODS[trained.run.model].network(trained.method)
-    network.load_state_dict(tensors)
-    compute.place(network).eval()
+    weights = opts.weights or choose_weights(run, opts.epoch)
+    network, _, metadata = load_network(weights, "generation", trained)
+    compute.place(network)
     ensure_sample(options.data.dataroot[0])
     jobs, found = find_jobs(options)
     if opts.num_test is not None:
         jobs = evenly(jobs, opts.num_test)
     folder = opts.results_dir / opts.name
-    for name, text in (("run", f"{run.path}, {weights.name}"), ("data", found), ("device", compute.describe()),
+    for name, text in (("weights", str(weights)), ("data", found), ("device", compute.describe()),
                        ("writes", f"{folder}/")):  # fmt: skip
         print(f"{name:9} {text}", flush=True)
-    preprocess = Preprocess.from_options(trained.input) if opts.scale == "train" else None
+    scale = opts.scale if trained else "input"
+    preprocess = Preprocess.from_options(trained.input) if scale == "train" else None
     dataset = VisibleImages(jobs, ThermalRange.from_options(options.data.for_root()), preprocess)
     results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)})
-    methods = baselines(float(metadata.get("mean_infrared", 0.0)))
+    constant = metadata.get("mean_infrared")
+    methods = baselines(None if constant is None else float(constant))
     generate(network, dataset, opts, compute, results, methods, options.data.strict)
-    return report(results, options, metadata | {"weights": str(weights)}, len(jobs), compute)
+    facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
+    return report(results, options, facts, len(jobs), compute)
 
 
 def report(results: Results, options: TestOptions, facts: dict[str, str], count: int, compute: Compute) -> int:
@@ -211,7 +196,7 @@ def report(results: Results, options: TestOptions, facts: dict[str, str], count:
     tables: list[Table] = []
     if means:
         scored = len(results.scores["generated"])
-        content = {"convention": CONVENTION, "scale": opts.scale, "count": scored} | facts
+        content = {"convention": CONVENTION, "count": scored} | facts
         content |= {"mean": means["generated"], "baselines": {k: v for k, v in means.items() if k != "generated"}}
         content |= {"images": results.scores["generated"]}
         write_whole(folder / "scores.json", json.dumps(content, indent=2).encode())
@@ -221,7 +206,7 @@ def report(results: Results, options: TestOptions, facts: dict[str, str], count:
             print(f"{method:20}" + "".join(f"{values[metric]:9.3f}" for metric in METRICS))
     if opts.gallery and results.rows:
         shown = [results.rows[stem] for stem in sorted(results.rows)]
-        about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": opts.scale,
+        about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"],
                  "device": compute.describe(), "images": f"{len(shown)} of {count} shown"}  # fmt: skip
         write_gallery(folder / "index.html", f"{opts.name}: generated infrared", shown, tables, (), about)
         print(f"gallery   {(folder / 'index.html').resolve()}")

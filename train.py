@@ -5,6 +5,7 @@ that player alone, averages gradients over ranks, clips, steps and logs."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import time
@@ -138,6 +139,7 @@ class Training:
             "run": self.options.run.name,
             "epoch": str(self.epoch),
             "mean_infrared": f"{self.mean_infrared:.6f}",
+            "options": json.dumps(to_dict(self.options.method)),
         }
         save_weights(self.run.weights(name), self.network.state_dict(), metadata)
 

@@ -22,6 +22,9 @@ class GenerateOptions:
     epoch: str = "auto"
     """Weights: best, last or the number of an epoch that was kept; auto is best where validation chose one,
     else last."""
+    weights: Path | None = None
+    """Weights file of a generator instead of a run, e.g. one that scripts.import_weights wrote; then images are
+    seen at their own size."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Split of a data set."""
     scale: Literal["train", "input"] = "train"

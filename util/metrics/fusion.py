@@ -96,6 +96,7 @@ CONVENTIONS = {"standard": standard_triplet, "vifb": vifb_triplet}
 
 
 def score_function(metric: Metric, convention: str) -> Callable[[Triplet], torch.Tensor] | None:
+    """How a metric is computed in a convention; None where the convention does not know it."""
     return metric.vifb if convention == "vifb" else metric.function
 
 
@@ -111,6 +112,7 @@ def check_request(metrics: Sequence[str] | None, convention: str) -> list[str]:
 
 
 def check_images(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> None:
+    """ValueError unless the three are [N, 1 or 3, H, W] of one number and size."""
     named = {"fused": fused, "visible": visible, "infrared": infrared}
     for name, image in named.items():
         if image.ndim != 4 or image.shape[1] not in (1, 3):

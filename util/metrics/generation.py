@@ -51,12 +51,14 @@ def generation_scores(generated: torch.Tensor, real: torch.Tensor) -> dict[str, 
     return {name: metric(generated, real) for name, metric in METRICS.items()}
 
 
-def baselines(constant: float) -> dict[str, Generate]:
+def baselines(constant: float | None) -> dict[str, Generate]:
     """What a score must beat to mean anything: visible [N, 3, H, W] -> [N, 1, H, W], in [-1, 1].
 
-    constant: mean grey level of the training infrared images, in [-1, 1]."""
-    return {
+    constant: mean grey level of the training infrared images, in [-1, 1]; None leaves that baseline out."""
+    methods: dict[str, Generate] = {
         "luminance": luminance,
         "inverted luminance": lambda visible: -luminance(visible),
-        "constant": lambda visible: torch.full_like(visible[:, :1], constant),
     }
+    if constant is not None:
+        methods["constant"] = lambda visible: torch.full_like(visible[:, :1], constant)
+    return methods

@@ -1,0 +1,79 @@
+"""Trained networks from disk: files that name their method, imported generators, what does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.images import ThermalRange, read_infrared, write_image
+from models.cycle_gan import CycleGAN
+from models.generators import make_generator
+from models.trained import OneDirection, load_network
+from options.cli import to_dict
+from options.cycle_gan import CycleGANOptions
+from options.stdfusion_net import STDFusionNetOptions
+from util.colour import luminance
+from util.weights import save_weights
+
+SMALL = CycleGANOptions(ngf=4, netG="resnet_6blocks")
+
+
+def imported(path: Path, outputs: int, direction: str = "to_infrared") -> torch.nn.Module:
+    """A file as scripts.import_weights writes it, and its generator."""
+    torch.manual_seed(0)
+    generator = make_generator("resnet_6blocks", 3, outputs, 4, "instance", False, "transpose").eval()
+    state = {f"{direction}.{name}": tensor for name, tensor in generator.state_dict().items()}
+    metadata = {"model": "cycle_gan", "options": json.dumps(to_dict(SMALL)), "direction": direction}
+    save_weights(path, state, metadata | {"in_channels": "3", "out_channels": str(outputs)})
+    return generator
+
+
+def test_a_file_names_its_own_method_and_options(tmp_path: Path) -> None:
+    network = CycleGAN.network(SMALL)
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network.state_dict(), {"model": "cycle_gan", "options": json.dumps(to_dict(SMALL))})
+    loaded, options, facts = load_network(path, "generation")
+    x = torch.rand(1, 3, 16, 20)
+    assert options == SMALL and facts["weights"] == str(path) and not loaded.training
+    assert torch.equal(loaded(x), network.eval()(x))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_an_imported_generator_makes_one_channel(tmp_path: Path, outputs: int) -> None:
+    generator = imported(tmp_path / "w.safetensors", outputs)
+    loaded, _, _ = load_network(tmp_path / "w.safetensors", "generation")
+    x = torch.rand(1, 3, 16, 20)
+    expected = generator(x) if outputs == 1 else luminance(generator(x))
+    assert isinstance(loaded, OneDirection)
+    torch.testing.assert_close(loaded(x), expected)
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    imported(path, 3, "to_visible")
+    with pytest.raises(ValueError, match="--direction to_infrared"):
+        load_network(path, "generation")
+    with pytest.raises(ValueError, match="cycle_gan.*stdfusion_net"):
+        load_network(path, "fusion")
+    other = {"model": "stdfusion_net", "options": json.dumps(to_dict(STDFusionNetOptions()))}
+    save_weights(path, {"x": torch.rand(2)}, other)
+    with pytest.raises(ValueError, match="tensors are not those of stdfusion_net"):
+        load_network(path, "fusion")
+    save_weights(path, {"x": torch.rand(2)}, other | {"options": "{"})
+    with pytest.raises(ValueError, match="options in it cannot be read"):
+        load_network(path, "fusion")
+    path.write_bytes(b"junk")
+    with pytest.raises(ValueError, match="not an intact safetensors file"):
+        load_network(path, "fusion")
+
+
+def test_test_command_takes_a_weights_file(tmp_path: Path, command: Callable) -> None:
+    imported(tmp_path / "w.safetensors", 3)
+    write_image(tmp_path / "in" / "a.png", np.random.default_rng(0).integers(0, 255, (21, 34, 3), np.uint8))
+    command("test.py", "--weights", "w.safetensors", "--name", "imp", "--dataroot", tmp_path / "in", "--num_threads", 0)
+    assert read_infrared(tmp_path / "results/imp/infrared/a.png", ThermalRange()).shape == (21, 34)
