@@ -1,4 +1,4 @@
-"""From nothing to generated infrared images: sample data, a small model, scores beside baselines, gallery.
+"""From nothing to generated and fused images: sample data, a small model, scores beside baselines, galleries.
 
 Every step is a command that a user can run by hand, and is printed as one."""
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from models.vgg import VGG16
 from options.cli import parse, run_command
+from options.data import SAMPLE_ROOT
 from util.compute import choose
 from util.progress import duration
 
@@ -67,6 +68,7 @@ def main() -> int:
     again = ["--continue_train"] if (Path("checkpoints") / options.name / "last.pt").exists() else []
     run("train.py", *common, *sizes.split(), *(again or ["--vgg_weights", vgg_weights()]))
     run("test.py", *common)
+    run("fuse.py", "--dataroot", str(SAMPLE_ROOT), "--device", str(compute.device), "--evaluate")
     print(f"\nquickstart took {duration(time.monotonic() - begun)}")
     return 0
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from data.images import write_image
-from data.sample import render
+from data.sample import Pair, render
 from options.cli import parse, run_command
 
 SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set
@@ -62,6 +62,25 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+def fused(scenes: list[Pair], out: Path) -> list[tuple[str, list[np.ndarray]]]:
+    """Both methods' images of the scenes, as columns; the night's also as RGB_BEFORE.png and so on."""
+    columns = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for i, scene in enumerate(scenes):
+            write_image(folder / "visible" / f"{i}.png", scene.visible)
+            write_image(folder / "infrared" / f"{i}.png", scene.thermal)
+        for model, title in (("fusion_gan", "FusionGAN"), ("stdfusion_net", "STDFusionNet")):
+            run("fuse.py", "--model", model, "--visible", folder / "visible", "--infrared", folder / "infrared",
+                "--results_dir", folder, "--gallery", 0)  # fmt: skip
+            images = [read(folder / model / "fused" / f"{i}.png") for i in range(len(scenes))]
+            columns.append((title, images))
+            write_image(out / f"{title}.png", images[-1])
+    write_image(out / "RGB_BEFORE.png", scenes[-1].visible)
+    write_image(out / "IR_BEFORE.png", scenes[-1].thermal)
+    return columns
+
+
 def main() -> int:
     """The command."""
     options = parse(ResultImagesOptions)
@@ -77,7 +96,9 @@ def main() -> int:
             write_image(out / f"IR{i}.png", read(Path(folder) / options.name / "infrared" / f"RGB{i}.png"))
     generated = [read(out / f"IR{i}.png") for i in range(1, len(scenes) + 1)]
     columns = [("visible", [scene.visible for scene in scenes]), ("generated infrared", generated)]
-    figure(out / "overview.png", [*columns, ("rendered infrared", [scene.thermal for scene in scenes])])
+    thermal = [scene.thermal for scene in scenes]
+    figure(out / "overview.png", [*columns, ("rendered infrared", thermal)])
+    figure(out / "fusion.png", [("visible", [s.visible for s in scenes]), ("infrared", thermal), *fused(scenes, out)])
     print(f"wrote {', '.join(path.name for path in sorted(out.glob('*.png')))} in {out}")
     return 0
 
