@@ -34,7 +34,7 @@ class DataOptions:
     """Folder of infrared images inside dataroot, for a folder pair that auto does not know."""
     val_fraction: float = 0.1
     """Share of the pairs held out for validation where a layout brings no split, in [0, 0.5]. Held out in
-    one block of the sorted list, or by whole videos, so that neighbouring frames stay together."""
+    blocks from all parts of the sorted list, or by whole videos, so that neighbouring frames stay together."""
     test_fraction: float = 0.1
     """Share of the pairs held out for testing where a layout brings no split, in [0, 0.5]."""
     thermal_source: Literal["8bit", "16bit"] = "8bit"

@@ -6,7 +6,7 @@ import pytest
 
 from data.images import Source
 from data.layouts import Pair, Split
-from data.layouts.pairing import cut, hold_out
+from data.layouts.pairing import assign, cut, hold_out
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,12 @@ def test_a_paired_image_goes_with_its_pair_whatever_its_own_name():
     pairs = tuple(Pair(*item) for item in zip(("a", "a_b", "c"), visible, infrared, strict=True))
     parts = hold_out(Split(pairs, visible, infrared), 0.1, 0.1)
     assert [part.visible for part in parts.values()] == [(source,) for source in visible]
+
+
+def test_long_lists_hold_out_blocks_from_all_parts() -> None:
+    labels = assign([""] * 180, 0.1, 0.1)
+    assert labels[:30] == [0] * 24 + [1] * 3 + [2] * 3 and labels == labels[:30] * 6
+    assert assign([""] * 20, 0.1, 0.1) == [0] * 16 + [1] * 2 + [2] * 2, "few images are held out in one block"
+    assert assign([""] * 180, 0.1, 0).count(1) == 18 and 2 not in assign([""] * 180, 0.1, 0)
+    videos = ["a"] * 60 + ["b"] * 60 + ["c"] * 60
+    assert assign(videos, 0.1, 0.1) == [0] * 60 + [1] * 60 + [2] * 60, "videos stay whole"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data.files import natural_key
 from data.images import Source
 from data.layouts.listing import Pair, Split
+
+CHAPTERS, HELD_TOGETHER = 6, 3
+"""At most so many parts of a list are cut by themselves, each holding out at least so many neighbours."""
 
 _SIDE = re.compile(r"[_-](visible|vis|vi|rgb|color|co|infrared|inf|ir|thermal|lwir|previewdata)$", re.IGNORECASE)
 
@@ -64,47 +69,50 @@ def cut(groups: Sequence[str], val_fraction: float, test_fraction: float, smalle
     return (val_start if val else test_start), test_start
 
 
-def _by_place(
-    sources: Sequence[Source], paired: dict[Source, int], starts: tuple[list[str | int], ...]
-) -> list[list[Source]]:
-    """Images by block: a paired one goes with its pair, another to the block its stem falls into."""
-    blocks: list[list[Source]] = [[] for _ in range(len(starts) + 1)]
-    for source in sources:
-        place = sum(natural_key(source.stem) >= start for start in starts)
-        blocks[paired.get(source, place)].append(source)
-    return blocks
+def assign(groups: Sequence[str], val_fraction: float, test_fraction: float) -> list[int]:
+    """0 (train), 1 (val) or 2 (test) for each item of a sorted list; groups: each item's video, or "".
 
-
-def _blocks(items: Sequence[Source] | Sequence[Pair], cuts: tuple[int, int]) -> list[tuple]:
-    return [tuple(items[: cuts[0]]), tuple(items[cuts[0] : cuts[1]]), tuple(items[cuts[1] :])]
+    Without videos the list is gone through in up to six chapters, each cut by itself: neighbouring frames stay
+    together, and what is held out comes from all parts of the list (day and night often lie in parts of it)."""
+    count = len(groups)
+    held = min((round(count * share) for share in (val_fraction, test_fraction) if share > 0), default=0)
+    chapters = 1 if any(groups) else max(1, min(CHAPTERS, held // HELD_TOGETHER))
+    labels: list[int] = []
+    for number in range(chapters):
+        chapter = groups[number * count // chapters : (number + 1) * count // chapters]
+        val_start, test_start = cut(chapter, val_fraction, test_fraction)
+        labels += [(place >= val_start) + (place >= test_start) for place in range(len(chapter))]
+    return labels
 
 
 def hold_out(split: Split, val_fraction: float, test_fraction: float) -> dict[str, Split]:
-    """train, val and test as contiguous blocks of the naturally sorted images; empty blocks are left out."""
-    if split.pairs:
-        pairs = sorted(split.pairs, key=lambda pair: natural_key(pair.stem))
-        cuts = cut([pair.visible.group for pair in pairs], val_fraction, test_fraction)
-        pair_blocks = _blocks(pairs, cuts)
-        paired = {
-            source: number
-            for number, block in enumerate(pair_blocks)
-            for pair in block
-            for source in (pair.visible, pair.infrared)
-        }
-        test_start = natural_key(pair_blocks[2][0].stem) if pair_blocks[2] else [chr(0x10FFFF)]
-        val_start = natural_key(pair_blocks[1][0].stem) if pair_blocks[1] else test_start
-        starts = (val_start, test_start)
-        visible = _by_place(split.visible, paired, starts)
-        infrared = _by_place(split.infrared, paired, starts)
-    else:
-        pair_blocks = [(), (), ()]
-        visible, infrared = (
-            _blocks(side, cut([source.group for source in side], val_fraction, test_fraction))
-            for side in (split.visible, split.infrared)
-        )
+    """train, val and test of the naturally sorted images; those left empty are left out.
+
+    An image without partner goes where the pair before it goes."""
+    pairs = sorted(split.pairs, key=lambda pair: natural_key(pair.stem))
+    labels = assign([pair.visible.group for pair in pairs], val_fraction, test_fraction)
+    keys = [natural_key(pair.stem) for pair in pairs]
+    of_paired = {
+        source: label for pair, label in zip(pairs, labels, strict=True) for source in (pair.visible, pair.infrared)
+    }
+
+    def side_labels(side: Sequence[Source]) -> list[int]:
+        if not pairs:
+            return assign([source.group for source in side], val_fraction, test_fraction)
+        places = (max(0, bisect_right(keys, natural_key(source.stem)) - 1) for source in side)
+        return [of_paired.get(source, labels[place]) for source, place in zip(side, places, strict=True)]
+
+    def part(items: Sequence[Any], of_items: Sequence[int], label: int) -> tuple[Any, ...]:
+        return tuple(item for item, its in zip(items, of_items, strict=True) if its == label)
+
+    of_visible, of_infrared = side_labels(split.visible), side_labels(split.infrared)
     parts = {
-        name: Split(tuple(pair_blocks[number]), tuple(visible[number]), tuple(infrared[number]))
-        for number, name in enumerate(("train", "val", "test"))
+        name: Split(
+            part(pairs, labels, label),
+            part(split.visible, of_visible, label),
+            part(split.infrared, of_infrared, label),
+        )
+        for label, name in enumerate(("train", "val", "test"))
     }
     return {name: part for name, part in parts.items() if part.visible or part.infrared}
 
