@@ -23,22 +23,20 @@ from data.loader import evenly, worker_count
 from data.transforms import Preprocess, resize
 from data.video import VideoWriter, is_video
 from models import METHODS
+from models.fuser import Fuser
 from models.fusion_blocks import as_luminance
-from models.tiling import run_tiled
 from models.trained import choose_weights, load_network, open_run
 from options.cli import given, parse, run_command, to_dict
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.train import TrainOptions
-from util.compute import Compute, choose
+from util.compute import choose
 from util.fusion_page import FusionScores
 from util.gallery import Row, write_gallery
 from util.run_folder import ROOT, RunFolder, write_whole
 from util.stop_signal import ignore_in_worker
 
 OWN_WEIGHTS = ROOT / "models" / "weights"
-LARGEST_TILE = {"cpu": 704, "cuda": 1024}  # pixels: some 1.5 GB of activations in fp32, 3 GB on CUDA
-PASS_PIXELS = {"cpu": 704**2, "cuda": 1024**2}  # of small images or tiles that go through the network together
 STRIP = 512  # rows that are coloured at once
 PREVIEW_WIDTH, VIDEO_FRAMES = 640, 12  # of what the gallery shows
 POLICIES = ("minmax", "clip")
@@ -96,51 +94,6 @@ class Maker:
         with self.compute.autocast():
             made = self.network(self.compute.images(small)).float()
         return torch.stack([torch.from_numpy(to_uint8(resize(image, size)))[None] for image in made])
-
-
-def tile_side(height: int, width: int, largest: int, overlap: int) -> int:
-    """Side of as few square tiles as cover an image, none larger than `largest`."""
-    counts = [max(1, -(-(length - overlap) // (largest - overlap))) for length in (height, width)]
-    needed = [-(-(length + (n - 1) * overlap) // n) for length, n in zip((height, width), counts, strict=True)]
-    return min(largest, max(needed))
-
-
-class Fuser:
-    """The network with its tiles and its range: visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] on the CPU
-    -> luminance [N, 1, H, W] in [-1, 1], and the grey levels that the network's raw output spans, [N, 2]."""
-
-    def __init__(
-        self, network: torch.nn.Module, compute: Compute, opts: NetworkOptions, policy: str, local: bool = True
-    ) -> None:
-        """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked."""
-        self.network, self.compute, self.policy = compute.place(network), compute, policy
-        self.tile = opts.tile
-        exact = 4 * network.REACH  # see run_tiled
-        if opts.tile is None and not local:
-            self.tile = 0
-        if self.tile and opts.tile_overlap is None and self.tile < 2 * exact:
-            raise ValueError(f"--tile {self.tile} is too small: give at least {2 * exact}, or --tile_overlap too")
-        self.overlap = exact if opts.tile_overlap is None else opts.tile_overlap
-        self.largest = self.tile or LARGEST_TILE[compute.device.type]
-        if self.tile != 0 and self.overlap > self.largest // 2:
-            raise ValueError(f"--tile_overlap {self.overlap}: give at most half a tile, {self.largest // 2}")
-
-    def __call__(self, visible: torch.Tensor, infrared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        height, width = visible.shape[-2:]
-        side = self.tile or tile_side(height, width, self.largest, self.overlap)
-        if self.tile == 0:
-            side = max(height, width)
-        together = max(1, PASS_PIXELS[self.compute.device.type] // min(side * side, height * width))
-        parts = zip(visible.split(together), infrared.split(together), strict=True)
-        made = torch.cat([run_tiled(self._whole, part, side, min(self.overlap, side // 2)) for part in parts])
-        low, high = made.amin((1, 2, 3), keepdim=True), made.amax((1, 2, 3), keepdim=True)
-        if self.policy == "minmax":
-            made = torch.where(high > low, (made - low) / (high - low).clamp(min=1e-12) * 2 - 1, made)
-        return made, (torch.cat([low, high], 1).flatten(1) + 1) * 127.5
-
-    def _whole(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
-        with self.compute.autocast():
-            return self.network(as_luminance(self.compute.images(visible)), self.compute.images(infrared))
 
 
 def coloured(visible: torch.Tensor, fused: torch.Tensor, gray: bool) -> np.ndarray:

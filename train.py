@@ -140,6 +140,7 @@ class Training:
             "epoch": str(self.epoch),
             "mean_infrared": f"{self.mean_infrared:.6f}",
             "options": json.dumps(to_dict(self.options.method)),
+            "range": "clip",
         }
         save_weights(self.run.weights(name), self.network.state_dict(), metadata)
 
@@ -312,7 +313,8 @@ def closing(training: Training, seconds: float) -> None:
     best = "" if training.best is None else f", best {training.metric} {training.best:.4g}"
     print(f"finished {training.epoch} epochs in {duration(seconds)}{best}")
     print(f"gallery   {(run.web / 'index.html').resolve()}")
-    print(f"next      python test.py --name {name}{where} --dataroot {training.options.data.dataroot}")
+    command = "test.py" if training.method.score_kind == "generation" else "fuse.py"
+    print(f"next      python {command} --name {name}{where} --dataroot {training.options.data.dataroot}")
 
 
 def main() -> int:

@@ -36,6 +36,38 @@ def tile_weights(starts: Sequence[int], tile: int) -> list[torch.Tensor]:
     return [weight / total[start : start + tile] for start, weight in zip(starts, weights, strict=True)]
 
 
+def core_edges(length: int, core: int) -> list[int]:
+    """Edges of as few equal stretches as cut `length` into at most `core` each."""
+    count = -(-length // core)
+    return [round(i * length / count) for i in range(count + 1)]
+
+
+@torch.no_grad()
+def run_local(
+    network: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], tile: int, reach: int
+) -> torch.Tensor:
+    """network(*inputs), each [N, C, H, W] with common N, H, W, over tiles of at most tile x tile -> [N, C', H, W].
+
+    For a network whose output depends on pixels at most `reach` away: each tile is seen with that much around its
+    core, of which the core is kept, so the result is that without tiles, up to rounding. No gradient."""
+    core = tile - 2 * reach
+    if core < 1:
+        raise ValueError(f"--tile {tile} is too small: give at least {2 * reach + 1}")
+    height, width = inputs[0].shape[-2:]
+    rows, columns = core_edges(height, core), core_edges(width, core)
+    result = None
+    for top, bottom in zip(rows, rows[1:], strict=False):
+        above, below = max(0, top - reach), min(height, bottom + reach)
+        for left, right in zip(columns, columns[1:], strict=False):
+            before, behind = max(0, left - reach), min(width, right + reach)
+            part = network(*(x[..., above:below, before:behind] for x in inputs)).float()
+            if result is None:
+                result = part.new_empty(*part.shape[:2], height, width)
+            kept = part[..., top - above : bottom - above, left - before : right - before]
+            result[..., top:bottom, left:right] = kept
+    return result
+
+
 @torch.no_grad()
 def run_tiled(
     network: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], tile: int, overlap: int

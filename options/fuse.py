@@ -61,10 +61,11 @@ class NetworkOptions:
     batch_size: int = 8
     """Images in a batch; those of a batch have one size."""
     tile: int | None = None
-    """Side of the overlapping tiles that images are cut into, pixels; 0 never cuts. By default images whose
-    longer side is above 704 (CUDA: 1024) pixels are cut, into as few equal tiles as there can be."""
+    """Side of the overlapping tiles that images are cut into, pixels; 0 never cuts. By default 144
+    on the CPU, where such tiles stay in the cache, and 1024 on CUDA."""
     tile_overlap: int | None = None
-    """Pixels that neighbouring tiles share. By default as many as make the result that of the whole image."""
+    """Pixels over which neighbouring tiles fade into each other. By default tiles are seen with as much around
+    them as makes the result that of the whole image."""
     device: str = "auto"
     """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"

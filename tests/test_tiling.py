@@ -7,7 +7,7 @@ import torch
 
 from models.fusion_gan import FusionGAN
 from models.stdfusion_net import STDFusionNet, initialise
-from models.tiling import run_tiled, tile_starts, tile_weights
+from models.tiling import core_edges, run_local, run_tiled, tile_starts, tile_weights
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 
@@ -42,8 +42,11 @@ def test_local_networks_are_exact(name: str, height: int, width: int) -> None:
     with torch.no_grad():
         whole = network(visible, infrared)
     assert whole.std() > 1e-3
-    tiled = run_tiled(network, [visible, infrared], 2 * overlap, overlap)
-    torch.testing.assert_close(tiled, whole, atol=1e-6, rtol=0)
+    for tiled in (
+        run_tiled(network, [visible, infrared], 2 * overlap, overlap),
+        run_local(network, [visible, infrared], 2 * network.REACH + 7, network.REACH),
+    ):
+        torch.testing.assert_close(tiled, whole, atol=1e-6, rtol=0)
 
 
 def test_reach_is_what_it_says() -> None:
@@ -82,3 +85,9 @@ def test_memory_is_that_of_a_tile_and_channels_may_change() -> None:
 def test_wrong_overlap(overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap of at most half"):
         run_tiled(lambda part: part, [torch.zeros(1, 1, 8, 8)], 32, overlap)
+
+
+def test_cores_cover_evenly() -> None:
+    assert core_edges(100, 30) == [0, 25, 50, 75, 100] and core_edges(5, 30) == [0, 5]
+    with pytest.raises(ValueError, match="--tile 18 is too small"):
+        run_local(lambda part: part, [torch.zeros(1, 1, 8, 8)], 18, 9)
