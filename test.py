@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from data.first_use import ensure_sample
 from data.images import ImageError, ThermalRange, list_images, to_uint8, write_image
-from data.inference import Job, VisibleImages, collate
+from data.inference import Job, VisibleImages, collate, unlike_stems
 from data.layouts import UnknownLayout, find
 from data.loader import evenly, worker_count
 from data.transforms import Preprocess, resize
@@ -64,9 +64,11 @@ def find_jobs(options: TestOptions) -> tuple[list[Job], str]:
             raise ValueError(
                 f"{listing.root}: has no {options.generate.split} split but {', '.join(listing.splits)}: give --split"
             )
-        partners = {p.visible: p.infrared for s in wanted for p in listing.splits[s].pairs}
-        visible = dict.fromkeys(source for s in wanted for source in listing.splits[s].visible)
-        return [Job(source, partners.get(source)) for source in visible], listing.summary()
+        splits = {}
+        for name in wanted:
+            partners = {pair.visible: pair.infrared for pair in listing.splits[name].pairs}
+            splits[name] = [Job(source, partners.get(source)) for source in listing.splits[name].visible]
+        return unlike_stems(splits), listing.summary()
     jobs = [Job(source) for root in roots for source in list_images(root)]
     stems = [job.visible.stem for job in jobs]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from data.images import ImageError, Source, ThermalRange, list_images, read_infrared, read_visible, view_size
-from data.inference import Job, VisibleImages
+from data.inference import Job, VisibleImages, unlike_stems
 from data.layouts import Listing, Pair, find
 from data.layouts.pairing import join
 from data.transforms import as_tensor, resize
@@ -88,18 +87,6 @@ def find_visible(visible: Path) -> Found:
     return Found(jobs, [], f"{len(jobs)} visible images in {visible}")
 
 
-def _unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:
-    """The jobs of all splits; a stem that occurs twice gets its split before it."""
-    counts = Counter(job.visible.stem.casefold() for jobs in splits.values() for job in jobs)
-
-    def named(split: str, job: Job) -> Job:
-        stem = job.visible.stem
-        unlike = stem if counts[stem.casefold()] == 1 else f"{split}_{stem}"
-        return replace(job, visible=replace(job.visible, stem=unlike))
-
-    return [named(split, job) for split, jobs in splits.items() for job in jobs]
-
-
 def _passed_over(listing: Listing, wanted: Sequence[str]) -> list[ImageError]:
     """Unusable files beside the images of the wanted splits."""
     folders = {path.parent for name in wanted for path in listing.splits[name].files()}
@@ -116,7 +103,7 @@ def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Foun
         splits = {name: [_job(pair) for pair in listing.splits[name].pairs] for name in wanted}
     else:
         splits = {name: [Job(source) for source in listing.splits[name].visible] for name in wanted}
-    jobs = _unlike_stems(splits)
+    jobs = unlike_stems(splits)
     if not jobs:
         kind = "pairs" if with_infrared else "visible images"
         raise ValueError(f"{listing.summary()}: no {kind} in --split {split}: give another")

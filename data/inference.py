@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,18 @@ class Job:
 
     visible: Source
     real: Source | None = None
+
+
+def unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:
+    """The jobs of all splits; a stem that occurs twice gets its split before it."""
+    counts = Counter(job.visible.stem.casefold() for jobs in splits.values() for job in jobs)
+
+    def named(split: str, job: Job) -> Job:
+        stem = job.visible.stem
+        unlike = stem if counts[stem.casefold()] == 1 else f"{split}_{stem}"
+        return replace(job, visible=replace(job.visible, stem=unlike))
+
+    return [named(split, job) for split, jobs in splits.items() for job in jobs]
 
 
 class VisibleImages(Dataset):
