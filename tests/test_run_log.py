@@ -1,0 +1,133 @@
+"""The run folder, the losses on their way to it, progress lines, the choice of device and precision."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from util.compute import choose
+from util.loss_log import LossLog, first_bad
+from util.previews import Previews
+from util.progress import Progress, duration
+from util.run_folder import RunFolder, write_whole
+from util.training_page import curves, loss_groups
+
+
+def test_losses_arrive_as_means_one_collection_late() -> None:
+    log = LossLog()
+    for value in (1.0, 3.0):
+        log.add({"a": torch.tensor(value), "b": torch.tensor(2 * value)})
+    assert log.collect(2) is None
+    log.add({"a": torch.tensor(10.0), "b": torch.tensor(0.0)})
+    assert log.flush(3) == [{"step": 2, "a": 2.0, "b": 4.0}, {"step": 3, "a": 10.0, "b": 0.0}]
+    assert log.flush(3) == [], "nothing is told twice"
+    assert first_bad({"a": 1.0, "b": float("nan")}) == "b" and first_bad({"a": float("inf")}) == "a"
+    assert first_bad({"a": 1.0}) is None
+
+
+def test_records_after_a_checkpoint_are_forgotten_and_a_torn_line_too(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for step in (20, 40, 60):
+        run.append({"step": step})
+    with run.losses.open("a") as file:
+        file.write('{"step": 8')
+    assert [record["step"] for record in run.records()] == [20, 40, 60]
+    run.forget_after(40)
+    assert run.losses.read_text() == '{"step": 20}\n{"step": 40}\n'
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"epoch": 1})
+    write_whole(run.options, b"old")
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        run.save_checkpoint({"epoch": 2})
+    with pytest.raises(OSError, match="no space"):
+        write_whole(run.options, b"new")
+    assert run.load_checkpoint() == {"epoch": 1} and run.options.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "options.json"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04junk"])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    run = RunFolder(tmp_path)
+    if content is not None:
+        run.checkpoint.write_bytes(content)
+    with pytest.raises(ValueError, match=r"last\.pt"):
+        run.load_checkpoint()
+
+
+def test_weights_by_name() -> None:
+    run = RunFolder(Path("x"))
+    assert [run.weights(n).name for n in ("best", "last", "7")] == [
+        "best.safetensors",
+        "last.safetensors",
+        "epoch_0007.safetensors",
+    ]
+
+
+def test_progress_counts_from_where_it_went_on(capsys: pytest.CaptureFixture) -> None:
+    progress = Progress(epochs=2, steps=10, done=15, images=4, every=0.0, shown=True)
+    progress.started -= 10
+    progress.start_epoch(1, 5)
+    progress.show({"step": 15, "adv_infrared": 1.0, "adv_visible": 2.0, "self_visible": 0.5})
+    progress.step(waited=2.0)
+    line = capsys.readouterr().out
+    assert "epoch 2/2 step 6/10" in line and "adv 3 self 0.5" in line
+    assert progress.rate == pytest.approx(0.4, rel=0.01) and progress.remaining == pytest.approx(40, rel=0.01)
+    assert progress.wait_share == pytest.approx(0.2, rel=0.01)
+    assert [duration(s) for s in (5, 65, 7300)] == ["5 s", "1 min 5 s", "2 h 1 min"]
+
+
+def test_curves_group_terms_and_show_baselines() -> None:
+    records = [
+        {"step": 20, "losses": {"adv_infrared": 1.0, "adv_visible": 2.0, "self_visible": 0.1}},
+        {"step": 40, "losses": {"adv_infrared": 0.5, "adv_visible": 1.0, "self_visible": 0.2}},
+        {"step": 40, "epoch": 1, "val": {"generated": {"ssim": 0.4}, "luminance": {"ssim": 0.3}}},
+    ]
+    plots = {curve.title: curve.series for curve in curves(json.loads(json.dumps(records)))}
+    assert plots["adv"]["adv_visible"] == [(20, 2.0), (40, 1.0)] and set(plots["self"]) == {"self_visible"}
+    assert plots["validation ssim"] == {"generated": [(40, 0.4)], "luminance": [(40, 0.3)]}
+    assert loss_groups(["a_b", "c", "a_d"]) == {"a": ["a_b", "a_d"], "c": ["c"]}
+
+
+def test_previews_are_listed_newest_first(tmp_path: Path) -> None:
+    previews = Previews(tmp_path)
+    images = {"visible": torch.zeros(1, 3, 8, 12), "generated": torch.ones(1, 1, 8, 12)}
+    for epoch in (1, 10):
+        previews.write(epoch, [("FLIR-video_1", images), ("b", images)])
+    rows = previews.rows()
+    assert [name for name, _ in rows] == [
+        "epoch 10, FLIR-video_1",
+        "epoch 10, b",
+        "epoch 1, FLIR-video_1",
+        "epoch 1, b",
+    ]
+    assert set(rows[0][1]) == {"visible", "generated"} and (tmp_path / "grids" / "epoch_0010.png").is_file()
+    previews.write(11, [])
+
+
+def test_device_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("cpu", "fp32").dtype == torch.float32
+    assert choose("cpu", "fp16").needs_scaling and not choose("cpu", "bf16").needs_scaling
+    assert choose("cpu", "bf16").memory_format == torch.contiguous_format
+    assert choose("cpu", "fp32", "on").is_channels_last
+    for wrong in ("gpu", "cuda:99", "mps"):
+        with pytest.raises(ValueError, match="--device"):
+            choose(wrong)
+
+
+def test_images_reach_the_device_in_range() -> None:
+    compute = choose("cpu", "fp32")
+    assert compute.images(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist() == [-1, 1]
+    floats = torch.tensor([-0.5, 0.25]).view(1, 1, 1, 2)
+    assert torch.equal(compute.images(floats), floats), "floats are in range already"
