@@ -68,7 +68,7 @@ def main() -> int:
     again = ["--continue_train"] if (Path("checkpoints") / options.name / "last.pt").exists() else []
     run("train.py", *common, *sizes.split(), *(again or ["--vgg_weights", vgg_weights()]))
     run("test.py", *common)
-    run("fuse.py", "--dataroot", str(SAMPLE_ROOT), "--device", str(compute.device), "--evaluate")
+    run("fuse.py", "--dataroot", str(SAMPLE_ROOT), "--device", str(compute.device), "--num_test", "12", "--evaluate")
     print(f"\nquickstart took {duration(time.monotonic() - begun)}")
     return 0
 
