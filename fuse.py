@@ -52,7 +52,7 @@ def read_command(argv: Sequence[str]) -> tuple[FuseOptions, TrainOptions | None]
     if not run.options.is_file():
         parse(FuseOptions, argv)  # a mistake in the command line comes before a run that is not there
     trained = open_run(run, "fusion")
-    return parse(FuseOptions, argv, FuseOptions().with_data(trained.data)), trained
+    return parse(FuseOptions, argv, FuseOptions().with_data(trained.data, given(argv, "--dataroot"))), trained
 
 
 def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[torch.nn.Module, Any, dict[str, str]]:

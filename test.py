@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ def read_command(argv: Sequence[str]) -> tuple[TestOptions, TrainOptions | None,
     if "-h" in argv or "--help" in argv or not run.options.is_file():
         parse(TestOptions, argv)  # help, or a mistake in the command line, comes before a run that is not there
     trained = open_run(run, "generation")
-    return parse(TestOptions, argv, TestOptions().with_data(trained.data)), trained, run
+    return parse(TestOptions, argv, TestOptions().with_data(trained.data, given(argv, "--dataroot"))), trained, run
 
 
 def find_jobs(options: TestOptions) -> tuple[list[Job], str]:
@@ -70,8 +71,8 @@ def find_jobs(options: TestOptions) -> tuple[list[Job], str]:
             splits[name] = [Job(source, partners.get(source)) for source in listing.splits[name].visible]
         return unlike_stems(splits), listing.summary()
     jobs = [Job(source) for root in roots for source in list_images(root)]
-    stems = [job.visible.stem for job in jobs]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    stems = Counter(job.visible.stem.casefold() for job in jobs)
+    twice = next((stem for stem, count in stems.items() if count > 1), None)
     if twice:
         raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
     return jobs, f"{len(jobs)} images"
@@ -132,6 +133,8 @@ def generate(
 ) -> None:  # fmt: skip
     """Every image of the dataset: read in workers, generated in batches, written in threads."""
     batches, results.errors = dataset.batches(options.batch_size)
+    if results.errors and strict:
+        raise results.errors[0]
     loader = DataLoader(
         dataset,
         batch_sampler=batches,

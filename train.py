@@ -9,6 +9,7 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,7 @@ from util.validation import TASKS, Validation
 from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
+VOTE_STEPS = 10  # steps between the ranks' agreement on stopping and saving
 
 
 class NotFinite(ValueError):
@@ -159,27 +161,37 @@ class Training:
         self.progress = Progress(loop.epochs, self.steps, done, images, loop.log_seconds, distributed.is_writer())
         self.saved_at = time.monotonic()
         batches = iter(loader)
-        with StopSignal() as stop:
-            while self.epoch < loop.epochs:
-                self.progress.start_epoch(self.epoch, self.step)
-                self.method.train()
-                while self.step < self.steps:
-                    waiting = time.monotonic()
-                    batch = next(batches)
-                    waited = time.monotonic() - waiting
-                    self.report_skipped(batch.pop("skipped"))
-                    self.update({name: self.compute.images(image) for name, image in batch.items()})
-                    self.progress.step(waited)
-                    if self.total % LOG_STEPS == 0:
-                        record = self.log.collect(self.total)
-                        self.note_losses([record] if record else [])
-                    if self.ends_here(stop):
-                        self.progress.end_epoch()
-                        self.save("last")
-                        return stop.number or 1
-                self.progress.end_epoch()
-                self.end_epoch()
-            return 0
+        try:
+            with StopSignal() as stop:
+                return self.loop(batches, stop)
+        finally:  # workers ignore signals, so nobody else would end them while an error keeps the iterator alive
+            if self.options.input.num_threads:
+                batches._shutdown_workers()
+
+    def loop(self, batches: Iterator[dict[str, Any]], stop: StopSignal) -> int:
+        """Step after step, epoch after epoch; as train."""
+        while self.epoch < self.options.loop.epochs:
+            self.progress.start_epoch(self.epoch, self.step)
+            self.method.train()
+            while self.step < self.steps:
+                waiting = time.monotonic()
+                batch = next(batches)
+                waited = time.monotonic() - waiting
+                if "error" in batch:
+                    raise batch["error"]
+                self.report_skipped(batch.pop("skipped"))
+                self.update({name: self.compute.images(image) for name, image in batch.items()})
+                self.progress.step(waited)
+                if self.total % LOG_STEPS == 0:
+                    record = self.log.collect(self.total)
+                    self.note_losses([record] if record else [])
+                if self.ends_here(stop):
+                    self.progress.end_epoch()
+                    self.save("last")
+                    return stop.number or 1
+            self.progress.end_epoch()
+            self.end_epoch()
+        return 0
 
     def update(self, batch: dict[str, torch.Tensor]) -> None:
         """One step: player after player lowers its terms, in the method's order."""
@@ -193,15 +205,15 @@ class Training:
         self.step, self.total = self.step + 1, self.total + 1
 
     def ends_here(self, stop: StopSignal) -> bool:
-        """Whether a signal ended the run; also saves when it is time. Ranks agree every few steps."""
+        """Whether a signal ended the run; also saves when it is time. Ranks agree at every VOTE_STEPS-th step."""
         due = time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes
         stopped = stop.number is not None
         if distributed.world() > 1:
-            if self.total % LOG_STEPS:
+            if self.total % VOTE_STEPS:
                 return False
             due = distributed.any_rank(due, self.compute.device)
             stopped = distributed.any_rank(stopped, self.compute.device)
-        if due and not stopped and self.step < self.steps:
+        if due and not stopped:
             self.save("last")
         return stopped
 
@@ -355,14 +367,23 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     remarks = training.load(state) if state else []
     if training.mean_infrared is None:
         training.mean_infrared = mean_infrared(split.infrared, options)
+    if dataset.too_small:
+        remarks.append(f"{dataset.too_small} training pairs are smaller than --crop_size and give no patch")
     if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options, masked)):
         training.validation = Validation(training.task, samples, compute, training.mean_infrared)
+    elif options.loop.lr_policy == "plateau":
+        raise ValueError("--lr_policy plateau watches the validation score, and there are no validation pairs here")
+    else:
+        remarks.append("no validation (no pairs, or --val_epoch_freq 0): the last weights are the ones to use")
     loader = make_loader(dataset, options, rank, world, training.epoch, training.step)
     if distributed.is_writer():
+        if state is None:
+            run.clear()
         announce(training, steps, remarks)
         facts = {"data": {"fingerprint": listing.fingerprint(), "summary": listing.summary()}}
         run.write_options(to_dict(replace(options, run=replace(options.run, continue_train=False))), facts)
         run.forget_after(training.total)
+    state.clear() if state else None  # it holds a second copy of everything
     begun = time.monotonic()
     signal_number = training.train(loader)
     if not distributed.is_writer():
@@ -370,7 +391,8 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     if signal_number:
         again = shlex.join(word for word in sys.argv[1:] if word not in ("--continue_train", "--continue-train"))
         print(f"stopped at epoch {training.epoch + 1}, step {training.step}; everything is saved. To go on:")
-        print(f"  python train.py {again} --continue_train")
+        start = f"torchrun --nproc_per_node={world}" if world > 1 else "python"
+        print(f"  {start} train.py {again} --continue_train")
         return 128 + signal_number
     closing(training, time.monotonic() - begun)
     return 0

@@ -27,9 +27,16 @@ def unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:
     """The jobs of all splits; a stem that occurs twice gets its split before it."""
     counts = Counter(job.visible.stem.casefold() for jobs in splits.values() for job in jobs)
 
+    taken = {stem for stem, count in counts.items() if count == 1}
+
     def named(split: str, job: Job) -> Job:
-        stem = job.visible.stem
-        unlike = stem if counts[stem.casefold()] == 1 else f"{split}_{stem}"
+        stem = unlike = job.visible.stem
+        if counts[stem.casefold()] > 1:
+            unlike, number = f"{split}_{stem}", 1
+            while unlike.casefold() in taken:
+                number += 1
+                unlike = f"{split}_{stem}_{number}"
+            taken.add(unlike.casefold())
         return replace(job, visible=replace(job.visible, stem=unlike))
 
     return [named(split, job) for split, jobs in splits.items() for job in jobs]

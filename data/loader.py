@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data.images import ImageError, Source, ThermalRange, pixel_size, read_infrared, read_visible
+from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible, view_size
 from data.layouts import Pair, Split
 from data.pair_masks import read_mask, source_of
 from data.transforms import Preprocess, as_tensor, resize
@@ -44,6 +45,8 @@ class TrainingImages(Dataset):
         self.seed = options.run.seed
         self.kept: dict[Pair, dict[str, torch.Tensor]] = {}
         self.kept_bytes = 0
+        self.broken: dict[Pair, ImageError] = {}
+        self.too_small = 0  # pairs with no room for a patch
         self._check()
         stride = options.input.patch_stride
         self.patches = self._patches(stride, options.input.crop_size) if stride else [(p, None) for p in self.pairs]
@@ -64,10 +67,11 @@ class TrainingImages(Dataset):
     def _patches(self, stride: int, side: int) -> list[tuple[Pair, tuple[int, int]]]:
         """(pair, upper left corner) of every patch of the infrared images, row after row."""
         with ThreadPoolExecutor() as pool:
-            sizes = list(pool.map(lambda pair: pixel_size(pair.infrared.path), self.pairs))
+            sizes = list(pool.map(lambda pair: view_size(pair.infrared), self.pairs))
+        self.too_small = sum(min(size) < side for size in sizes)
         places = [
             (pair, (top, left))
-            for pair, (width, height) in zip(self.pairs, sizes, strict=True)
+            for pair, (height, width) in zip(self.pairs, sizes, strict=True)
             for top in range(0, height - side + 1, stride)
             for left in range(0, width - side + 1, stride)
         ]
@@ -80,7 +84,12 @@ class TrainingImages(Dataset):
         return len(self.patches) if self.paired else max(len(self.visible), len(self.infrared))
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        epoch, position = key
+        try:
+            return self._sample(*key)
+        except ImageError as error:  # fatal, but a worker's exception would reach the parent as another one
+            return {"error": error}
+
+    def _sample(self, epoch: int, position: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(_mix(self.seed, epoch, position, 3))
         skipped: list[tuple[str, str]] = []
         if self.paired:
@@ -106,7 +115,13 @@ class TrainingImages(Dataset):
         pair, corner = patch
         if pair in self.kept:
             return self.kept[pair], corner
-        sample = read_pair(pair, self.thermal, self.masks)
+        if pair in self.broken:
+            raise self.broken[pair]
+        try:
+            sample = read_pair(pair, self.thermal, self.masks)
+        except ImageError as error:
+            self.broken[pair] = error
+            raise
         size = sum(image.nbytes for image in sample.values())
         if corner is not None and self.kept_bytes + size <= KEPT_BYTES:
             self.kept[pair], self.kept_bytes = sample, self.kept_bytes + size
@@ -120,14 +135,16 @@ class TrainingImages(Dataset):
         return int(_order(_mix(self.seed, epoch, again, kind), count)[position])
 
     def _read(self, items: Sequence[Any], place: int, read: Any, skipped: list[tuple[str, str]]) -> Any:
-        for attempt in range(min(ATTEMPTS, len(items))):
+        for attempt in range(len(items)):
             try:
                 return read(items[(place + attempt) % len(items)])
             except ImageError as error:
-                if self.strict:
+                entry = (str(error.path), error.reason)
+                if self.strict or len(skipped) >= ATTEMPTS:
                     raise
-                skipped.append((str(error.path), error.reason))
-        raise ImageError(*skipped[-1][:1], f"{skipped[-1][1]}; so are the {len(skipped) - 1} images before it")
+                if entry not in skipped:  # neighbouring patches lie in one image
+                    skipped.append(entry)
+        raise ImageError(Path(skipped[-1][0]), f"{skipped[-1][1]}; no image of the list can be read")
 
 
 def read_pair(pair: Pair, thermal: ThermalRange, masks: str | None = None) -> dict[str, torch.Tensor]:
@@ -178,7 +195,10 @@ class Steps:
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Stack images; join the lists of what was skipped."""
+    """Stack images; join the lists of what was skipped. {"error"} where an image is missing for good."""
+    failed = next((sample["error"] for sample in samples if "error" in sample), None)
+    if failed is not None:
+        return {"error": failed}
     batch: dict[str, Any] = {"skipped": [entry for sample in samples for entry in sample["skipped"]]}
     for name in samples[0]:
         if name != "skipped":

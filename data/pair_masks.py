@@ -25,8 +25,9 @@ def _annotated(path: Path) -> dict[str, list[dict[str, Any]]]:
     names = {category["id"]: category["name"] for category in content["categories"]}
     found: dict[str, list[dict[str, Any]]] = {stem: [] for stem in stems.values()}
     for annotation in content["annotations"]:
-        if names.get(annotation["category_id"]) not in NOT_HOT:
-            found[stems[annotation["image_id"]]].append(annotation)
+        stem = stems.get(annotation["image_id"])
+        if stem is not None and names.get(annotation["category_id"]) not in NOT_HOT:
+            found[stem].append(annotation)
     return found
 
 
@@ -68,6 +69,7 @@ def _from_annotations(annotations: list[dict[str, Any]], size: tuple[int, int]) 
     mask = np.zeros(size, np.float32)
     for annotation in annotations:
         outlines = annotation.get("segmentation") or []
-        drawn = from_segments(outlines, size) if isinstance(outlines, list) and outlines else None
-        mask = np.maximum(mask, from_boxes([annotation["bbox"]], size) if drawn is None else drawn)
+        usable = isinstance(outlines, list) and all(isinstance(o, list) and len(o) >= 6 for o in outlines)
+        drawn = from_segments(outlines, size) if outlines and usable else from_boxes([annotation["bbox"]], size)
+        mask = np.maximum(mask, drawn)
     return mask

@@ -119,11 +119,13 @@ class FuseDataOptions(DataOptions):
         return DataOptions(**values | {"dataroot": self.dataroot or SAMPLE_ROOT})
 
     @classmethod
-    def like(cls, options: DataOptions) -> FuseDataOptions:
-        """A run's options; its place, layout and folders only hold for its own data."""
+    def like(cls, options: DataOptions, root: str | None) -> FuseDataOptions:
+        """A run's options; its place, layout and folders only hold for its own data, which root may name again."""
         values = {f.name: getattr(options, f.name) for f in fields(cls) if hasattr(options, f.name)}
-        own = {"dataroot": None, "layout": "auto", "visible_dir": None, "infrared_dir": None}
-        return cls(**values | own | {"rgb_to_thermal_map": None})
+        values["dataroot"] = None
+        if root is None or Path(root) != options.dataroot:
+            values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,6 @@ class FuseOptions:
         if self.sources.visible is not None and self.data.dataroot is not None:
             raise ValueError("--visible and --dataroot: give folders or files, or a data set, not both")
 
-    def with_data(self, options: DataOptions) -> FuseOptions:
-        """With a run's data options as the defaults."""
-        return replace(self, data=FuseDataOptions.like(options))
+    def with_data(self, options: DataOptions, root: str | None) -> FuseOptions:
+        """With a run's data options as the defaults; root: what --dataroot gives."""
+        return replace(self, data=FuseDataOptions.like(options, root))

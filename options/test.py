@@ -69,11 +69,13 @@ class TestDataOptions(DataOptions):
         return DataOptions(**values | {"dataroot": self.dataroot[0]})
 
     @classmethod
-    def like(cls, options: DataOptions) -> TestDataOptions:
-        """A run's options; its layout and folders only hold for its own data, so they are found anew."""
-        values = {f.name: getattr(options, f.name) for f in fields(DataOptions)}
-        own = {"dataroot": (options.dataroot,), "layout": "auto", "visible_dir": None, "infrared_dir": None}
-        return cls(**values | own | {"rgb_to_thermal_map": None})
+    def like(cls, options: DataOptions, root: str | None) -> TestDataOptions:
+        """A run's options. Its layout and folders only hold for its own data: for another root (the one given on
+        the command line, if any) they are found anew."""
+        values = {f.name: getattr(options, f.name) for f in fields(DataOptions)} | {"dataroot": (options.dataroot,)}
+        if root is not None and Path(root) != options.dataroot:
+            values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,6 @@ class TestOptions:
     generate: GenerateOptions = field(default_factory=GenerateOptions)
     data: TestDataOptions = field(default_factory=TestDataOptions)
 
-    def with_data(self, options: DataOptions) -> TestOptions:
-        """With a run's data options as the defaults."""
-        return replace(self, data=TestDataOptions.like(options))
+    def with_data(self, options: DataOptions, root: str | None) -> TestOptions:
+        """With a run's data options as the defaults; root: what --dataroot gives."""
+        return replace(self, data=TestDataOptions.like(options, root))

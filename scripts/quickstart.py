@@ -17,11 +17,11 @@ from options.data import SAMPLE_ROOT
 from util.compute import choose
 from util.progress import duration
 
-# Small enough for two processors in minutes; about a thousand steps.
+# Small enough for two processors in minutes; about six hundred steps.
 ON_CPU = (
     "--load_size 128 --crop_size 96 --netG resnet_6blocks --ngf 24 --ndf 24 --upsample resize --lr 4e-4 --ema 0.99 "
     "--content_layers relu1_2 relu2_2 --lambda_content 10 --self_layers relu2_2 --self_patch_sizes 8 "
-    "--n_epochs 2 --n_epochs_decay 2 --num_threads 1"
+    "--n_epochs 1 --n_epochs_decay 2 --num_threads 1"
 )
 # The networks of the paper at half of a FLIR image's size; a few minutes on a GPU.
 ON_CUDA = (
@@ -39,11 +39,13 @@ class QuickstartOptions:
     """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
 
 
-def run(*words: str) -> None:
-    """Run one of the project's commands; its failure ends the quickstart with its status."""
+def run(*words: str, skipping: bool = False) -> None:
+    """Run one of the project's commands; its failure ends the quickstart with its status.
+
+    skipping: status 1 only means that some images were skipped."""
     print(f"\n$ python {shlex.join(words)}", flush=True)
     done = subprocess.run([sys.executable, *words], check=False)
-    if done.returncode not in (0, 1):
+    if done.returncode and not (skipping and done.returncode == 1):
         raise SystemExit(done.returncode)
 
 
@@ -67,8 +69,9 @@ def main() -> int:
     common = ["--name", options.name, "--device", str(compute.device)]
     again = ["--continue_train"] if (Path("checkpoints") / options.name / "last.pt").exists() else []
     run("train.py", *common, *sizes.split(), *(again or ["--vgg_weights", vgg_weights()]))
-    run("test.py", *common)
-    run("fuse.py", "--dataroot", str(SAMPLE_ROOT), "--device", str(compute.device), "--num_test", "12", "--evaluate")
+    run("test.py", *common, skipping=True)
+    run("fuse.py", "--dataroot", str(SAMPLE_ROOT), "--device", str(compute.device), "--num_test", "12", "--evaluate",
+        skipping=True)  # fmt: skip
     print(f"\nquickstart took {duration(time.monotonic() - begun)}")
     return 0
 

@@ -337,5 +337,5 @@ def test_help_names_every_option(command: Callable) -> None:
 
 
 def test_default_options_are_trainings_own() -> None:
-    options = FuseOptions().with_data(TrainOptions().data)
+    options = FuseOptions().with_data(TrainOptions().data, None)
     assert options.data.dataroot is None and options.data.for_root().dataroot == TrainOptions().data.dataroot

@@ -16,7 +16,8 @@ from data.fusion_inputs import (
     grey_tensor,
     images_in,
 )
-from data.images import ThermalRange, write_image
+from data.images import Source, ThermalRange, write_image
+from data.inference import Job, unlike_stems
 from options.data import DataOptions
 from tests.layout_fixtures import picture, two_folders
 
@@ -97,3 +98,12 @@ def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:
     counts = np.array([[0, 128, 129, 257, 65535]], np.uint16)
     assert grey_tensor(counts).tolist() == [[[0, 0, 1, 1, 255]]]
     write_image(tmp_path / "x.png", counts)
+
+
+def test_renamed_stems_never_meet() -> None:
+    def job(stem: str) -> Job:
+        return Job(Source(Path(f"{stem}.png"), stem))
+
+    jobs = unlike_stems({"train": [job("1"), job("test_1")], "test": [job("1")]})
+    stems = [j.visible.stem for j in jobs]
+    assert len({stem.casefold() for stem in stems}) == 3 and "test_1" in stems

@@ -127,3 +127,50 @@ def test_fusion_methods_train_by_the_same_command(
     assert METHODS[model].network(METHODS[model].Options(**options["method"]))
     again = command("train.py", *base, "--n_epochs", 2, "--continue_train")
     assert "finished 2 epochs" in again.stdout and "best Qabf" in done.stdout
+
+
+def test_a_corrupt_pair_costs_its_patches_not_the_run(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, 3, (200, 240))
+    victim = root / "visible" / "001.png"
+    victim.write_bytes(victim.read_bytes()[:400])
+    split = find(DataOptions(dataroot=root, val_fraction=0, test_fraction=0)).splits["train"]
+    dataset = TrainingImages(split, options_for(root, patch_stride=4, serial_batches=True))
+    assert len(dataset) // 3 > 2000, "far more patches of one image than images are tried in another's place"
+    sample = dataset[0, len(dataset) // 3]
+    assert sample["visible"].shape == (3, 24, 24) and [path for path, _ in sample["skipped"]] == [str(victim)]
+
+
+def test_patches_of_joined_pictures_lie_in_their_half(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for i in range(2):
+            write_image(tmp_path / split / f"{i}.png", np.full((40, 100, 3), 50 * i, np.uint8))
+    found = find(DataOptions(dataroot=tmp_path, layout="pix2pix")).splits["train"]
+    dataset = TrainingImages(found, options_for(tmp_path, patch_stride=8, serial_batches=True))
+    assert {dataset[0, i]["infrared"].shape for i in range(len(dataset))} == {(1, 24, 24)}
+
+
+def test_images_without_room_for_a_patch_are_counted(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path, 3, (30, 30))
+    write_pairs(tmp_path / "small", 1, (20, 40))
+    for side in ("visible", "infrared"):
+        (tmp_path / "small" / side / "000.png").rename(root / side / "900.png")
+    split = find(DataOptions(dataroot=root, val_fraction=0, test_fraction=0)).splits["train"]
+    assert TrainingImages(split, options_for(root)).too_small == 1
+
+
+def test_odd_annotations_fall_back_to_their_box(tmp_path: Path) -> None:
+    pair = annotated(tmp_path)
+    path = tmp_path / "images_thermal_val" / "coco.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [
+        {"image_id": 7, "category_id": 1, "bbox": [2, 3, 5, 6], "segmentation": [[1, 2]]},
+        {"image_id": 7, "category_id": 1, "bbox": [10, 3, 5, 6], "segmentation": {"counts": "x", "size": [20, 30]}},
+        {"image_id": 99, "category_id": 1, "bbox": [0, 0, 30, 20]},
+    ]
+    other = tmp_path / "other"
+    (other / "data").mkdir(parents=True)
+    (other / "coco.json").write_text(json.dumps(content))
+    infrared = other / "data" / "a.jpg"
+    infrared.write_bytes(pair.infrared.path.read_bytes())
+    mask = read_mask(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8), "boxes")
+    assert mask[4, 4] == 1 and mask[4, 12] == 1 and mask.sum() == 60

@@ -18,7 +18,7 @@ TABLE = {name: method.Options for name, method in METHODS.items()}
 @pytest.mark.parametrize("sizes", [quickstart.ON_CPU, quickstart.ON_CUDA])
 def test_the_training_options_are_valid(sizes: str) -> None:
     options, _ = parse_train(["--name", "q", *sizes.split(), "--vgg_weights", "random"], TABLE)
-    assert options.loop.epochs >= 4 and options.method.lambda_content and options.method.lambda_self
+    assert options.loop.epochs >= 3 and options.method.lambda_content and options.method.lambda_self
 
 
 def test_steps_are_run_in_order_and_a_rerun_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,6 +46,10 @@ def test_a_failing_step_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as stop:
         quickstart.run("train.py")
     assert stop.value.code == 2
+    monkeypatch.setattr(quickstart.subprocess, "run", lambda words, check: subprocess.CompletedProcess(words, 1))
+    quickstart.run("test.py", skipping=True)
+    with pytest.raises(SystemExit):
+        quickstart.run("train.py")
 
 
 @pytest.mark.parametrize("name", ["environment.sh", "run_tests.sh", "quickstart.sh"])

@@ -263,3 +263,38 @@ def test_test_command_generates_every_image_at_its_own_size(
     ):  # fmt: skip
         wrong = command("test.py", *arguments, status=2)
         assert wrong.stderr.count("\n") == 1 and says in wrong.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_strict_ends_a_run_with_one_line(tmp_path: Path, workers: int) -> None:
+    """A worker's error reaches the user as it is, and no worker keeps the process alive."""
+    root = write_pairs(tmp_path / "data", 12)
+    for victim in (root / "visible").iterdir():
+        victim.write_bytes(victim.read_bytes()[:200])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--dataroot", str(root), "--name", "s", *TINY,
+         "--num_threads", str(workers), "--val_epoch_freq", "0", "--strict"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and ".png" in done.stderr
+
+
+def test_leftovers_of_a_run_without_checkpoint_are_removed(command: Callable, pairs_root: Path, tmp_path: Path) -> None:
+    old = tmp_path / "checkpoints" / "o" / "best.safetensors"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of another run")
+    done = command("train.py", "--dataroot", pairs_root, "--name", "o", *TINY, "--max_dataset_size", 2, "--n_epochs", 1,
+                   "--n_epochs_decay", 0, "--val_epoch_freq", 0)  # fmt: skip
+    assert not old.exists() and "no validation" in done.stdout
+
+
+def test_test_command_finds_the_runs_own_folders_again(command: Callable, tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", 10)
+    (root / "visible").rename(root / "front")
+    (root / "infrared").rename(root / "heat")
+    folders = ("--visible_dir", "front", "--infrared_dir", "heat")
+    command("train.py", "--dataroot", root, *folders, "--name", "f", *TINY, "--max_dataset_size", 2, "--n_epochs", 1,
+            "--n_epochs_decay", 0)  # fmt: skip
+    done = command("test.py", "--name", "f", "--dataroot", root, "--num_threads", 0)
+    assert len(list((tmp_path / "results/f/infrared").iterdir())) == 1 and "luminance" in done.stdout

@@ -17,7 +17,10 @@ def start(device: torch.device, minutes: float = 30.0) -> torch.device:
     if "RANK" not in os.environ or dist.is_initialized():
         return device
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        local = int(os.environ.get("LOCAL_RANK", 0))
+        if local >= torch.cuda.device_count():
+            raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {torch.cuda.device_count()}")
+        device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=minutes))

@@ -90,7 +90,10 @@ class Optimizers:
             schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
             group["betas"] = (self.beta1, group["betas"][1])
             if stored.keys() != schedule.state_dict().keys():  # another --lr_policy than before
-                group["lr"] = self.lr
+                schedule.last_epoch = stored["last_epoch"]
+                group["lr"] = self.lr * (
+                    schedule.lr_lambdas[0](schedule.last_epoch) if isinstance(schedule, LambdaLR) else 1.0
+                )
                 continue
             schedule.load_state_dict(stored)
             if isinstance(schedule, LambdaLR):

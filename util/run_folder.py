@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,12 @@ class RunFolder:
             part.replace(self.checkpoint)
         finally:
             part.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove what an earlier run of this name left that never came to a checkpoint."""
+        for leftover in self.path.glob("*.safetensors"):
+            leftover.unlink()
+        shutil.rmtree(self.web, ignore_errors=True)
 
     def load_checkpoint(self) -> dict[str, Any]:
         """The state last saved, on the CPU; ValueError where there is none or it is damaged."""
