@@ -31,7 +31,7 @@ from options.fuse import NetworkOptions
 from util.compute import Compute, choose
 from util.run_folder import ROOT, code_version, write_whole
 
-SCENES, FEW, MANY = 4, 8, 40  # scenes rendered; images of the two whole-command runs, whose difference counts
+SCENES, FEW, MANY = 4, 4, 16  # scenes rendered; images of the two whole-command runs, whose difference counts
 
 
 @dataclass(frozen=True)
