@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.first_use import ensure_sample
 from data.fusion_inputs import Found, FramePairs, FusionInputs, find_data_set, find_pairs, find_visible
 from data.images import ImageError, ThermalRange, to_uint8, write_image
-from data.inference import collate
-from data.loader import evenly, worker_count
+from data.inference import read_batches
+from data.loader import evenly
 from data.transforms import Preprocess, resize
 from data.video import VideoWriter, is_video
 from models import METHODS
@@ -34,7 +33,6 @@ from util.compute import choose
 from util.fusion_page import FusionScores
 from util.gallery import Row, write_gallery
 from util.run_folder import ROOT, RunFolder, write_whole
-from util.stop_signal import ignore_in_worker
 
 OWN_WEIGHTS = ROOT / "models" / "weights"
 STRIP = 512  # rows that are coloured at once
@@ -199,27 +197,11 @@ def fuse_images(options: FuseOptions, found: Found, fuser: Fuser, maker: Maker |
     """Every pair: read in workers, fused in batches, written in threads."""
     sources, strict = options.sources, options.data.strict
     dataset = FusionInputs(found.jobs, ThermalRange.from_options(options.data))
-    batches, errors = dataset.batches(options.network.batch_size)
-    results.errors = found.skipped + errors
-    if results.errors and strict:
-        raise results.errors[0]
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=worker_count(sources.num_threads),
-        collate_fn=collate,
-        worker_init_fn=ignore_in_worker,
-    )
+    results.errors = list(found.skipped)
+    reading = read_batches(dataset, options.network.batch_size, sources.num_threads, strict, results.errors, "fusing")
     writing: list[Future] = []
-    bar = tqdm(total=len(dataset), unit="img", disable=not sys.stderr.isatty(), desc="fusing")
     with ThreadPoolExecutor(max(1, sources.num_threads)) as writers, torch.inference_mode():
-        for visible, items, errors in loader:
-            results.errors += errors
-            if results.errors and strict:
-                raise results.errors[0]
-            bar.update(len(items) + len(errors))
-            if visible is None:
-                continue
+        for visible, items in reading:
             infrared = maker(visible) if maker else torch.stack([item["infrared"] for item in items])
             fused, spans = fuser(visible, infrared)
             for item, colour, heat, image, span in zip(items, visible, infrared, fused, spans.tolist(), strict=True):
@@ -229,7 +211,6 @@ def fuse_images(options: FuseOptions, found: Found, fuser: Fuser, maker: Maker |
                 writing.pop(0).result()
         for future in writing:
             future.result()
-    bar.close()
 
 
 def fuse_video(options: FuseOptions, pairs: FramePairs, fuser: Fuser, maker: Maker | None, results: Results) -> int:

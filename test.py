@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from data.first_use import ensure_sample
 from data.images import ImageError, ThermalRange, list_images, to_uint8, write_image
-from data.inference import Job, VisibleImages, collate, unlike_stems
+from data.inference import Job, VisibleImages, read_batches, unlike_stems
 from data.layouts import UnknownLayout, find
-from data.loader import evenly, worker_count
+from data.loader import evenly
 from data.transforms import Preprocess, resize
 from models.trained import choose_weights, load_network, open_run
 from options.cli import given, parse, run_command
@@ -28,7 +26,6 @@ from util.compute import Compute, choose
 from util.gallery import Row, Table, write_gallery
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, baselines, generation_scores
 from util.run_folder import RunFolder, write_whole
-from util.stop_signal import ignore_in_worker
 from util.training_page import score_table
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
@@ -132,26 +129,10 @@ def generate(
     methods: dict[str, Callable], strict: bool,
 ) -> None:  # fmt: skip
     """Every image of the dataset: read in workers, generated in batches, written in threads."""
-    batches, results.errors = dataset.batches(options.batch_size)
-    if results.errors and strict:
-        raise results.errors[0]
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=worker_count(options.num_threads),
-        collate_fn=collate,
-        worker_init_fn=ignore_in_worker,
-    )
+    reading = read_batches(dataset, options.batch_size, options.num_threads, strict, results.errors, "generating")
     writing: list[Future] = []
-    bar = tqdm(total=len(dataset), unit="img", disable=not sys.stderr.isatty(), desc="generating")
     with ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
-        for visible, items, errors in loader:
-            results.errors += errors
-            if results.errors and strict:
-                raise results.errors[0]
-            bar.update(len(items) + len(errors))
-            if visible is None:
-                continue
+        for visible, items in reading:
             with compute.autocast():
                 made = network(compute.images(visible)).float()
             for item, image, shown in zip(items, made, visible, strict=True):
@@ -164,7 +145,6 @@ def generate(
                 writing.pop(0).result()
         for future in writing:
             future.result()
-    bar.close()
 
 
 def main() -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible, view_size
+from data.loader import worker_count
 from data.transforms import Preprocess, as_tensor, resize
+from util.stop_signal import ignore_in_worker
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,30 @@ def collate(items: Sequence[dict[str, Any]]) -> tuple[torch.Tensor | None, list[
     if not good:
         return None, [], errors
     return torch.stack([item.pop("visible") for item in good]), good, errors
+
+
+def read_batches(
+    dataset: VisibleImages, batch_size: int, threads: int, strict: bool, errors: list[ImageError], doing: str
+) -> Iterator[tuple[torch.Tensor, list[dict[str, Any]]]]:
+    """(visible [N, 3, h, w], the items they belong to), batch by batch, read in worker processes under a bar.
+
+    What cannot be read is added to `errors`, or raised if strict. doing: the bar's label."""
+    batches, unreadable = dataset.batches(batch_size)
+    errors += unreadable
+    if errors and strict:
+        raise errors[0]
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=worker_count(threads),
+        collate_fn=collate,
+        worker_init_fn=ignore_in_worker,
+    )
+    with tqdm(total=len(dataset), unit="img", disable=not sys.stderr.isatty(), desc=doing) as bar:
+        for visible, items, failed in loader:
+            errors += failed
+            if errors and strict:
+                raise errors[0]
+            bar.update(len(items) + len(failed))
+            if visible is not None:
+                yield visible, items
