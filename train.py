@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,8 @@ from util.loss_log import LossLog, first_bad
 from util.optimizers import Optimizers
 from util.previews import Previews
 from util.progress import Progress, duration
-from util.run_folder import RunFolder
+from util.run_folder import CHECKPOINT_FORMAT, RunFolder
+from util.step import train_step
 from util.stop_signal import StopSignal
 from util.training_page import write_training_page
 from util.validation import TASKS, Validation
@@ -38,6 +40,15 @@ from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
 VOTE_STEPS = 10  # steps between the ranks' agreement on stopping and saving
+
+
+def on_cpu(state: Any) -> Any:
+    """The same nest of dicts and lists with its tensors on the CPU."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {key: on_cpu(value) for key, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
 
 
 class NotFinite(ValueError):
@@ -70,6 +81,8 @@ class Training:
         )
         self.trained = players[self.method.trained]
         self.ema = EMA(self.trained, loop.ema) if loop.ema is not None else None
+        if options.run.compile:
+            compute.compile(self.method.networks())
         self.epoch, self.step, self.total = (
             0,
             0,
@@ -84,18 +97,30 @@ class Training:
     # What is saved, and going on from it
 
     def state(self) -> dict[str, Any]:
-        """Everything that training changes."""
+        """Everything that training changes; every rank must ask at the same step, and rank 0 gets the whole."""
         return {
+            "format": CHECKPOINT_FORMAT,
             "epoch": self.epoch,
             "step": self.step,
             "total": self.total,
             "steps": self.steps,
             "data": self.listing.fingerprint(),
-            "method": {name: part.state_dict() for name, part in self.method.saved().items()},
+            "method": {name: part.state_dict() for name, part in self.saved(modules=True)},
             "optimizers": self.optimizers.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "best": self.best,
             "mean_infrared": self.mean_infrared,
+            "ranks": distributed.gather(self.own_state()),
+        }
+
+    def saved(self, modules: bool) -> Iterator[tuple[str, Any]]:
+        """The method's networks, which are the same on all ranks, or what each rank has of its own."""
+        return ((n, part) for n, part in self.method.saved().items() if isinstance(part, torch.nn.Module) == modules)
+
+    def own_state(self) -> dict[str, Any]:
+        """What this rank alone has: image pools and random states, on the CPU."""
+        return {
+            "pools": {name: on_cpu(part.state_dict()) for name, part in self.saved(modules=False)},
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.compute.device.type == "cuda" else None,
         }
@@ -103,8 +128,11 @@ class Training:
     def load(self, state: dict[str, Any]) -> list[str]:
         """Go on from a state; returns remarks for the user."""
         remarks = []
-        for name, part in self.method.saved().items():
+        own = state["ranks"][distributed.rank() % len(state["ranks"])]
+        for name, part in self.saved(modules=True):
             part.load_state_dict(state["method"][name])
+        for name, part in self.saved(modules=False):
+            part.load_state_dict(own["pools"][name])
         self.optimizers.load_state_dict(state["optimizers"])
         if self.ema:
             self.ema.load_state_dict(state["ema"] or self.trained.state_dict())
@@ -117,9 +145,11 @@ class Training:
             )
         if state["data"] != self.listing.fingerprint():
             remarks.append("the data set has changed since the run began: the run goes on, but not as it would have")
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None and self.compute.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_cuda"])
+        if len(state["ranks"]) != distributed.world():
+            remarks.append(f"goes on with {distributed.world()} rank(s); before there were {len(state['ranks'])}")
+        torch.set_rng_state(own["random"])
+        if own["random_cuda"] is not None and self.compute.device.type == "cuda":
+            torch.cuda.set_rng_state(own["random_cuda"])
         return remarks
 
     def save(self, *names: str) -> None:
@@ -128,10 +158,11 @@ class Training:
         norm = torch.stack(torch._foreach_norm(list(self.method.parameters()))).sum()
         if not torch.isfinite(norm):
             raise NotFinite("the weights")
+        state = self.state()
         if distributed.is_writer():
             for name in names:
                 self.save_weights(name)
-            self.run.save_checkpoint(self.state())
+            self.run.save_checkpoint(state)
         self.saved_at = time.monotonic()
 
     def save_weights(self, name: str) -> None:
@@ -156,7 +187,7 @@ class Training:
     def train(self, loader: DataLoader) -> int:
         """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
         loop = self.options.loop
-        images = self.options.input.batch_size * distributed.world()
+        images = self.options.input.batch_size * loop.accumulate * distributed.world()
         done = self.epoch * self.steps + self.step
         self.progress = Progress(loop.epochs, self.steps, done, images, loop.log_seconds, distributed.is_writer())
         self.saved_at = time.monotonic()
@@ -175,12 +206,9 @@ class Training:
             self.method.train()
             while self.step < self.steps:
                 waiting = time.monotonic()
-                batch = next(batches)
+                read = [next(batches) for _ in range(self.options.loop.accumulate)]
                 waited = time.monotonic() - waiting
-                if "error" in batch:
-                    raise batch["error"]
-                self.report_skipped(batch.pop("skipped"))
-                self.update({name: self.compute.images(image) for name, image in batch.items()})
+                self.update([self.on_device(batch) for batch in read])
                 self.progress.step(waited)
                 if self.total % LOG_STEPS == 0:
                     record = self.log.collect(self.total)
@@ -193,15 +221,19 @@ class Training:
             self.end_epoch()
         return 0
 
-    def update(self, batch: dict[str, torch.Tensor]) -> None:
-        """One step: player after player lowers its terms, in the method's order."""
-        logged = {}
-        for player, terms in self.compute.steps(self.method.updates(batch)):
-            self.optimizers.step(player, terms)
-            logged |= terms
+    def on_device(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """A batch of the loader's as the method takes it; unreadable images are reported, or end the run."""
+        if "error" in batch:
+            raise batch["error"]
+        self.report_skipped(batch.pop("skipped"))
+        return {name: self.compute.images(image) for name, image in batch.items()}
+
+    def update(self, batches: list[dict[str, torch.Tensor]]) -> None:
+        """One step on the mean of some batches."""
+        terms = train_step(self.method, batches, self.optimizers, self.compute)
         if self.ema:
             self.ema.update()
-        self.log.add(logged)
+        self.log.add(terms)
         self.step, self.total = self.step + 1, self.total + 1
 
     def ends_here(self, stop: StopSignal) -> bool:
@@ -237,7 +269,8 @@ class Training:
         """Scores beside the baselines, and pictures; returns (the deciding score, whether it is the best yet)."""
         if self.validation is None:
             return None, False
-        scores = self.validation.scores(self.network)
+        with self.uncompiled():
+            scores = self.validation.scores(self.network)
         score = scores[self.task.product][self.metric]
         sign = 1 if self.task.higher_is_better[self.metric] else -1
         is_best = score == score and (self.best is None or sign * score > sign * self.best)
@@ -245,12 +278,17 @@ class Training:
             self.best = score
         if distributed.is_writer():
             samples, previews = self.options.loop.samples, Previews(self.run.web)
-            self.validation.write_previews(self.method.preview, self.network, samples, self.epoch, previews)
+            with self.uncompiled():
+                self.validation.write_previews(self.method.preview, self.network, samples, self.epoch, previews)
             self.run.append({"step": self.total, "epoch": self.epoch, "val": scores})
             print(f"epoch {self.epoch} val{' (best so far)' if is_best else ''}", flush=True)
             for name, values in scores.items():
                 print("  " + f"{name:20}" + "  ".join(f"{m} {value:.4g}" for m, value in values.items()), flush=True)
         return score, is_best
+
+    def uncompiled(self) -> AbstractContextManager:
+        """A context in which networks run as they were written: validation images have many sizes."""
+        return torch.compiler.set_stance("force_eager") if self.options.run.compile else nullcontext()
 
     def write_page(self, running: bool) -> None:
         """Write the run's gallery."""
@@ -303,13 +341,14 @@ def announce(training: Training, steps: int, remarks: list[str]) -> None:
     )
     begun = f"goes on at epoch {training.epoch + 1}, step {training.step}" if options.run.continue_train else "new"
     ranks = f", {distributed.world()} ranks" if distributed.world() > 1 else ""
+    more = f", {options.loop.accumulate} batches a step" if options.loop.accumulate > 1 else ""
     lines = [
         ("run", f"{options.run.name} ({options.run.model}), {begun}"),
         ("data", training.listing.summary()),
         *(("", note) for note in training.listing.notes),
         ("networks", sizes),
         ("device", training.compute.describe() + ranks),
-        ("length", f"{options.loop.epochs} epochs of {steps} steps, batch {options.input.batch_size} a rank"),
+        ("length", f"{options.loop.epochs} epochs of {steps} steps, batch {options.input.batch_size} a rank{more}"),
         *(("note", remark) for remark in (*training.method.remarks(), *remarks)),
         ("writes", f"{training.run.path}/: losses.jsonl, last.pt, best.safetensors, web/index.html"),
     ]
@@ -347,6 +386,14 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    except distributed.RankLost as lost:
+        kept = f"{run.checkpoint} holds the last saved state" if run.checkpoint.exists() else "nothing was saved yet"
+        print(
+            f"error: rank {distributed.rank()} lost another rank ({lost}); {kept}. The same command with "
+            "--continue_train goes on, with any number of ranks",
+            file=sys.stderr,
+        )
+        return 1
     finally:
         distributed.stop()
 
@@ -362,7 +409,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     split, rank, world = listing.splits["train"], distributed.rank(), distributed.world()
     masked = METHODS[options.run.model].needs_mask
     dataset = TrainingImages(split, options, masked)
-    steps = steps_of_epoch(dataset, options.input.batch_size, world)
+    steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, world)
     training = Training(options, compute, listing, run, steps)
     remarks = training.load(state) if state else []
     if training.mean_infrared is None:

@@ -178,10 +178,14 @@ def _order(seed: int, count: int) -> np.ndarray:
 
 
 class Steps:
-    """Batches of (epoch, position) keys for one rank, from a given step on, through epoch after epoch."""
+    """Batches of (epoch, position) keys for one rank, from a given step on, through epoch after epoch.
 
-    def __init__(self, per_epoch: int, batch: int, rank: int, world: int, epoch: int, step: int) -> None:
-        self.batch, self.rank, self.world = batch, rank, world
+    A step is `accumulate` batches; all ranks' batches of a step lie side by side in the epoch's order."""
+
+    def __init__(
+        self, per_epoch: int, batch: int, rank: int, world: int, epoch: int, step: int, accumulate: int = 1
+    ) -> None:
+        self.batch, self.rank, self.world, self.accumulate = batch, rank, world, accumulate
         self.epoch, self.step = epoch, step
         self.per_epoch = per_epoch
 
@@ -189,8 +193,9 @@ class Steps:
         epoch, step = self.epoch, self.step
         while True:
             for at in range(step, self.per_epoch):
-                first = (at * self.world + self.rank) * self.batch
-                yield [(epoch, first + i) for i in range(self.batch)]
+                first = (at * self.world + self.rank) * self.accumulate * self.batch
+                for start in range(first, first + self.accumulate * self.batch, self.batch):
+                    yield [(epoch, start + i) for i in range(self.batch)]
             epoch, step = epoch + 1, 0
 
 
@@ -233,9 +238,10 @@ def make_loader(
 ) -> DataLoader:
     """An endless loader of this rank's batches that begins at a step of an epoch, both from 0."""
     batch, workers = options.input.batch_size, worker_count(options.input.num_threads)
+    steps = steps_of_epoch(dataset, batch * options.loop.accumulate, world)
     return DataLoader(
         dataset,
-        batch_sampler=Steps(steps_of_epoch(dataset, batch, world), batch, rank, world, epoch, step),
+        batch_sampler=Steps(steps, batch, rank, world, epoch, step, options.loop.accumulate),
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available() and options.run.device != "cpu",

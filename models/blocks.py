@@ -14,12 +14,12 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     """Instance norm without parameters, right in every memory layout.
 
     PyTorch's CPU backward is wrong at batch size 1 when the gradient arrives in channels_last order (seen in
-    2.13 to 2.15), so there the gradient is made contiguous first."""
+    2.13 to 2.15), so there the gradient is made contiguous first. Compiled code has a backward of its own."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, H, W] -> the same shape; each channel of each image with mean 0 and variance 1."""
         y = super().forward(x)
-        if y.device.type == "cpu" and len(y) == 1 and y.requires_grad:
+        if not torch.compiler.is_compiling() and y.device.type == "cpu" and len(y) == 1 and y.requires_grad:
             y.register_hook(torch.Tensor.contiguous)
         return y
 

@@ -3,6 +3,7 @@
 x visible, y infrared, G = to_infrared, F = to_visible:
     L_G,F = adv(D_Y(G x)) + adv(D_X(F y)) + l_content [content(F(G x), x) + content(G(F y), y)]
           + l_self [self(G x, x) + self(F y, y)] + l_cycle [|F(G x) - x| + |G(F y) - y|] + l_identity [...]
+          + l_paired |G x - y|   (aligned pairs only)
     L_D   = (adv_real + adv_fake) / 2 for each of D_X, D_Y
 """
 
@@ -85,6 +86,11 @@ class CycleGAN(nn.Module):
         """All that training changes; each has state_dict and load_state_dict."""
         return self.players() | {"infrared_pool": self.infrared_pool, "visible_pool": self.visible_pool}
 
+    def networks(self) -> list[nn.Module]:
+        """What --compile compiles. A gradient penalty is a second derivative, which compiled critics do not have."""
+        critics = [] if self.options.gan_mode == "wgangp" else list(self.discriminators.children())
+        return [*self.generators.children(), *critics, *([self.vgg] if self.vgg is not None else [])]
+
     def remarks(self) -> list[str]:
         """What a user should know before the run begins."""
         if self.vgg is not None and self.options.vgg_weights == "random":
@@ -142,6 +148,8 @@ class CycleGAN(nn.Module):
                     o.self_keep,
                 )
                 terms[f"self_{name}"] = o.lambda_self * loss
+        if o.lambda_paired:
+            terms["paired_infrared"] = o.lambda_paired * F.l1_loss(fake_infrared.float(), y)
         if o.lambda_identity:
             same_infrared = self.generators.to_infrared(y.expand(-1, VISIBLE_CHANNELS, -1, -1))
             grey = luminance(x)

@@ -87,7 +87,7 @@ def self_similarity(
 ) -> torch.Tensor:
     """Features [N, C, h, w] -> similarity of each patch's query cell with its size*size cells, in [-1, 1]:
     [N, patches, size*size], cells in reading order. query: "upper_left" or "centre"."""
-    n, channels, _, width = features.shape
+    n, _, _, width = features.shape
     features = features.float()
     features = features - features.mean(dim=(2, 3), keepdim=True)
     features = F.normalize(features, dim=1, eps=1e-6)
@@ -95,10 +95,11 @@ def self_similarity(
     cells = (rows[:, None, None] + step[:, None]) * width + columns[:, None, None] + step
     cells = cells.view(len(rows), size * size).to(features.device, non_blocking=True)
     position = 0 if query == "upper_left" else (size // 2) * size + size // 2
-    by_cell = features.flatten(2).transpose(1, 2)  # [N, h*w, C]: a patch's cells are gathered as whole rows
-    keys = by_cell[:, cells.view(-1)].view(n, len(rows), size * size, channels)
-    queries = by_cell[:, cells[:, position]].unsqueeze(-1)
-    return (keys @ queries).squeeze(-1)
+    # Queries against every cell of the map, then a patch's own cells are picked: more products than needed, yet twice
+    # as fast as gathering each patch's feature vectors, which overlap and are four times the map.
+    flat = features.flatten(2)
+    everywhere = flat[:, :, cells[:, position]].transpose(1, 2) @ flat  # [N, patches, h*w]
+    return everywhere.gather(2, cells.expand(n, -1, -1))
 
 
 def keep_largest(ours: torch.Tensor, theirs: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -119,6 +119,10 @@ class STDFusionNet(nn.Module):
         """All that training changes; each has state_dict and load_state_dict."""
         return self.players()
 
+    def networks(self) -> list[nn.Module]:
+        """What --compile compiles."""
+        return [self.fuser]
+
     def remarks(self) -> list[str]:
         """What a user should know before the run begins."""
         return []

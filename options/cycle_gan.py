@@ -51,6 +51,9 @@ class CycleGANOptions:
     lambda_identity: float = 0.0
     """Weight of the identity loss: infrared given to G as three equal channels stays as it is; the luminance
     of visible given to F keeps its luminance."""
+    lambda_paired: float = 0.0
+    """Weight of the supervised loss: absolute difference of G(x) and the real infrared partner of x; for data
+    sets with aligned training pairs, with --sampling paired."""
     content_layers: tuple[str, ...] = ("relu3_3",)
     """VGG16 layers of the content loss, relu1_1 to relu5_3."""
     content_weights: tuple[float, ...] = ()
@@ -80,7 +83,7 @@ class CycleGANOptions:
             raise ValueError(f"--init_gain is {self.init_gain}: give a number above 0")
         if not 0 < self.self_keep <= 1:
             raise ValueError(f"--self_keep is {self.self_keep}: give a share in (0, 1]")
-        for name in ("gp", "content", "self", "cycle", "identity"):
+        for name in ("gp", "content", "self", "cycle", "identity", "paired"):
             value = getattr(self, f"lambda_{name}")
             if not 0 <= value < float("inf"):
                 raise ValueError(f"--lambda_{name} is {value}: give a finite weight of at least 0")
@@ -101,8 +104,13 @@ class CycleGANOptions:
             )
         if not all(size >= 2 for size in self.self_patch_sizes):
             raise ValueError("--self_patch_sizes: give sides of at least 2 cells")
-        if not (self.lambda_content or self.lambda_self or self.lambda_cycle):
+        if not (self.lambda_content or self.lambda_self or self.lambda_cycle or self.lambda_paired):
             raise ValueError(
-                "--lambda_content, --lambda_self and --lambda_cycle are all 0: nothing would tie the generated "
-                "image to its input; give one of them a weight (plain CycleGAN: --lambda_cycle 10)"
+                "--lambda_content, --lambda_self, --lambda_cycle and --lambda_paired are all 0: nothing would tie "
+                "the generated image to its input; give one of them a weight (plain CycleGAN: --lambda_cycle 10)"
             )
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether a loss compares with the real partner, so that training images must come in aligned pairs."""
+        return self.lambda_paired > 0

@@ -34,6 +34,8 @@ class RunOptions:
     """Arithmetic of networks and losses; auto is bf16 where the device computes it natively, else fp32."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Memory layout of the networks; auto is on for CUDA in bf16 or fp16."""
+    compile: bool = False
+    """Compile the networks (torch.compile): the first steps take a minute or more, all others are faster."""
 
     def __post_init__(self) -> None:
         if not self.name or self.name in (".", "..") or any(mark in self.name for mark in "/\\\0"):
@@ -114,6 +116,8 @@ class LoopOptions:
     """Epochs between the drops of lr_policy step."""
     clip_grad: float | None = None
     """Largest gradient norm of each player; none clips nothing."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged into one step, for steps larger than memory holds."""
     ema: float | None = None
     """Decay of a running average of the generators' weights, in (0, 1), e.g. 0.999; then validation and the
     exported weights use the average."""
@@ -137,7 +141,7 @@ class LoopOptions:
         for name in ("n_epochs", "n_epochs_decay", "val_epoch_freq", "samples"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least 0")
-        for name in ("save_epoch_freq", "lr_decay_iters", "val_size"):
+        for name in ("save_epoch_freq", "lr_decay_iters", "val_size", "accumulate"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least 1")
         if not self.n_epochs + self.n_epochs_decay >= 1:
@@ -173,6 +177,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.input.sampling == "paired" and self.data.pairs == "none":
             raise ValueError("--sampling paired needs pairs: leave out --pairs none")
+        if getattr(self.method, "needs_pairs", False) and self.input.sampling != "paired":
+            raise ValueError("--lambda_paired compares with the real partner: add --sampling paired")
 
 
 @cache

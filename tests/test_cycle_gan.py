@@ -46,7 +46,8 @@ def test_each_yield_moves_only_its_player() -> None:
     order = []
     for player, terms in method.updates(batch()):
         before = {name: [p.clone() for p in part.parameters()] for name, part in method.players().items()}
-        optimizers.step(player, terms)
+        optimizers.backward(player, terms)
+        optimizers.step(player)
         for name, part in method.players().items():
             moved = any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True))
             assert moved == (name == player), (player, name)
@@ -69,7 +70,7 @@ def test_the_terms_are_those_of_the_objective() -> None:
 
 def test_the_terms_have_their_values() -> None:
     """The objective written again from its formula, from the method's own networks."""
-    method = make(lambda_cycle=3.0, lambda_identity=0.25, lambda_content=2.0)
+    method = make(lambda_cycle=3.0, lambda_identity=0.25, lambda_content=2.0, lambda_paired=7.0)
     found = terms_of(method)
     b = batch()
     x, y = b["visible"], b["infrared"]
@@ -85,6 +86,7 @@ def test_the_terms_have_their_values() -> None:
             "content_infrared": 2 * content_loss(method.vgg(g(f(y))), method.vgg(y), ["relu1_2"]),
             "identity_infrared": 0.25 * (g(torch.cat([y] * 3, 1)) - y).abs().mean(),
             "identity_visible": 0.25 * (luminance(f(luminance(x))) - luminance(x)).abs().mean(),
+            "paired_infrared": 7 * (g(x) - y).abs().mean(),
             "real_infrared": (d_y(y) - 1).square().mean() / 2,
             "fake_infrared": d_y(g(x)).square().mean() / 2,
             "real_visible": (d_x(x) - 1).square().mean() / 2,
@@ -111,7 +113,8 @@ def test_every_adversarial_loss_trains(mode: str) -> None:
     for _ in range(2):
         for player, terms in method.updates(batch(2)):
             assert all(torch.isfinite(term) for term in terms.values())
-            optimizers.step(player, terms)
+            optimizers.backward(player, terms)
+            optimizers.step(player)
 
 
 def test_generating_needs_no_vgg_and_no_discriminator() -> None:

@@ -98,7 +98,7 @@ def test_killed_and_continued_ends_bit_identical(tmp_path: Path) -> None:
         assert equal(weights(one / f"{name}.safetensors"), weights(two / f"{name}.safetensors")), name
     states = [torch.load(folder / "last.pt", weights_only=True) for folder in (one, two)]
     assert str(states[0]["optimizers"]) == str(states[1]["optimizers"])
-    assert torch.equal(states[0]["random"], states[1]["random"])
+    assert torch.equal(states[0]["ranks"][0]["random"], states[1]["ranks"][0]["random"])
     scores = [
         [json.loads(line)["val"] for line in (folder / "losses.jsonl").read_text().splitlines() if '"val"' in line]
         for folder in (one, two)
@@ -145,6 +145,8 @@ def test_a_run_is_never_overwritten_and_never_invented(command: Callable, pairs_
         (["--device", "cuda:9"], "--device"),
         (["--lerning_rate", "1"], "--lerning_rate"),
         (["--sampling", "paired", "--pairs", "none"], "--pairs"),
+        (["--lambda_paired", "1"], "--sampling paired"),
+        (["--accumulate", "0"], "--accumulate"),
     ],
 )
 def test_a_mistake_creates_nothing(

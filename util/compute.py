@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +50,13 @@ class Compute:
     def place(self, module: nn.Module) -> nn.Module:
         """The module on this device, in this memory layout."""
         return module.to(self.device, memory_format=self.memory_format)
+
+    def compile(self, networks: Iterable[nn.Module]) -> None:
+        """Compile networks in their place; ValueError where this machine lacks the compiler."""
+        if self.device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
+            raise ValueError("--compile needs a C++ compiler on the CPU: install one (on Debian: apt install g++)")
+        for network in networks:
+            network.compile(fullgraph=True, dynamic=False)
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         """[N,C,H,W] uint8, or float in [-1,1] -> float32 in [-1,1] on the device; never waits for the device."""

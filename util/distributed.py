@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
+
+
+class RankLost(RuntimeError):
+    """Another rank does not answer any more."""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """What every rank must do at once: when one is gone, the others' call fails in a backend's own words."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLost(str(error).splitlines()[0]) from error
 
 
 def start(device: torch.device, minutes: float = 30.0) -> torch.device:
@@ -58,7 +73,8 @@ def average(tensors: Iterable[torch.Tensor | None]) -> None:
             by_type.setdefault(tensor.dtype, []).append(tensor)
     for group in by_type.values():
         joined = torch.cat([tensor.reshape(-1) for tensor in group])
-        dist.all_reduce(joined)
+        with _together():
+            dist.all_reduce(joined)
         joined /= world()
         parts = joined.split([tensor.numel() for tensor in group])
         torch._foreach_copy_(group, [part.view_as(t) for part, t in zip(parts, group, strict=True)])
@@ -67,8 +83,9 @@ def average(tensors: Iterable[torch.Tensor | None]) -> None:
 def broadcast(tensors: Sequence[torch.Tensor]) -> None:
     """Give every rank the tensors of rank 0."""
     if world() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)
+        with _together():
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
@@ -76,11 +93,24 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     if world() == 1:
         return flag
     votes = torch.tensor([int(flag)], device=device)
-    dist.all_reduce(votes)
-    return bool(votes.item())
+    with _together():
+        dist.all_reduce(votes)
+        return bool(votes.item())
+
+
+def gather(value: Any) -> list[Any]:
+    """Every rank's value, in the order of ranks, on rank 0; an empty list on the others. Tensors must be on the
+    CPU."""
+    if world() == 1:
+        return [value]
+    values: list[Any] | None = [None] * world() if is_writer() else None
+    with _together():
+        dist.gather_object(value, values)
+    return values or []
 
 
 def barrier() -> None:
     """Wait until every rank is here."""
     if world() > 1:
-        dist.barrier()
+        with _together():
+            dist.barrier()

@@ -50,17 +50,21 @@ class Optimizers:
             else:
                 self.schedules[name] = LambdaLR(adam, {"linear": linear, "step": step, "cosine": cosine}[policy])
 
-    def step(self, player: str, terms: Mapping[str, torch.Tensor]) -> None:
-        """Lower the sum of the terms by moving this player; never waits for the device."""
+    def backward(self, player: str, terms: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
+        """Add the gradient of share times the sum of the terms to this player's, and to nobody else's."""
+        loss = sum(terms.values())
+        self.scalers[player].scale(share * loss if share != 1 else loss).backward(inputs=self.parameters[player])
+
+    def step(self, player: str) -> None:
+        """Move this player by its gradients, averaged over ranks; never waits for the device."""
         adam, scaler, parameters = self.adam[player], self.scalers[player], self.parameters[player]
-        adam.zero_grad(set_to_none=True)
-        scaler.scale(sum(terms.values())).backward(inputs=parameters)
         distributed.average(parameter.grad for parameter in parameters)
         if self.clip is not None:
             scaler.unscale_(adam)
             nn.utils.clip_grad_norm_(parameters, self.clip)
         scaler.step(adam)
         scaler.update()
+        adam.zero_grad(set_to_none=True)
 
     def end_epoch(self, score: float | None) -> None:
         """Move every schedule on by one epoch; score: the validation score that plateau watches."""

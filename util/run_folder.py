@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -82,9 +83,15 @@ class RunFolder:
         if not self.checkpoint.is_file():
             raise ValueError(f"{self.checkpoint}: no checkpoint to go on from; leave out --continue_train")
         try:
-            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in many ways inside torch
             raise ValueError(f"{self.checkpoint}: cannot be read ({type(error).__name__}: {error})") from None
+        if state.get("format") != CHECKPOINT_FORMAT:
+            raise ValueError(
+                f"{self.checkpoint}: was written by another version of this code and cannot be continued by this one; "
+                "its weights (safetensors) can still be used. Train with another --name"
+            )
+        return state
 
     def records(self) -> list[dict[str, Any]]:
         """Every complete line of losses.jsonl."""
