@@ -81,8 +81,9 @@ class Training:
         )
         self.trained = players[self.method.trained]
         self.ema = EMA(self.trained, loop.ema) if loop.ema is not None else None
-        if options.run.compile:
-            compute.compile(self.method.networks())
+        compute.compile(self.method.networks(), options.run.compile)
+        if options.input.crops:
+            compute.expect_one_size()
         self.epoch, self.step, self.total = (
             0,
             0,
@@ -288,7 +289,7 @@ class Training:
 
     def uncompiled(self) -> AbstractContextManager:
         """A context in which networks run as they were written: validation images have many sizes."""
-        return torch.compiler.set_stance("force_eager") if self.options.run.compile else nullcontext()
+        return torch.compiler.set_stance("force_eager") if self.options.run.compile != "off" else nullcontext()
 
     def write_page(self, running: bool) -> None:
         """Write the run's gallery."""

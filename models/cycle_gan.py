@@ -104,8 +104,9 @@ class CycleGAN(nn.Module):
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: visible [N, 3, H, W], infrared [N, 1, H, W], in [-1, 1]."""
         x, y = batch["visible"], batch["infrared"]
-        fake_infrared = self.generators.to_infrared(x)
-        fake_visible = self.generators.to_visible(y)
+        # Copies: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
+        fake_infrared = self.generators.to_infrared(x).clone()
+        fake_visible = self.generators.to_visible(y).clone()
         yield "generators", self._generator_terms(x, y, fake_infrared, fake_visible)
         yield (
             "discriminators",

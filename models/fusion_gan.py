@@ -137,7 +137,8 @@ class FusionGAN(nn.Module):
         """In what order, to lower what. batch: visible [N, 3 or 1, P, P], infrared [N, 1, P, P], in [-1, 1],
         P = patch_size."""
         visible, infrared = as_luminance(batch["visible"]), batch["infrared"]
-        fused = self.generator(visible, infrared, padded=False)
+        # A copy: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
+        fused = self.generator(visible, infrared, padded=False).clone()
         visible, infrared = centre(visible), centre(infrared)
         for _ in range(self.options.critic_steps):
             # Two passes: batch norm must not mix the statistics of visible and fused images.

@@ -34,8 +34,9 @@ class RunOptions:
     """Arithmetic of networks and losses; auto is bf16 where the device computes it natively, else fp32."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Memory layout of the networks; auto is on for CUDA in bf16 or fp16."""
-    compile: bool = False
-    """Compile the networks (torch.compile): the first steps take a minute or more, all others are faster."""
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    """Compile the networks in a mode of torch.compile: the first steps take minutes, the others less. On CUDA,
+    reduce-overhead and max-autotune also replay CUDA graphs, which pays at small batches."""
 
     def __post_init__(self) -> None:
         if not self.name or self.name in (".", "..") or any(mark in self.name for mark in "/\\\0"):
@@ -90,11 +91,16 @@ class InputOptions:
                 raise ValueError(f"--patch_stride is {self.patch_stride}: give at least 1 pixel")
             if self.sampling != "paired":
                 raise ValueError("--patch_stride cuts patches of aligned pairs: add --sampling paired")
-        if self.preprocess in ("scale_width", "none") and self.batch_size > 1 and self.patch_stride is None:
+        if not self.crops and self.batch_size > 1:
             raise ValueError(
                 f"--preprocess {self.preprocess} leaves images of many sizes, which cannot share a batch: "
                 "use --batch_size 1 or a mode that crops"
             )
+
+    @property
+    def crops(self) -> bool:
+        """Whether all training images have one size."""
+        return self.preprocess not in ("scale_width", "none") or self.patch_stride is not None
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,16 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.input.sampling == "paired" and self.data.pairs == "none":
             raise ValueError("--sampling paired needs pairs: leave out --pairs none")
+        if self.run.compile != "off" and not self.input.crops:
+            raise ValueError(
+                f"--compile {self.run.compile} compiles for images of one size, which --preprocess "
+                f"{self.input.preprocess} does not give: choose a mode that crops"
+            )
+        if self.run.compile in ("reduce-overhead", "max-autotune") and self.loop.accumulate > 1:
+            raise ValueError(
+                f"--compile {self.run.compile} replays CUDA graphs, whose gradients do not outlive a batch, and "
+                f"--accumulate {self.loop.accumulate} adds them up: use --compile default or --accumulate 1"
+            )
         if getattr(self.method, "needs_pairs", False) and self.input.sampling != "paired":
             raise ValueError("--lambda_paired compares with the real partner: add --sampling paired")
 

@@ -12,7 +12,7 @@ from util.compute import choose
 from util.loss_log import LossLog, first_bad
 from util.previews import Previews
 from util.progress import Progress, duration
-from util.run_folder import RunFolder, write_whole
+from util.run_folder import CHECKPOINT_FORMAT, RunFolder, write_whole
 from util.training_page import curves, loss_groups
 
 
@@ -41,7 +41,7 @@ def test_records_after_a_checkpoint_are_forgotten_and_a_torn_line_too(tmp_path: 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunFolder(tmp_path)
-    run.save_checkpoint({"epoch": 1})
+    run.save_checkpoint({"format": CHECKPOINT_FORMAT, "epoch": 1})
     write_whole(run.options, b"old")
 
     def full(*args: object, **kwargs: object) -> None:
@@ -53,7 +53,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         run.save_checkpoint({"epoch": 2})
     with pytest.raises(OSError, match="no space"):
         write_whole(run.options, b"new")
-    assert run.load_checkpoint() == {"epoch": 1} and run.options.read_bytes() == b"old"
+    assert run.load_checkpoint()["epoch"] == 1 and run.options.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "options.json"]
 
 
@@ -131,3 +131,10 @@ def test_images_reach_the_device_in_range() -> None:
     assert compute.images(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist() == [-1, 1]
     floats = torch.tensor([-0.5, 0.25]).view(1, 1, 1, 2)
     assert torch.equal(compute.images(floats), floats), "floats are in range already"
+
+
+def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"format": CHECKPOINT_FORMAT - 1, "epoch": 1})
+    with pytest.raises(ValueError, match="another version"):
+        run.load_checkpoint()

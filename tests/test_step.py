@@ -98,3 +98,25 @@ def test_a_step_of_compiled_networks_is_the_step_as_written(name: str) -> None:
     for key, term in terms[0].items():
         torch.testing.assert_close(terms[1][key], term, rtol=1e-3, atol=1e-4)
     assert written.state_dict().keys() == traced.state_dict().keys(), "compiled weights are saved under the same names"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -> None:
+    """Several steps: CUDA graphs are recorded in the second, replayed after it, and reuse their memory."""
+    compute = choose("cuda", "fp32")
+    torch.manual_seed(0)
+    written = compute.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name])))
+    traced = copy.deepcopy(written)
+    compute.compile(traced.networks(), mode)
+    terms = []
+    for method in (written, traced):
+        torch.manual_seed(1)
+        optimizers = Optimizers(method.players(), 1e-4, 0.5, None, compute)
+        for seed in range(5):
+            batch = {key: compute.images(image.roll(seed, -1)) for key, image in images(2, 44, 44).items()}
+            batch["mask"] = (batch["infrared"] > 0).float()
+            last = train_step(method, [batch], optimizers, compute)
+        terms.append({key: term.item() for key, term in last.items()})
+    assert terms[1] == pytest.approx(terms[0], rel=2e-2, abs=1e-3)

@@ -147,6 +147,8 @@ def test_a_run_is_never_overwritten_and_never_invented(command: Callable, pairs_
         (["--sampling", "paired", "--pairs", "none"], "--pairs"),
         (["--lambda_paired", "1"], "--sampling paired"),
         (["--accumulate", "0"], "--accumulate"),
+        (["--compile", "default", "--preprocess", "none"], "--preprocess none"),
+        (["--compile", "reduce-overhead", "--accumulate", "2"], "--accumulate 1"),
     ],
 )
 def test_a_mistake_creates_nothing(

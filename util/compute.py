@@ -51,12 +51,19 @@ class Compute:
         """The module on this device, in this memory layout."""
         return module.to(self.device, memory_format=self.memory_format)
 
-    def compile(self, networks: Iterable[nn.Module]) -> None:
-        """Compile networks in their place; ValueError where this machine lacks the compiler."""
+    def compile(self, networks: Iterable[nn.Module], mode: str) -> None:
+        """Compile networks in their place, in a mode of torch.compile or not at all ("off"); ValueError where this
+        machine lacks the compiler. Every size of images is compiled anew; a graph break is an error."""
+        if mode == "off":
+            return
         if self.device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
             raise ValueError("--compile needs a C++ compiler on the CPU: install one (on Debian: apt install g++)")
         for network in networks:
-            network.compile(fullgraph=True, dynamic=False)
+            network.compile(fullgraph=True, dynamic=False, mode=mode)
+
+    def expect_one_size(self) -> None:
+        """Let cuDNN try its algorithms at each new image size: pays where sizes seldom change."""
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         """[N,C,H,W] uint8, or float in [-1,1] -> float32 in [-1,1] on the device; never waits for the device."""

@@ -55,10 +55,14 @@ class Optimizers:
         loss = sum(terms.values())
         self.scalers[player].scale(share * loss if share != 1 else loss).backward(inputs=self.parameters[player])
 
+    def average(self, player: str) -> None:
+        """Average the player's gradients over ranks."""
+        distributed.average(parameter.grad for parameter in self.parameters[player])
+
     def step(self, player: str) -> None:
         """Move this player by its gradients, averaged over ranks; never waits for the device."""
         adam, scaler, parameters = self.adam[player], self.scalers[player], self.parameters[player]
-        distributed.average(parameter.grad for parameter in parameters)
+        self.average(player)
         if self.clip is not None:
             scaler.unscale_(adam)
             nn.utils.clip_grad_norm_(parameters, self.clip)

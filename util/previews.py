@@ -10,6 +10,7 @@ import torch
 from torchvision.utils import make_grid, save_image
 
 NAME = re.compile(r"epoch_(\d+)-(.+)-([a-z]+)\.png")
+ORDER = ("visible", "generated", "infrared", "mask", "fused", "cycled")  # of columns, from left to right
 
 
 def _unit(images: torch.Tensor) -> torch.Tensor:
@@ -40,12 +41,25 @@ class Previews:
             padded = [torch.nn.functional.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows]
             save_image(torch.cat(padded, dim=1), self.grids / f"epoch_{epoch:04d}.png")
 
+    def by_epoch(self) -> dict[int, dict[str, dict[str, Path]]]:
+        """epoch -> stem -> label -> file of everything written so far."""
+        matches = [(match, path) for path in self.folder.glob("epoch_*.png") if (match := NAME.fullmatch(path.name))]
+
+        def place(item: tuple[re.Match, Path]) -> tuple[int, str, int, str]:
+            label = item[0][3]
+            return int(item[0][1]), item[0][2], ORDER.index(label) if label in ORDER else len(ORDER), label
+
+        found: dict[int, dict[str, dict[str, Path]]] = {}
+        for match, path in sorted(matches, key=place):
+            found.setdefault(int(match[1]), {}).setdefault(match[2], {})[match[3]] = path
+        return found
+
     def rows(self, newest: int = 500) -> list[tuple[str, dict[str, Path]]]:
         """(name, label -> file) of every scene and epoch written so far, the newest epoch first."""
-        found: dict[tuple[int, str], dict[str, Path]] = {}
-        for path in sorted(self.folder.glob("epoch_*.png")):
-            match = NAME.fullmatch(path.name)
-            if match:
-                found.setdefault((int(match[1]), match[2]), {})[match[3]] = path
-        order = sorted(found, key=lambda key: (-key[0], key[1]))[:newest]
-        return [(f"epoch {epoch}, {stem}", found[epoch, stem]) for epoch, stem in order]
+        found = self.by_epoch()
+        rows = [
+            (f"epoch {epoch}, {stem}", files)
+            for epoch in sorted(found, reverse=True)
+            for stem, files in found[epoch].items()
+        ]
+        return rows[:newest]

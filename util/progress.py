@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 
@@ -19,15 +20,31 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
+RECENT_S = 30.0  # rates are of the last steps: neither the first, slow ones nor validations count
+
+
 class Progress:
     """One bar for each epoch. Rates count from here on, so they are right at once after a resume."""
 
-    def __init__(self, epochs: int, steps: int, done: int, images: int, every: float, shown: bool) -> None:
-        self.epochs, self.steps, self.images, self.every = epochs, steps, images, every
-        self.first = self.done = done
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        done: int,
+        images: int,
+        every: float,
+        shown: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """steps: of an epoch. done: before now. images: of each kind in a step. every: seconds between lines."""
+        self.epochs, self.steps, self.images, self.every, self.clock = epochs, steps, images, every, clock
+        self.done = done
         self.left = epochs * steps
-        self.started = self.lined = time.monotonic()
+        self.lined = clock()
+        self.marks: deque[tuple[float, int, float]] = deque()  # (time, steps done, seconds waited) while stepping
         self.waited = 0.0
+        self.between: list[float] = []  # seconds from the end of an epoch to the beginning of the next
+        self.ended: float | None = None
         self.smooth: dict[str, float] = {}
         self.shown = shown
         self.interactive = shown and sys.stderr.isatty()
@@ -36,21 +53,35 @@ class Progress:
     def start_epoch(self, epoch: int, at: int) -> None:
         """epoch from 0; at: steps of it already done."""
         self.epoch = epoch
+        now = self.clock()
+        if self.ended is not None:  # the marks move on as if nothing had been between
+            self.between.append(now - self.ended)
+            self.marks = deque((then + now - self.ended, done, waited) for then, done, waited in self.marks)
+        else:
+            self.marks.append((now, self.done, 0.0))
         if self.interactive:
-            self.bar = tqdm(total=self.steps, initial=at, desc=f"epoch {epoch + 1}/{self.epochs}", leave=False)
+            self.bar = tqdm(
+                total=self.steps, initial=at, desc=f"epoch {epoch + 1}/{self.epochs}", unit="step", leave=False,
+                dynamic_ncols=True,
+            )  # fmt: skip
 
     def step(self, waited: float) -> None:
         """One more step; waited: seconds spent waiting for its images."""
         self.done += 1
         self.waited += waited
+        now = self.clock()
+        self.marks.append((now, self.done, self.waited))
+        while len(self.marks) > 2 and now - self.marks[1][0] > RECENT_S:
+            self.marks.popleft()
         if self.bar is not None:
             self.bar.update()
-        elif self.shown and time.monotonic() - self.lined >= self.every:
-            self.lined = time.monotonic()
+        elif self.shown and now - self.lined >= self.every:
+            self.lined = now
             in_epoch = self.done - self.epoch * self.steps
+            waits = f"  waits {self.wait_share:.0%} for images" if self.wait_share >= 0.1 else ""
             print(
-                f"epoch {self.epoch + 1}/{self.epochs} step {in_epoch}/{self.steps}  "
-                f"{self.rate:.3g} img/s  {duration(self.remaining)} left  {self._losses()}",
+                f"epoch {self.epoch + 1}/{self.epochs} step {in_epoch}/{self.steps}  {self.rate:.3g} img/s{waits}  "
+                f"{duration(self.remaining)} left  {self._losses()}",
                 flush=True,
             )
 
@@ -60,33 +91,40 @@ class Progress:
             if name != "step":
                 self.smooth[name] = 0.8 * self.smooth.get(name, value) + 0.2 * value
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{duration(self.remaining)} in all, {self._losses()}", refresh=False)
+            self.bar.set_postfix_str(f"{duration(self.remaining)} left in all, {self._losses()}", refresh=False)
 
     def end_epoch(self) -> None:
         """The bar of this epoch is done."""
+        self.ended = self.clock()
         if self.bar is not None:
             self.bar.close()
             self.bar = None
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start of this process's training."""
-        return max(1e-9, time.monotonic() - self.started)
+    def _recent(self) -> tuple[float, int, float]:
+        """(seconds, steps, seconds of waiting) of the last while."""
+        if len(self.marks) < 2:
+            return 1e-9, 0, 0.0
+        (began, done_then, waited_then), (now, done, waited) = self.marks[0], self.marks[-1]
+        return max(1e-9, now - began), done - done_then, waited - waited_then
 
     @property
     def rate(self) -> float:
         """Images of each kind a second, over all ranks."""
-        return (self.done - self.first) * self.images / self.elapsed
+        seconds, steps, _ = self._recent()
+        return steps * self.images / seconds
 
     @property
     def wait_share(self) -> float:
         """Share of the time spent waiting for images."""
-        return self.waited / self.elapsed
+        seconds, _, waited = self._recent()
+        return waited / seconds
 
     @property
     def remaining(self) -> float:
-        """Seconds to the end at the rate so far."""
-        return (self.left - self.done) * self.elapsed / max(1, self.done - self.first)
+        """Seconds to the end: steps at the present rate, and what came after epochs so far (validating, saving)."""
+        seconds, steps, _ = self._recent()
+        between = sum(self.between) / len(self.between) if self.between else 0.0
+        return (self.left - self.done) * seconds / max(1, steps) + (self.epochs - self.epoch) * between
 
     def _losses(self) -> str:
         """Terms added up by what stands before their first "_": adv_infrared and adv_visible make adv."""

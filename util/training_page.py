@@ -11,10 +11,12 @@ from util.previews import Previews
 
 
 def loss_groups(names: Sequence[str]) -> dict[str, list[str]]:
-    """Terms grouped by what stands before their first "_": adv_infrared and adv_visible share one plot."""
+    """Terms that share a plot, since they are of one scale: those with the same part before their first "_", and
+    all of the discriminators'."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(name.partition("_")[0], []).append(name)
+        kind = name.partition("_")[0]
+        groups.setdefault("discriminator" if kind in ("real", "fake", "penalty") else kind, []).append(name)
     return groups
 
 

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,7 +21,7 @@ class NoAnswer(OSError):
 
 @dataclass(frozen=True)
 class Window:
-    """One pane. data: visdom's data items; a list of several images becomes a pane with a slider."""
+    """One pane. data: visdom's data items; items of type image_history make a pane with a slider."""
 
     name: str
     title: str
@@ -54,7 +55,8 @@ class VisdomClient:
         # A proxy meant for the internet cannot reach this machine's own servers.
         handlers = [urllib.request.ProxyHandler({})] if is_local(server) else []
         self._opener = urllib.request.build_opener(*handlers)
-        self._sent: dict[str, tuple[Window, str]] = {}
+        self._sent: dict[str, Window] = {}
+        self._guard: tuple[str, str] | None = None  # the window sent last, and the server's mark of it
 
     @property
     def url(self) -> str:
@@ -88,47 +90,45 @@ class VisdomClient:
         """A window as the server has it."""
         return json.loads(self.post("win_data", {"win": name, "eid": self.env}))
 
-    def show(self, windows: list[Window]) -> None:
-        """Bring the server to exactly these windows, sending only what it lacks; after a restart, everything."""
+    def show(self, windows: Sequence[Window]) -> None:
+        """Bring the server to these windows, sending only what it lacks; after a restart of it, everything."""
         try:
-            if self._sent and not self._is_as_left():
+            if self._guard is not None and not self._is_as_left():
                 self._sent.clear()
-            for window in windows:
+            changed = [window for window in windows if self._sent.get(window.name) != window]
+            for window in changed:
                 self._send(window)
+                self._sent[window.name] = window
+            if changed:
+                self._guard = (changed[-1].name, self._mark(changed[-1].name))
         except NoAnswer:
             self._sent.clear()  # whether the last message arrived is not known: the next time sends all anew
+            self._guard = None
             raise
 
     def save(self) -> None:
         """Have the server keep the environment on disk, so that it outlives the server."""
         self.post("save", {"data": [self.env]})
 
-    def _is_as_left(self) -> bool:
-        """Whether the window sent last is still what it was: a restarted server lacks it or has an older one."""
-        name, (_, mark) = next(reversed(self._sent.items()))
-        try:
-            return self._mark(name) == mark
-        except NoAnswer as error:
-            if str(error).startswith("HTTP status 5"):  # the environment is not there
-                return False
-            raise
-
     def _mark(self, name: str) -> str:
         return self.post("win_hash", {"win": name, "eid": self.env})
 
+    def _is_as_left(self) -> bool:
+        """Whether the window sent last is still what it was: a restarted server lacks it or has an older one."""
+        name, mark = self._guard
+        try:
+            return self._mark(name) == mark
+        except NoAnswer as error:
+            if str(error) == "HTTP status 500":  # so the server says that it does not know the environment
+                return False
+            raise
+
     def _send(self, window: Window) -> None:
-        before, _ = self._sent.get(window.name, (None, ""))
-        if window == before:
-            return
-        history = len(window.data) > 1 and "content" in window.data[0]
-        if not history:
+        if window.data[0]["type"] != "image_history":
             self.post("events", window.message(self.env, window.data))
-        else:
-            known = before.data if before is not None and len(before.data) > 1 else []
-            if known != window.data[: len(known)]:
-                known = []
-            for i, item in enumerate(window.data[len(known) :], start=len(known)):
-                self.post("update" if i else "events", window.message(self.env, [item]))
-        self._sent.pop(window.name, None)
-        self._sent[window.name] = (window, "")
-        self._sent[window.name] = (window, self._mark(window.name))
+            return
+        known = self._sent[window.name].data if window.name in self._sent else []
+        if known != window.data[: len(known)]:
+            known = []
+        for i in range(len(known), len(window.data)):  # the server takes a history's images one by one
+            self.post("update" if i else "events", window.message(self.env, [window.data[i]]))

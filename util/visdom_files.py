@@ -134,7 +134,9 @@ def source(registry: str | None) -> Callable[[str], bytes]:
         return lambda package: _by_npm(package, registry)
     if registry:
         return lambda package: _by_https(package, registry)
-    raise OSError("npm is not installed; install it (on Debian: apt-get install npm), or name a registry: --registry URL")
+    raise OSError(
+        "npm is not installed; install it (on Debian: apt-get install npm), or name a registry: --registry URL"
+    )
 
 
 def put_in_place(static: Path, registry: str | None = None, say: Callable[[str], None] = lambda line: None) -> int:

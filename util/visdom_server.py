@@ -30,9 +30,7 @@ class Started:
     log: Path
 
 
-def start_server(
-    port: int, public: bool = False, folder: Path | None = None, timeout_s: float = 20.0
-) -> Started:
+def start_server(port: int, public: bool = False, folder: Path | None = None, timeout_s: float = 20.0) -> Started:
     """Start the server and wait until it answers; OSError with its last words where it does not.
 
     folder: where it keeps its environments and its log, by default visdom's own."""
@@ -84,4 +82,6 @@ def ensure_server(server: str, port: int, public: bool, say: Callable[[str], Non
             )
     started = start_server(port, public)
     heard = "all machines" if public else "this machine only"
-    say(f"visdom    {client.address}, for {heard}; it goes on after this command (to end it: kill {started.process.pid})")
+    say(
+        f"visdom    {client.address}, for {heard}; it goes on after this command (to end it: kill {started.process.pid})"
+    )

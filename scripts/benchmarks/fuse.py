@@ -1,0 +1,114 @@
+"""Speed of fuse.py with both methods at 640x512: reading, the network, writing, and the whole command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.images import ThermalRange, read_infrared, read_visible, write_image
+from data.sample import render
+from data.transforms import as_tensor
+from models import METHODS
+from models.fuser import Fuser
+from options.cli import parse, to_dict
+from options.fuse import NetworkOptions
+from scripts.benchmarks.common import machine, peak_memory, print_report, reset_peak_memory, timed
+from util.compute import Compute, choose
+from util.run_folder import ROOT
+
+SCENES, FEW, MANY = 4, 4, 16  # scenes rendered; images of the two whole-command runs, whose difference counts
+COLUMNS = (
+    "model", "precision", "read_ms", "network_ms", "write_ms", "peak_memory_mb", "images_per_second",
+    "process_memory_mb",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time fuse.py: reading, the network and writing at 640x512, and the whole command."""
+
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    repeats: int = 7
+    """Timed repetitions of each stage, after two that are not counted."""
+    out: Path | None = None
+    """JSON file to write."""
+
+    def __post_init__(self) -> None:
+        if not self.repeats >= 1:
+            raise ValueError(f"--repeats is {self.repeats}: give at least 1")
+
+
+def write_inputs(folder: Path, count: int) -> None:
+    """count pairs of street scenes, 640x512; a few scenes, again and again."""
+    scenes = [render(910_000 + i) for i in range(SCENES)]
+    for i in range(count):
+        write_image(folder / "visible" / f"{i:03d}.png", scenes[i % SCENES].visible)
+        write_image(folder / "infrared" / f"{i:03d}.png", scenes[i % SCENES].thermal)
+
+
+def network_row(model: str, compute: Compute, folder: Path, repeats: int) -> dict[str, float]:
+    """Stage times in milliseconds, and peak device memory in MB on CUDA, of one method in one precision."""
+    thermal, device = ThermalRange(), compute.device
+    visible_path, infrared_path = folder / "visible" / "000.png", folder / "infrared" / "000.png"
+    visible = as_tensor(read_visible(visible_path))[None]
+    infrared = as_tensor(read_infrared(infrared_path, thermal))[None]
+    network = METHODS[model].network(METHODS[model].Options()).eval()
+    fuser = Fuser(network, compute, NetworkOptions(model=model), "clip")
+    picture = np.ascontiguousarray(visible[0].permute(1, 2, 0).numpy())
+    reset_peak_memory(device)
+    with torch.inference_mode():
+        stages = {
+            "read_ms": lambda: (read_visible(visible_path), read_infrared(infrared_path, thermal)),
+            "network_ms": lambda: fuser(visible, infrared),
+            "write_ms": lambda: write_image(folder / "out.png", picture),
+        }
+        row = {name: 1000 * timed(stage, device, repeats) for name, stage in stages.items()}
+    if device.type == "cuda":
+        row["peak_memory_mb"] = peak_memory(device) / 1e6
+    return row
+
+
+def command_row(model: str, device: str, precision: str, folder: Path) -> dict[str, float]:
+    """Images a second of fuse.py itself, its start left out, and its peak memory in MB."""
+    seconds, memory = [], 0.0
+    for count in (FEW, MANY):
+        words = ["fuse.py", "--model", model, "--visible", folder / "visible", "--infrared", folder / "infrared",
+                 "--device", device, "--precision", precision, "--gallery", "0", "--num_test", count,
+                 "--results_dir", folder / "results"]  # fmt: skip
+        begun = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds.append(time.perf_counter() - begun)
+        if status:
+            raise ValueError(f"fuse.py --model {model} failed; run it by hand to see why")
+        memory = max(memory, usage.ru_maxrss / 1e3)
+    return {"images_per_second": (MANY - FEW) / max(1e-9, seconds[1] - seconds[0]), "process_memory_mb": memory}
+
+
+def main(argv: list[str]) -> int:
+    """The benchmark."""
+    options = parse(Options, argv)
+    device = choose(options.device).device
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_inputs(folder, MANY)
+        for model in ("stdfusion_net", "fusion_gan"):
+            for precision in ("fp32", "bf16"):
+                compute = choose(str(device), precision, channels_last="on")
+                row = {"model": model, "precision": precision}
+                row |= network_row(model, compute, folder, options.repeats)
+                rows.append(row | command_row(model, str(device), precision, folder))
+    columns = [column for column in COLUMNS if any(column in row for row in rows)]
+    facts = machine(device) | {"size": "640x512", "options": to_dict(options)}
+    print_report("fuse.py", columns, rows, facts, options.out)
+    return 0

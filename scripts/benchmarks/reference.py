@@ -1,0 +1,81 @@
+"""The training step of pytorch-CycleGAN-and-pix2pix, timed in a process of its own from a checkout of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+# Runs inside the checkout, whose packages are called as ours are. What it times is what its train.py does for every
+# batch: with its loader, and then again and again on one batch.
+DRIVER = """
+import itertools, json, os, sys, time
+import torch
+from options.train_options import TrainOptions
+from data import create_dataset
+from models import create_model
+from util.util import init_ddp
+
+warm, steps = int(os.environ["BENCHMARK_WARM_UP"]), int(os.environ["BENCHMARK_STEPS"])
+opt = TrainOptions().parse()
+opt.device = torch.device(init_ddp())
+dataset = create_dataset(opt)
+model = create_model(opt)
+model.setup(opt)
+
+def wait():
+    if opt.device.type == "cuda":
+        torch.cuda.synchronize()
+
+def seconds(data):
+    for _ in range(warm):
+        model.set_input(next(data)); model.optimize_parameters()
+    wait(); begun = time.perf_counter()
+    for _ in range(steps):
+        model.set_input(next(data)); model.optimize_parameters()
+    wait()
+    return (time.perf_counter() - begun) / steps
+
+def forever():
+    while True:
+        yield from dataset
+
+loaded = seconds(forever())
+batch = next(iter(dataset))
+alone = seconds(itertools.repeat(batch))
+memory = torch.cuda.max_memory_allocated() if opt.device.type == "cuda" else None
+print("RESULT " + json.dumps({"loaded": loaded, "alone": alone, "memory": memory, "images": len(batch["A"])}))
+"""
+
+
+def reference_step(
+    checkout: Path, dataroot: Path, on_cuda: bool, options: Sequence[str], steps: int, warm_up: int
+) -> dict[str, float | None]:
+    """{"loaded", "alone"}: seconds a step with its own loader and without; "memory": peak bytes on CUDA; "images" of a
+    step. dataroot: trainA, trainB. ValueError where the checkout cannot run."""
+    if not (checkout / "models" / "cycle_gan_model.py").is_file():
+        raise ValueError(f"--reference {checkout}: is no checkout of pytorch-CycleGAN-and-pix2pix")
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch, "wandb.py").write_text("")  # imported by its visualizer, not used
+        environment = os.environ | {
+            "PYTHONPATH": f"{checkout.resolve()}{os.pathsep}{scratch}",
+            "BENCHMARK_STEPS": str(steps),
+            "BENCHMARK_WARM_UP": str(warm_up),
+        }
+        if not on_cuda:
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        words = ["--dataroot", str(dataroot.resolve()), "--name", "benchmark", "--checkpoints_dir", scratch,
+                 "--model", "cycle_gan", "--input_nc", "3", "--output_nc", "1", "--lambda_identity", "0", "--no_html",
+                 *options]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", DRIVER, *words], cwd=scratch, env=environment, capture_output=True, text=True
+        )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if done.returncode or not lines:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ValueError(f"--reference {checkout}: its training step failed: {reason}")
+    return json.loads(lines[-1].removeprefix("RESULT "))

@@ -1,0 +1,313 @@
+"""Speed of training steps: images a second without and with the loader, stages, FLOP/s, memory; beside a reference."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.images import write_image
+from data.layouts import find
+from data.loader import TrainingImages, make_loader
+from data.sample import render
+from models import METHODS
+from options.cli import parse, to_dict
+from options.cycle_gan import CycleGANOptions
+from options.data import DataOptions
+from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
+from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, wait
+from scripts.benchmarks.reference import reference_step
+from util import distributed
+from util.compute import Compute, choose
+from util.optimizers import Optimizers
+from util.step import Batch, Terms, train_step
+
+SCENES, PAIRS = 8, 64  # scenes rendered; files written, each scene again and again
+PLAIN = {"lambda_content": 0.0, "lambda_self": 0.0, "lambda_cycle": 10.0}
+COLUMNS = (
+    "objective", "ranks", "batch", "precision", "compile", "images_per_second", "with_loader", "data_wait",
+    "generators_ms", "discriminators_ms", "averaging_ms", "optimizer_ms", "gflop_per_image", "tflop_per_second",
+    "of_matrix_rate", "peak_memory_gb", "times_reference", "times_reference_at_1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time training steps of the CycleGAN, 3 -> 1 channels, for every combination of the values given. Under torchrun
+    the ranks train together, and images a second are those of all."""
+
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    objective: tuple[Literal["plain", "full"], ...] = ("plain", "full")
+    """plain: adversarial and pixel cycle losses only; full: this project's objective."""
+    batch_size: tuple[int, ...] = (1,)
+    """Images of each kind in a step."""
+    precision: tuple[Literal["auto", "bf16", "fp16", "fp32"], ...] = ("auto",)
+    """Arithmetic."""
+    compile: tuple[Literal["off", "default", "reduce-overhead", "max-autotune"], ...] = ("off",)
+    """Modes of torch.compile."""
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    """Memory layout of the networks."""
+    load_size: int = 286
+    """Images are resized to squares of this side."""
+    crop_size: int = 256
+    """Side of the random crop."""
+    netG: Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "resnet_9blocks"
+    """Generator."""
+    ngf: int = 64
+    """Channels of the generators' first layer."""
+    ndf: int = 64
+    """Channels of the discriminators' first layer."""
+    dataroot: Path | None = None
+    """CycleGAN folder with trainA (visible) and trainB (infrared); none given means rendered streets, 640x512."""
+    num_threads: int = 4
+    """Worker processes that read images."""
+    steps: int = 20
+    """Timed steps of each kind."""
+    warm_up: int = 5
+    """Steps before them that are not counted."""
+    reference: Path | None = None
+    """Checkout of pytorch-CycleGAN-and-pix2pix to time beside it, plain objective, on the same images and sizes."""
+    reference_batch_size: tuple[int, ...] = ()
+    """Its batch sizes; none given means 1, its default, and those of --batch_size."""
+    out: Path | None = None
+    """JSON file to write."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "warm_up"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
+        for name in ("objective", "batch_size", "precision", "compile"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name}: give at least one value")
+        if not all(size >= 1 for size in (*self.batch_size, *self.reference_batch_size)):
+            raise ValueError("--batch_size: give whole numbers of at least 1")
+
+
+STAGES = ("generators", "discriminators", "averaging", "optimizer")
+
+
+class Stopwatch:
+    """Seconds of each stage, the device waited for at every mark."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, dict.fromkeys(STAGES, 0.0)
+        self.start()
+
+    def start(self) -> None:
+        """What comes now belongs to the next mark."""
+        wait(self.device)
+        self.last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        """The time since the last mark was this stage's."""
+        wait(self.device)
+        now = time.perf_counter()
+        self.seconds[stage], self.last = self.seconds[stage] + now - self.last, now
+
+
+class TimedOptimizers(Optimizers):
+    """Optimizers that tell a stopwatch when a player's gradients are there and when it has moved."""
+
+    watch: Stopwatch | None = None
+
+    def backward(self, player: str, terms: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
+        super().backward(player, terms, share)
+        if self.watch:
+            self.watch.mark(player)
+
+    def average(self, player: str) -> None:
+        super().average(player)
+        if self.watch:
+            self.watch.mark("averaging")
+
+    def step(self, player: str) -> None:
+        super().step(player)
+        if self.watch:
+            self.watch.mark("optimizer")
+
+
+def write_streets(folder: Path) -> Path:
+    """trainA and trainB of 640x512 JPEGs; the folder."""
+    scenes = [render(920_000 + i) for i in range(SCENES)]
+    for i in range(PAIRS):
+        write_image(folder / "trainA" / f"{i:03d}.jpg", scenes[i % SCENES].visible)
+        write_image(folder / "trainB" / f"{i:03d}.jpg", scenes[i % SCENES].thermal)
+    return folder
+
+
+def train_options(options: Options, objective: str, batch: int, precision: str, mode: str, root: Path) -> TrainOptions:
+    """What train.py would be told."""
+    size = {"load_size": options.load_size, "crop_size": options.crop_size}
+    networks = {"netG": options.netG, "ngf": options.ngf, "ndf": options.ndf, "vgg_weights": "random"}
+    return for_method(CycleGANOptions)(
+        run=RunOptions(device=options.device, precision=precision, channels_last=options.channels_last, compile=mode),
+        data=DataOptions(dataroot=root),
+        input=InputOptions(
+            preprocess="resize_and_crop", batch_size=batch, num_threads=options.num_threads, **size
+        ),
+        loop=LoopOptions(),
+        method=CycleGANOptions(**networks, **(PLAIN if objective == "plain" else {})),
+    )  # fmt: skip
+
+
+class Bench:
+    """One combination: a method, its optimizers, its loader."""
+
+    def __init__(self, train: TrainOptions) -> None:
+        torch.manual_seed(0)
+        run, loop = train.run, train.loop
+        compute = choose(run.device, run.precision, run.channels_last)
+        self.compute: Compute = replace(compute, device=distributed.start(compute.device))
+        self.compute.expect_one_size()
+        self.method = self.compute.place(METHODS["cycle_gan"](train.method))
+        self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.compute)
+        dataset = TrainingImages(find(train.data).splits["train"], train)
+        self.loader = make_loader(dataset, train, distributed.rank(), distributed.world())
+        self.batch = self.on_device(next(iter(self.loader)))
+
+    def on_device(self, batch: dict[str, Any]) -> Batch:
+        """A batch of the loader's as the method takes it."""
+        if "error" in batch:
+            raise batch["error"]
+        return {name: self.compute.images(batch[name]) for name in ("visible", "infrared")}
+
+    def step(self, batch: Batch) -> Terms:
+        """One training step."""
+        return train_step(self.method, [batch], self.optimizers, self.compute)
+
+    def flop(self) -> int:
+        """Floating-point operations of one step, a multiply-add counted as two; for networks not yet compiled."""
+        with FlopCounterMode(display=False) as counter:
+            self.step(self.batch)
+        return counter.get_total_flops()
+
+    def seconds(self, batches: Iterator[Batch], steps: int, warm_up: int) -> tuple[float, float]:
+        """(Seconds of a step, share of it spent waiting for the next batch), steps running on without a pause."""
+        for _ in range(warm_up):
+            self.step(next(batches))
+        wait(self.compute.device)
+        begun, waited = time.perf_counter(), 0.0
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            self.step(batch)
+        wait(self.compute.device)
+        whole = time.perf_counter() - begun
+        return whole / steps, waited / whole
+
+    def stages(self, steps: int) -> dict[str, float]:
+        """Seconds of each stage of a step, each waited for, so that their sum is more than a step takes."""
+        self.optimizers.watch = watch = Stopwatch(self.compute.device)
+        for _ in range(steps):
+            watch.start()
+            self.step(self.batch)
+        self.optimizers.watch = None
+        return {name: seconds / steps for name, seconds in watch.seconds.items()}
+
+
+def measure(options: Options, train: TrainOptions, objective: str, rates: dict[torch.dtype, float]) -> dict[str, Any]:
+    """A row of the table. rates: matrix rate by dtype, filled as needed."""
+    bench = Bench(train)
+    compute, count = bench.compute, train.input.batch_size * distributed.world()
+    reset_peak_memory(compute.device)
+    flop = bench.flop()
+    compute.compile(bench.method.networks(), train.run.compile)
+    alone, _ = bench.seconds(itertools.repeat(bench.batch), options.steps, options.warm_up)
+    peak = peak_memory(compute.device)
+    stages = bench.stages(options.steps)
+    batches = (bench.on_device(batch) for batch in bench.loader)
+    loaded, share = bench.seconds(batches, options.steps, options.warm_up)
+    batches.close()
+    if compute.dtype not in rates:
+        rates[compute.dtype] = matrix_rate(compute.device, compute.dtype)
+    precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[compute.dtype]
+    return {
+        "objective": objective,
+        "ranks": distributed.world(),
+        "batch": train.input.batch_size,
+        "precision": precision,
+        "compile": train.run.compile,
+        "images_per_second": count / alone,
+        "with_loader": count / loaded,
+        "data_wait": share,
+        **{f"{name}_ms": 1e3 * seconds for name, seconds in stages.items()},
+        "gflop_per_image": flop / train.input.batch_size / 1e9,
+        "tflop_per_second": flop / alone / 1e12,
+        "of_matrix_rate": flop / alone / rates[compute.dtype],
+        "peak_memory_gb": peak / 1e9,
+    }
+
+
+def reference_row(options: Options, root: Path, batch: int, on_cuda: bool) -> dict[str, Any]:
+    """The reference's row: its own train.py's step in fp32, with its own loader."""
+    words = {"load_size": options.load_size, "crop_size": options.crop_size, "netG": options.netG, "ngf": options.ngf,
+             "ndf": options.ndf, "num_threads": options.num_threads, "batch_size": batch}  # fmt: skip
+    arguments = [word for name, value in words.items() for word in (f"--{name}", str(value))]
+    found = reference_step(options.reference, root, on_cuda, arguments, options.steps, options.warm_up)
+    memory = found["memory"]
+    return {
+        "objective": "reference",
+        "batch": batch,
+        "precision": "fp32",
+        "compile": "off",
+        "images_per_second": batch / found["alone"],
+        "with_loader": batch / found["loaded"],
+        "peak_memory_gb": memory / 1e9 if memory else None,
+    }
+
+
+def report(options: Options, device: torch.device, rows: list[dict], references: dict[int, dict], rates: dict) -> None:
+    """Table, facts, JSON; the fastest beside the reference at its default batch size."""
+    facts = machine(device) | {
+        f"matrix_tflop_per_second_{str(dtype).removeprefix('torch.')}": rate / 1e12 for dtype, rate in rates.items()
+    }
+    facts |= {"options": to_dict(options)}
+    title = f"Training steps, {options.netG}, {options.crop_size} px"
+    print_report(title, COLUMNS, [*rows, *references.values()], facts, options.out)
+    best = max(rows, key=lambda row: row["with_loader"])
+    if 1 in references:
+        ratio = best["with_loader"] / references[1]["with_loader"]
+        print(f"fastest   {best['objective']} at batch {best['batch']}: {ratio:.2f} times the reference at batch 1")
+
+
+def main(argv: list[str]) -> int:
+    """The command."""
+    options = parse(Options, argv)
+    device = distributed.start(choose(options.device).device)
+    rows: list[dict[str, Any]] = []
+    rates: dict[torch.dtype, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        root = options.dataroot or write_streets(Path(scratch))
+        sizes = options.reference_batch_size or tuple(dict.fromkeys((1, *options.batch_size)))
+        references = {}
+        if options.reference and distributed.is_writer():
+            references = {size: reference_row(options, root, size, device.type == "cuda") for size in sizes}
+        distributed.barrier()
+        for objective, batch, precision, mode in itertools.product(
+            options.objective, options.batch_size, options.precision, options.compile
+        ):
+            train = train_options(options, objective, batch, precision, mode, root)
+            row = measure(options, train, objective, rates)
+            for column, size in (("times_reference", batch), ("times_reference_at_1", 1)):
+                if size in references:
+                    row[column] = row["with_loader"] / references[size]["with_loader"]
+            rows.append(row)
+            if distributed.is_writer():
+                print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                            for key, value in row.items()), flush=True)  # fmt: skip
+            torch._dynamo.reset()
+            gc.collect()
+    if distributed.is_writer():
+        report(options, device, rows, references, rates)
+    distributed.stop()
+    return 0

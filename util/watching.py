@@ -1,0 +1,92 @@
+"""A run's beginnings and ends in its log, the dashboard that follows it, and the summary at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+from util.loss_log import NotFinite
+from util.run_folder import RunFolder
+from util.visdom_client import VisdomClient
+from util.visdom_display import Display, RunView
+from util.visdom_run import RunReader, best_scores
+
+
+def say(line: str) -> None:
+    """One line for the user, beside a progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def open_display(folder: Path, client: VisdomClient, patient: bool) -> Display:
+    """The dashboard of a run's folder, started; one line says where it is, or how to get one."""
+    display = Display(RunView(folder, client), patient, say)
+    url = display.start()
+    if url:
+        print(f"dashboard {url}", flush=True)
+    elif patient:
+        print(f"dashboard {client.url}: no answer yet ({display.trouble}); asked again now and then", flush=True)
+    else:
+        print(
+            f"dashboard none: no visdom server at {client.address} ({display.trouble}); --start_visdom starts one, "
+            "--display none is silent",
+            flush=True,
+        )
+    return display
+
+
+class Watch:
+    """A context around a training: notes in losses.jsonl when it began and how it ended, and closes the dashboard."""
+
+    def __init__(self, run: RunFolder, at: Callable[[], dict[str, int]], facts: Mapping[str, Any]) -> None:
+        """at: where the training stands, {"step": ..., "epoch": ...}. facts: noted at the beginning."""
+        self.run, self.at, self.facts = run, at, facts
+        self.display: Display | None = None
+        self.stopped = False  # set when a signal ended the training
+
+    def __enter__(self) -> Watch:
+        self._note("start", self.facts)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        reason = {"reason": " ".join(f"{error}".split())} if error is not None and str(error) else {}
+        if isinstance(error, NotFinite):
+            self._note("nan", {"reason": f"{error} became infinite or NaN"})
+        elif isinstance(error, KeyboardInterrupt) or self.stopped:
+            self._note("stop", reason)
+        else:
+            self._note("finish" if error is None else "error", reason)
+        if self.display is not None:
+            self.display.close()
+
+    def _note(self, event: str, facts: Mapping[str, Any]) -> None:
+        self.run.append({**self.at(), "event": event, "time": round(time.time(), 2), **facts})
+
+
+def score_lines(folder: Path, higher: Mapping[str, bool]) -> list[str]:
+    """The best of each validation score of a run with its epoch, beside the baselines, as lines of a table."""
+    run = RunReader(folder)
+    run.read()
+    if not run.scores:
+        return []
+    latest = run.scores[-1]["val"]
+    product, *baselines = latest
+    rows = [["", f"{product}, best", "epoch", *baselines]]
+    for metric, (_, value, epoch) in best_scores(run, higher).items():
+        sign = 1 if higher.get(metric, True) else -1
+        rivals = [latest[name][metric] for name in baselines]
+        beaten = all(sign * value > sign * rival for rival in rivals)
+        ours = f"{value:.4g}{'' if beaten else ' (!)'}"
+        rows.append([f"{metric} {'↑' if sign > 0 else '↓'}", ours, str(epoch), *(f"{rival:.4g}" for rival in rivals)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if any("(!)" in line for line in lines):
+        lines.append("(!) does not beat every baseline")
+    return lines
