@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import nn
 
 from models.generators import ResidualBlock, UNetGenerator
-from models.tile_statistics import TileNorm, measuring, with_tile_norms
-from models.tiling import Tile, cut_tiles
+from models.tile_statistics import take_exact, take_sample, with_tile_norms
+from models.tiling import cut_tiles
 from models.trained import OneDirection
 from util.compute import Compute
 
@@ -46,6 +47,12 @@ def _middle(length: int, i: int, part: int) -> slice:
     return slice(start, start + part)
 
 
+def _crops(image: torch.Tensor, side: int) -> torch.Tensor:
+    """[1, C, H, W] -> [SAMPLES^2, C, h, w], a grid of crops, side x side where the image is as large."""
+    rows, columns = ([_middle(length, i, min(side, length)) for i in range(SAMPLES)] for length in image.shape[-2:])
+    return torch.cat([image[..., row, column] for row in rows for column in columns])
+
+
 class InfraredMaker:
     """Visible [N, 3, H, W], uint8 or float in [-1, 1], on the CPU -> infrared [N, 1, H, W].
 
@@ -53,19 +60,26 @@ class InfraredMaker:
     memory that depends on the tile: uint8 on the CPU."""
 
     def __init__(
-        self, network: nn.Module, compute: Compute, tile: int | None = None, passes: int = 0, compiled: str = "off"
+        self,
+        network: nn.Module,
+        compute: Compute,
+        tile: int | None = None,
+        statistics: str = "sample",
+        compiled: str = "off",
     ) -> None:
-        """network: as models.trained.load_network loads it. tile: side in pixels; None chooses one. passes: over the
-        tiles, each of which brings their statistics nearer to the whole image's. compiled: a mode of --compile."""
-        self.compute, self.passes = compute, passes
+        """network: as models.trained.load_network loads it. tile: side in pixels; None chooses one. statistics:
+        of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile."""
+        self.compute, self.statistics = compute, statistics
         generator = network.to_infrared
         self.reach, self.multiple = locality(generator)
         self.tile = tile or max(TILE, 2 * self.reach + 2 * self.multiple)
         next(cut_tiles(1, 1, self.tile, self.reach, self.multiple))  # a tile too small is a mistake now, not later
         self.network = in_precision(OneDirection(copy.deepcopy(generator)).eval(), compute.dtype)
         compute.place(self.network)
-        self.by_tiles: nn.Module | None = None
-        self.norms: list[TileNorm] = []
+        # Over tiles a copy runs: the network itself may be compiled, and its norms are other ones.
+        self.by_tiles = OneDirection(copy.deepcopy(self.network.to_infrared)).eval()
+        self.normalises = any(isinstance(module, nn.InstanceNorm2d) for module in generator.modules())
+        self.norms = with_tile_norms(self.by_tiles)
         compute.compile([self.network], compiled)
 
     def __call__(self, visible: torch.Tensor) -> torch.Tensor:
@@ -77,32 +91,14 @@ class InfraredMaker:
         return network(self.compute.images(visible).to(self.compute.dtype)).float()
 
     def _tiled(self, visible: torch.Tensor) -> torch.Tensor:
-        if self.by_tiles is None:  # a copy, as the other one may be compiled
-            self.by_tiles = OneDirection(copy.deepcopy(self.network.to_infrared)).eval()
-            self.norms = with_tile_norms(self.by_tiles)
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
-        if self.norms:
-            self._take_statistics(visible, tiles)
+        run = partial(self._run, self.by_tiles)
+        if self.normalises:
+            take_sample(run, self.norms, _crops(visible, self.tile // SAMPLES // self.multiple * self.multiple))
+            if self.statistics == "exact":
+                take_exact(run, self.norms, visible, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
         for tile in tiles:
-            tile.paste(grey_bytes(self._run(self.by_tiles, tile.cut(visible))).cpu(), made)
+            tile.paste(grey_bytes(run(tile.cut(visible))).cpu(), made)
         return made
-
-    def _take_statistics(self, visible: torch.Tensor, tiles: list[Tile]) -> None:
-        """From a grid of crops that together are as large as a tile, then from all tiles as often as asked."""
-        side = max(self.multiple, self.tile // SAMPLES // self.multiple * self.multiple)
-        rows, columns = (
-            [_middle(length, i, min(side, length)) for i in range(SAMPLES)] for length in visible.shape[-2:]
-        )
-        for norm in self.norms:
-            norm.mode = "sample"
-        self._run(self.by_tiles, torch.cat([visible[..., r, c] for r in rows for c in columns]))
-        for norm in self.norms:
-            norm.mode = "fixed"
-        for _ in range(self.passes):
-            with measuring(self.norms):
-                for tile in tiles:
-                    for norm in self.norms:
-                        norm.tile = tile
-                    self._run(self.by_tiles, tile.cut(visible))

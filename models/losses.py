@@ -91,9 +91,9 @@ def self_similarity(
     features = features.float()
     features = features - features.mean(dim=(2, 3), keepdim=True)
     features = F.normalize(features, dim=1, eps=1e-6)
-    step = torch.arange(size)
-    cells = (rows[:, None, None] + step[:, None]) * width + columns[:, None, None] + step
-    cells = cells.view(len(rows), size * size).to(features.device, non_blocking=True)
+    rows, columns = (corner.to(features.device, non_blocking=True)[:, None, None] for corner in (rows, columns))
+    step = torch.arange(size, device=features.device)
+    cells = ((rows + step[:, None]) * width + columns + step).view(-1, size * size)
     position = 0 if query == "upper_left" else (size // 2) * size + size // 2
     # Queries against every cell of the map, then a patch's own cells are picked: more products than needed, yet twice
     # as fast as gathering each patch's feature vectors, which overlap and are four times the map.

@@ -8,8 +8,8 @@ nearer the result is to that without tiles."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -19,15 +19,19 @@ from torch import nn
 from models.tiling import Tile
 
 
+class Measured(Exception):
+    """Raised by a norm that has measured a tile: what comes after it in the network is of no use then."""
+
+
 class TileNorm(nn.Module):
     """Instance norm of [N, C, H, W] by statistics that are taken from a sample, then fixed.
 
-    sample: those of the inner part of all N images together, which are crops of one image. fixed: as before.
-    measure: as fixed, while the moments of what each tile keeps are added up for `adopt`."""
+    sample: those of the inner part of all N images together, which are crops of one image; the norm then enters
+    itself in `order`. fixed: as before. measure: the moments of what a tile keeps are added up for `adopt`."""
 
-    def __init__(self, eps: float) -> None:
+    def __init__(self, eps: float, order: list[TileNorm]) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.order = eps, order
         self.mode: Literal["sample", "fixed", "measure"] = "sample"
         self.tile: Tile | None = None
         self.mean = self.variance = None
@@ -40,8 +44,10 @@ class TileNorm(nn.Module):
             down, right = x.shape[-2] // 8, x.shape[-1] // 8
             inner = x[..., down : x.shape[-2] - down, right : x.shape[-1] - right].float()
             self.variance, self.mean = torch.var_mean(inner, (0, 2, 3), correction=0)
+            self.order.append(self)
         elif self.mode == "measure":
             self.moments.append(self._moments(x))
+            raise Measured
         return F.batch_norm(x, self.mean, self.variance, training=False, eps=self.eps)
 
     def _moments(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,30 +65,43 @@ class TileNorm(nn.Module):
         return torch.stack([count, inner.sum((1, 2)), inner.square().sum((1, 2))])
 
     def adopt(self) -> None:
-        """Take the statistics that were measured since the last call."""
+        """Take the statistics that were measured since the last call, and be fixed."""
         count, total, squares = torch.stack(self.moments).sum(0)
         mean = total / count
         self.mean, self.variance = mean.float(), (squares / count - mean.square()).clamp(min=0).float()
-        self.moments = []
+        self.moments, self.mode = [], "fixed"
 
 
 def with_tile_norms(network: nn.Module) -> list[TileNorm]:
-    """Put a TileNorm in the place of each instance norm of a network; returns them, in order."""
-    norms = []
+    """Put a TileNorm in the place of each instance norm of a network.
+
+    The list returned is filled, in the order in which the norms run, when the network runs with them on a sample."""
+    order: list[TileNorm] = []
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.InstanceNorm2d):
-                norms.append(TileNorm(child.eps))
-                module.add_module(name, norms[-1])
-    return norms
+                module.add_module(name, TileNorm(child.eps, order))
+    return order
 
 
-@contextmanager
-def measuring(norms: list[TileNorm]) -> Iterator[None]:
-    """While in it, norms add up moments; at its end they adopt them."""
+def take_sample(run: Callable[[torch.Tensor], object], norms: list[TileNorm], crops: torch.Tensor) -> None:
+    """Fix the norms' statistics to those of crops [N, C, h, w] of one image. run: the network."""
+    for norm in norms:
+        norm.mode = "sample"
+    norms.clear()
+    run(crops)
+    for norm in norms:
+        norm.mode = "fixed"
+
+
+def take_exact(
+    run: Callable[[torch.Tensor], object], norms: list[TileNorm], image: torch.Tensor, tiles: Sequence[Tile]
+) -> None:
+    """Fix the norms' statistics to those of the whole image [1, C, H, W]: first norm, second norm, ..., each with one
+    run over all tiles as far as that norm, which needs the earlier ones' statistics."""
     for norm in norms:
         norm.mode = "measure"
-    yield
-    for norm in norms:
+        for norm.tile in tiles:
+            with suppress(Measured):
+                run(norm.tile.cut(image))
         norm.adopt()
-        norm.mode = "fixed"
