@@ -18,7 +18,7 @@ from data.first_use import ensure_sample
 from data.fusion_inputs import Found, FramePairs, FusionInputs, find_data_set, find_pairs, find_visible
 from data.images import ImageError, ThermalRange, to_uint8, write_image
 from data.inference import read_batches
-from data.loader import evenly
+from data.samples import evenly
 from data.transforms import Preprocess, resize
 from data.video import VideoWriter, is_video
 from models import METHODS

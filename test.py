@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
+from data.counts import ThermalRange
 from data.first_use import ensure_sample
-from data.images import ImageError, ThermalRange, list_images, to_uint8, write_image
-from data.inference import Job, VisibleImages, read_batches, unlike_stems
+from data.generated import Results, at_own_size, score_batch
+from data.images import list_images
+from data.inference import BATCH_PIXELS, Job, VisibleImages, read_batches, unlike_stems
 from data.layouts import UnknownLayout, find
-from data.loader import evenly
-from data.transforms import Preprocess, resize
+from data.samples import evenly, worker_count
+from data.transforms import Preprocess
+from models.infrared_maker import InfraredMaker
 from models.trained import choose_weights, load_network, open_run
 from options.cli import given, parse, run_command
 from options.test import GenerateOptions, TestOptions
 from options.train import TrainOptions
+from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
-from util.gallery import Row, Table, write_gallery
-from util.metrics.generation import HIGHER_IS_BETTER, METRICS, baselines, generation_scores
+from util.gallery import Table, write_gallery
+from util.made import Made, digest
+from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.run_folder import RunFolder, write_whole
 from util.training_page import score_table
 
-PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
+FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
+WAITING_PIXELS = 64 << 20  # of generated images that may wait to be written
 CONVENTION = "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255"
 
 
@@ -75,86 +83,76 @@ def find_jobs(options: TestOptions) -> tuple[list[Job], str]:
     return jobs, f"{len(jobs)} images"
 
 
-class Results:
-    """What is written: images, copies for the gallery, scores, the page."""
+def batch_limits(batch_size: int | None, device: torch.device) -> tuple[int, int]:
+    """(images, pixels) in a batch at most. Small batches keep activations in a CPU's cache; large ones fill a GPU."""
+    if batch_size is not None:
+        return batch_size, BATCH_PIXELS
+    return 64, 1 << (22 if device.type == "cuda" else 17)
 
-    def __init__(self, folder: Path, shown: set[str]) -> None:
-        self.folder, self.shown = folder, shown
-        self.scores: dict[str, dict[str, dict[str, float]]] = {}  # method -> stem -> metric -> value
-        self.rows: dict[str, Row] = {}
-        self.errors: list[ImageError] = []
 
-    def write(self, item: dict[str, Any], generated: torch.Tensor) -> None:
-        """One generated image [1, H, W] on the CPU, and what the gallery shows of it; runs in a writer thread."""
-        stem = item["job"].visible.stem
-        written = self.folder / "infrared" / f"{stem}.png"
-        write_image(written, to_uint8(generated))
-        if stem not in self.shown:
-            return
-        images = {"visible": self.copy("visible", stem, item["shown"]), "generated": written}
-        if "real" in item:
-            images["infrared"] = self.copy("real", stem, item["real"])
-        self.rows[stem] = Row(stem, images, self.scores.get("generated", {}).get(stem, {}))
-
-    def copy(self, kind: str, stem: str, image: torch.Tensor) -> Path:
-        """A small copy of an input [C, H, W], so that the results can be moved and looked at alone."""
-        height, width = image.shape[-2:]
-        if width > PREVIEW_WIDTH:
-            image = resize(image, (round(height * PREVIEW_WIDTH / width), PREVIEW_WIDTH))
-        path = self.folder / kind / f"{stem}.jpg"
-        write_image(path, to_uint8(image.float() / 127.5 - 1 if image.dtype == torch.uint8 else image))
-        return path
-
-    def score(
-        self, methods: dict[str, Callable], item: dict[str, Any], generated: torch.Tensor, compute: Compute
-    ) -> None:
-        """Compare with the real image, the generated one resized to it where sizes differ."""
-        real, visible = (compute.images(item[name][None]) for name in ("real", "visible_at_real"))
-        candidates = {"generated": resize(generated[None], tuple(real.shape[-2:]))}
-        candidates |= {name: method(visible) for name, method in methods.items()}
-        for name, candidate in candidates.items():
-            values = {metric: float(value) for metric, value in generation_scores(candidate, real).items()}
-            self.scores.setdefault(name, {})[item["job"].visible.stem] = values
-
-    def means(self) -> dict[str, dict[str, float]]:
-        """Method -> metric -> mean over images."""
-        return {
-            method: {m: sum(v[m] for v in images.values()) / len(images) for m in METRICS}
-            for method, images in self.scores.items()
-        }
+def fetch(
+    images: list[torch.Tensor], scores: list[torch.Tensor | None], device: torch.device
+) -> tuple[list[torch.Tensor], list[torch.Tensor | None], Callable[[], object]]:
+    """Both on their way to the CPU, and a function that waits until they are there: on CUDA, not the caller does."""
+    images = [image.to("cpu", non_blocking=True) for image in images]
+    scores = [None if score is None else score.to("cpu", non_blocking=True) for score in scores]
+    if device.type != "cuda":
+        return images, scores, bool
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return images, scores, arrived.synchronize
 
 
 def generate(
-    network: torch.nn.Module, dataset: VisibleImages, options: GenerateOptions, compute: Compute, results: Results,
-    methods: dict[str, Callable], strict: bool,
+    maker: InfraredMaker, dataset: VisibleImages, options: GenerateOptions, results: Results,
+    methods: dict[str, Generate], strict: bool,
 ) -> None:  # fmt: skip
     """Every image of the dataset: read in workers, generated in batches, written in threads."""
-    reading = read_batches(dataset, options.batch_size, options.num_threads, strict, results.errors, "generating")
-    writing: list[Future] = []
-    with ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
+    compute, threads = maker.compute, worker_count(16) if options.num_threads is None else options.num_threads
+    limit = batch_limits(options.batch_size, compute.device)[0]
+    if len(dataset.working_sizes()) <= FEW_SIZES:
+        compute.expect_one_size()
+    pinned = compute.device.type == "cuda"
+    reading = read_batches(dataset, limit, threads, strict, results.errors, "generating", pinned)
+    writing: deque[tuple[Future, int]] = deque()
+    with ThreadPoolExecutor(max(1, threads)) as writers, torch.inference_mode():
         for visible, items in reading:
-            with compute.autocast():
-                made = network(compute.images(visible)).float()
-            for item, image, shown in zip(items, made, visible, strict=True):
-                image = resize(image, item["size"])
-                item["shown"] = shown
-                if "real" in item:
-                    results.score(methods, item, image, compute)
-                writing.append(writers.submit(results.write, item, image.cpu()))
-            while len(writing) > 4 * options.batch_size:
-                writing.pop(0).result()
-        for future in writing:
+            made = maker(visible)
+            scores = score_batch(made, items, methods, compute)
+            images, scores, wait = fetch(at_own_size(made, [item["size"] for item in items]), scores, compute.device)
+            for item, image, score, shown in zip(items, images, scores, visible, strict=True):
+                kept = item["job"].visible.stem in results.shown  # what waits to be written holds no more than it needs
+                item = {"job": item["job"]} | ({"shown": shown, "real": item.get("real")} if kept else {})
+                writing.append((writers.submit(results.write, item, image, score, wait), image.numel()))
+            while writing and sum(pixels for _, pixels in writing) > WAITING_PIXELS:
+                writing.popleft()[0].result()
+        for future, _ in writing:
             future.result()
+
+
+def made_by(weights: Path, preprocess: Preprocess | None, thermal: ThermalRange, opts: GenerateOptions,
+            compute: Compute) -> dict[str, Any]:  # fmt: skip
+    """By what results are made: images that were made by anything else are made anew."""
+    return {
+        "weights": digest(weights),
+        "scale": asdict(preprocess) if preprocess else "input",
+        "thermal range": asdict(thermal),
+        "precision": str(compute.dtype),
+        "tiles": [opts.tile, opts.tile_statistics],
+    }
 
 
 def main() -> int:
     """The command."""
     options, trained, run = read_command(sys.argv[1:])
     opts = options.generate
+    Image.MAX_IMAGE_PIXELS = None  # tiles serve images of any size, and Pillow would refuse large ones
     compute = choose(opts.device, opts.precision)
     weights = opts.weights or choose_weights(run, opts.epoch)
     network, _, metadata = load_network(weights, "generation", trained)
-    compute.place(network)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+    maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     ensure_sample(options.data.dataroot[0])
     jobs, found = find_jobs(options)
     if opts.num_test is not None:
@@ -165,11 +163,22 @@ def main() -> int:
         print(f"{name:9} {text}", flush=True)
     scale = opts.scale if trained else "input"
     preprocess = Preprocess.from_options(trained.input) if scale == "train" else None
-    dataset = VisibleImages(jobs, ThermalRange.from_options(options.data.for_root()), preprocess)
-    results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)})
+    thermal = ThermalRange.from_options(options.data.for_root())
+    if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
+        raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
     constant = metadata.get("mean_infrared")
     methods = baselines(None if constant is None else float(constant))
-    generate(network, dataset, opts, compute, results, methods, options.data.strict)
+    made = Made(folder / "made.jsonl", made_by(weights, preprocess, thermal, opts, compute), opts.overwrite)
+    results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
+    left = results.take_finished(jobs)
+    if made.changed:
+        print(f"note      what is there was made with other {' and '.join(made.changed)}: every image is made anew")
+    elif len(left) < len(jobs):
+        print(
+            f"note      {len(jobs) - len(left)} of {len(jobs)} images are there already (--overwrite makes them anew)"
+        )
+    dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
+    generate(maker, dataset, opts, results, methods, options.data.strict)
     facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
     return report(results, options, facts, len(jobs), compute)
 

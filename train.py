@@ -20,14 +20,15 @@ from tqdm import tqdm
 
 from data.first_use import ensure_sample
 from data.layouts import Listing, find
-from data.loader import TrainingImages, make_loader, mean_infrared, read_validation, steps_of_epoch
+from data.loader import TrainingImages, make_loader, steps_of_epoch
+from data.samples import mean_infrared, read_validation
 from models import METHODS
 from options.cli import run_command, to_dict
 from options.train import TrainOptions, parse_train
 from util import distributed
 from util.compute import Compute, choose
 from util.ema import EMA
-from util.loss_log import LossLog, first_bad
+from util.loss_log import LossLog, NotFinite, first_bad
 from util.optimizers import Optimizers
 from util.previews import Previews
 from util.progress import Progress, duration
@@ -36,6 +37,9 @@ from util.step import train_step
 from util.stop_signal import StopSignal
 from util.training_page import write_training_page
 from util.validation import TASKS, Validation
+from util.visdom_client import VisdomClient
+from util.visdom_server import ensure_server
+from util.watching import Watch, open_display, score_lines
 from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
@@ -49,10 +53,6 @@ def on_cpu(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: on_cpu(value) for key, value in state.items()}
     return [on_cpu(value) for value in state] if isinstance(state, list) else state
-
-
-class NotFinite(ValueError):
-    """A loss or a weight is no finite number any more."""
 
 
 class Training:
@@ -281,7 +281,7 @@ class Training:
             samples, previews = self.options.loop.samples, Previews(self.run.web)
             with self.uncompiled():
                 self.validation.write_previews(self.method.preview, self.network, samples, self.epoch, previews)
-            self.run.append({"step": self.total, "epoch": self.epoch, "val": scores})
+            self.run.append({"step": self.total, "epoch": self.epoch, "val": scores, "time": round(time.time(), 2)})
             print(f"epoch {self.epoch} val{' (best so far)' if is_best else ''}", flush=True)
             for name, values in scores.items():
                 print("  " + f"{name:20}" + "  ".join(f"{m} {value:.4g}" for m, value in values.items()), flush=True)
@@ -322,6 +322,8 @@ class Training:
                         "lr": self.optimizers.rate,
                         "images_per_second": self.progress.rate,
                         "data_wait": self.progress.wait_share,
+                        "time": round(time.time(), 2),
+                        **self.compute.memory(),
                     }
                 )
 
@@ -357,16 +359,24 @@ def announce(training: Training, steps: int, remarks: list[str]) -> None:
         print(f"{name:9} {text}", flush=True)
 
 
-def closing(training: Training, seconds: float) -> None:
-    """The last lines of output: scores, where everything is, what to do next."""
+def closing(training: Training, seconds: float, dashboard: str | None) -> None:
+    """The last lines of output: scores, where everything is, what to do next. dashboard: its address."""
     run, name = training.run, training.options.run.name
     folder = training.options.run.checkpoints_dir
-    where = "" if folder == type(training.options.run)().checkpoints_dir else f" --checkpoints_dir {folder}"
-    best = "" if training.best is None else f", best {training.metric} {training.best:.4g}"
-    print(f"finished {training.epoch} epochs in {duration(seconds)}{best}")
+    where = [] if folder == type(training.options.run)().checkpoints_dir else ["--checkpoints_dir", str(folder)]
+    print(f"finished {training.epoch} epochs in {duration(seconds)}")
+    for line in score_lines(run.path, training.task.higher_is_better):
+        print(f"  {line}")
+    if training.best is not None:
+        print(f"weights   {run.weights('best')}, the best by {training.metric}; {run.weights('last').name} beside it")
+    else:
+        print(f"weights   {run.weights('last')}")
     print(f"gallery   {(run.web / 'index.html').resolve()}")
+    if dashboard:
+        print(f"dashboard {dashboard}")
     command = "test.py" if training.method.score_kind == "generation" else "fuse.py"
-    print(f"next      python {command} --name {name}{where} --dataroot {training.options.data.dataroot}")
+    words = [command, "--name", name, *where, "--dataroot", str(training.options.data.dataroot)]
+    print(f"next      python {shlex.join(words)}")
 
 
 def main() -> int:
@@ -415,8 +425,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     remarks = training.load(state) if state else []
     if training.mean_infrared is None:
         training.mean_infrared = mean_infrared(split.infrared, options)
-    if dataset.too_small:
-        remarks.append(f"{dataset.too_small} training pairs are smaller than --crop_size and give no patch")
+    remarks += dataset.remarks()
     if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options, masked)):
         training.validation = Validation(training.task, samples, compute, training.mean_infrared)
     elif options.loop.lr_policy == "plateau":
@@ -424,7 +433,10 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     else:
         remarks.append("no validation (no pairs, or --val_epoch_freq 0): the last weights are the ones to use")
     loader = make_loader(dataset, options, rank, world, training.epoch, training.step)
+    shown = options.display
     if distributed.is_writer():
+        if shown.start_visdom and shown.display != "none":
+            ensure_server(shown.display_server, shown.display_port, shown.visdom_public)
         if state is None:
             run.clear()
         announce(training, steps, remarks)
@@ -433,16 +445,24 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
         run.forget_after(training.total)
     state.clear() if state else None  # it holds a second copy of everything
     begun = time.monotonic()
-    signal_number = training.train(loader)
     if not distributed.is_writer():
+        signal_number = training.train(loader)
         return 128 + signal_number if signal_number else 0
+    client = VisdomClient(shown.display_server, shown.display_port, shown.display_env or options.run.name)
+    facts = {"steps": steps, "epochs": options.loop.epochs, "metric": training.metric}
+    with Watch(run, lambda: {"step": training.total, "epoch": training.epoch}, facts) as watch:
+        if shown.display != "none":
+            watch.display = open_display(run.path, client, shown.display == "visdom" or shown.start_visdom)
+        signal_number = training.train(loader)
+        watch.stopped = bool(signal_number)
     if signal_number:
         again = shlex.join(word for word in sys.argv[1:] if word not in ("--continue_train", "--continue-train"))
         print(f"stopped at epoch {training.epoch + 1}, step {training.step}; everything is saved. To go on:")
         start = f"torchrun --nproc_per_node={world}" if world > 1 else "python"
         print(f"  {start} train.py {again} --continue_train")
         return 128 + signal_number
-    closing(training, time.monotonic() - begun)
+    seen = watch.display is not None and watch.display.connected
+    closing(training, time.monotonic() - begun, client.url if seen else None)
     return 0
 
 

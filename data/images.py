@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -14,15 +14,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from data.counts import COUNT_MODES, ThermalRange, bytes_from_counts, grey_from_counts
 from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems
-from options.data import DataOptions
 
-COUNT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-"""Pillow modes of more than 8 bits, which Pillow's own convert() would clip to white."""
-
+SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to
 _WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 _SETTINGS = {"JPEG": {"quality": 95}, "PNG": {"compress_level": 1}}  # 1 writes in a fraction of the default's time
-_DEPTHS = (255, 1023, 4095, 16383, 65535)
 
 
 class ImageError(ValueError):
@@ -68,30 +65,6 @@ class Source:
     group: str = ""
 
 
-@dataclass(frozen=True)
-class ThermalRange:
-    """How 16-bit counts become grey. low, high in kelvin; percentiles in [0, 100]."""
-
-    mode: Literal["kelvin", "percentile"] = "kelvin"
-    low: float = 253.15
-    high: float = 323.15
-    kelvin_per_count: float = 0.04
-    percentile_low: float = 1.0
-    percentile_high: float = 99.0
-
-    @classmethod
-    def from_options(cls, options: DataOptions) -> ThermalRange:
-        """The range that the data options ask for."""
-        return cls(
-            mode=options.thermal_range,
-            low=options.kelvin_low,
-            high=options.kelvin_high,
-            kelvin_per_count=options.kelvin_per_count,
-            percentile_low=options.percentile_low,
-            percentile_high=options.percentile_high,
-        )
-
-
 @contextmanager
 def _one_line_errors(path: Path) -> Iterator[None]:
     try:
@@ -107,19 +80,14 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         raise ImageError(path, " ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _load(source: Source | Path) -> tuple[Source, Image.Image]:
+@contextmanager
+def _opened(source: Source | Path) -> Iterator[tuple[Source, Image.Image]]:
+    """The source, and its picture, of which only the header has been read."""
     if not isinstance(source, Source):
         source = Source(Path(source), Path(source).stem)
     # From a path, Pillow 13 maps an uncompressed TIFF with the size of its turned picture and scrambles it.
     with _one_line_errors(source.path), source.path.open("rb") as file, Image.open(file) as image:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        middle = image.width // 2
-        if source.half == "left":
-            return source, image.crop((0, 0, middle, image.height))
-        if source.half == "right":
-            return source, image.crop((middle, 0, image.width, image.height))
-        return source, image
+        yield source, image
 
 
 def camera_box(camera: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -132,54 +100,72 @@ def camera_box(camera: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
 
-def _bytes_from_counts(counts: np.ndarray) -> np.ndarray:
-    """uint8 of a visible picture of more than 8 bits; full scale: the smallest camera depth to hold it."""
-    values = np.nan_to_num(counts.astype(np.float64))
-    top = values.max()
-    fractions = counts.dtype.kind == "f" and top <= 1
-    full = 1.0 if fractions else next((depth for depth in _DEPTHS if top <= depth), top)
-    return np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8)
+def _view(size: tuple[int, int], half: str, camera: str = "none") -> tuple[int, int, int, int]:
+    """Pixels (left, top, right, bottom) of a picture of size (W, H) that are read."""
+    middle = size[0] // 2
+    begin, end = {"whole": (0, size[0]), "left": (0, middle), "right": (middle, size[0])}[half]
+    left, top, right, bottom = camera_box(camera, (end - begin, size[1]))
+    return begin + left, top, begin + right, bottom
 
 
-def _grey_from_counts(counts: np.ndarray, thermal: ThermalRange, path: Path) -> np.ndarray:
-    """uint16 over the window's full scale; what lies outside saturates at the window's ends."""
-    values = np.nan_to_num(counts.astype(np.float32))
-    if thermal.mode == "percentile":
-        low, high = np.percentile(values, (thermal.percentile_low, thermal.percentile_high))
-    else:
-        values = values * np.float32(thermal.kelvin_per_count)
-        middle = float(np.median(values))
-        if not 150 <= middle <= 1000:
-            raise ImageError(
-                path,
-                f"median {middle:.0f} K at {thermal.kelvin_per_count:g} kelvin per count is no temperature: "
-                "give --kelvin_per_count (0.01 for centikelvin, 1 for kelvin) or --thermal_range percentile",
-            )
-        low, high = thermal.low, thermal.high
-    span = max(float(high) - float(low), 1e-6)
-    return np.rint(np.clip((values - low) / span, 0, 1) * 65535).astype(np.uint16)
+def _is_upright_jpeg(image: Image.Image) -> bool:
+    return image.format == "JPEG" and image.mode in ("L", "RGB") and image.getexif().get(0x0112, 1) == 1
+
+
+def _reduce(image: Image.Image, view: tuple[int, int], wanted: tuple[int, int]) -> None:
+    """Let a JPEG be decoded at a part of its size, if a view of it, (W, H) of its own pixels, is still SPARE times
+    larger then than the wanted (W, H)."""
+    for part in (8, 4, 2):
+        whole = not any(side % (2 * part) for side in image.size)  # else its grid, or its halves', would not fit
+        if whole and all(have >= SPARE * part * want for have, want in zip(view, wanted, strict=True)):
+            image.draft(image.mode, (image.width // part, image.height // part))
+            return
+
+
+def _decoded(image: Image.Image, half: str, camera: str = "none") -> Image.Image:
+    """Pillow's picture, upright, cut to what is read of it."""
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    box = _view(image.size, half, camera)
+    return image if box == (0, 0, *image.size) else image.crop(box)
 
 
 def read_visible(source: Source | Path) -> np.ndarray:
     """uint8 [H, W, 3], upright by its EXIF, cut to the thermal camera's view. ImageError if unreadable."""
-    source, image = _load(source)
-    with _one_line_errors(source.path):
-        image = image.crop(camera_box(source.camera, image.size))
+    return read_reduced(source, lambda height, width: (height, width))[0]
+
+
+def read_reduced(
+    source: Source | Path, size_of: Callable[[int, int], tuple[int, int]]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """As read_visible, for an image to be resized at once, and the size it is to get: size_of(height, width).
+
+    A JPEG that is shrunk far is decoded at a half, a quarter or an eighth of its size, at least twice that of the
+    result, which differs by less than a grey level on average from that of the whole."""
+    with _opened(source) as (source, image):
+        if _is_upright_jpeg(image):
+            left, top, right, bottom = _view(image.size, source.half, source.camera)
+            size = size_of(bottom - top, right - left)
+            _reduce(image, (right - left, bottom - top), size[::-1])
+            image = _decoded(image, source.half, source.camera)
+        else:
+            image = _decoded(image, source.half, source.camera)
+            size = size_of(image.height, image.width)
         if image.mode in COUNT_MODES:
-            return np.repeat(_bytes_from_counts(np.asarray(image))[:, :, None], 3, axis=2)
-        return np.array(image.convert("RGB"))
+            return np.repeat(bytes_from_counts(np.asarray(image))[:, :, None], 3, axis=2), size
+        return np.array(image if image.mode == "RGB" else image.convert("RGB")), size
 
 
 def read_infrared(source: Source | Path, thermal: ThermalRange) -> np.ndarray:
     """[H, W]: uint8 of an 8-bit picture, unchanged (colour: BT.601 luminance), or uint16 full scale of 16-bit
     counts through the thermal range. ImageError if unreadable or if its counts are no temperatures."""
-    source, image = _load(source)
-    with _one_line_errors(source.path):
+    with _opened(source) as (source, image):
+        image = _decoded(image, source.half)
         if image.mode in COUNT_MODES:
-            return _grey_from_counts(np.asarray(image), thermal, source.path)
+            return grey_from_counts(np.asarray(image), thermal)
         if image.mode not in ("L", "RGB"):
             image = image.convert("RGB")  # palettes hold colours, and their indices are no grey levels
-        return np.array(image.convert("L"))
+        return np.array(image if image.mode == "L" else image.convert("L"))
 
 
 def probe(path: Path) -> tuple[str, tuple[int, int]]:
@@ -198,10 +184,7 @@ def pixel_size(path: Path) -> tuple[int, int]:
 
 def view_size(source: Source) -> tuple[int, int]:
     """(height, width) of what read_visible returns, from the header alone. ImageError if unreadable."""
-    width, height = pixel_size(source.path)
-    middle = width // 2
-    width = {"whole": width, "left": middle, "right": width - middle}[source.half]
-    left, top, right, bottom = camera_box(source.camera, (width, height))
+    left, top, right, bottom = _view(pixel_size(source.path), source.half, source.camera)
     return bottom - top, right - left
 
 

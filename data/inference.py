@@ -7,16 +7,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible, view_size
-from data.loader import worker_count
+from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, view_size
+from data.samples import worker_count
 from data.transforms import Preprocess, as_tensor, resize
 from util.stop_signal import ignore_in_worker
+
+BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
+LARGE = 16 << 20  # pixels of an input that is read alone: decoding it takes some 150 MB
 
 
 @dataclass(frozen=True)
@@ -50,49 +54,82 @@ class VisibleImages(Dataset):
     """Item: {"visible": [3, h, w] as networks see it, "size": (H, W) of the input, "job"}, and for pairs "real"
     [1, H', W'] and "visible_at_real" [3, H', W']; {"job", "error"} for a file that cannot be read."""
 
-    def __init__(self, jobs: Sequence[Job], thermal: ThermalRange, preprocess: Preprocess | None) -> None:
-        """preprocess: whose working size to use; None for every image's own size."""
-        self.jobs, self.thermal, self.preprocess = jobs, thermal, preprocess
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        thermal: ThermalRange,
+        preprocess: Preprocess | None,
+        batch_pixels: int = BATCH_PIXELS,
+    ) -> None:
+        """preprocess: whose working size to use; None for every image's own size. batch_pixels: that a batch has
+        at most, as the network sees them, unless one image has more."""
+        self.jobs, self.thermal, self.preprocess, self.batch_pixels = jobs, thermal, preprocess, batch_pixels
 
     def __len__(self) -> int:
         return len(self.jobs)
+
+    @cached_property
+    def sizes(self) -> list[tuple[int, int] | ImageError]:
+        """(height, width) of every input, from its header; the error of one that has none."""
+
+        def size(job: Job) -> tuple[int, int] | ImageError:
+            try:
+                return view_size(job.visible)
+            except ImageError as error:
+                return error
+
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(size, self.jobs))
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Size at which the network sees an input of a size."""
         return self.preprocess.working_size(height, width) if self.preprocess else (height, width)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        job = self.jobs[index]
+        job, sizes = self.jobs[index], []
         try:
-            visible = as_tensor(read_visible(job.visible))
-            size = tuple(visible.shape[-2:])
-            item = {"job": job, "size": size, "visible": resize(visible, self.working_size(*size))}
-            if job.real is not None:
-                item["real"] = as_tensor(read_infrared(job.real, self.thermal))
-                item["visible_at_real"] = resize(visible, tuple(item["real"].shape[-2:]))
+            real = None if job.real is None else as_tensor(read_infrared(job.real, self.thermal))
+
+            def needed(height: int, width: int) -> tuple[int, int]:
+                """The size that the visible image is resized to, or the larger sides of both sizes."""
+                sizes.extend([(height, width), self.working_size(height, width)])
+                return sizes[1] if real is None else tuple(map(max, sizes[1], real.shape[-2:]))
+
+            visible = as_tensor(read_reduced(job.visible, needed)[0])
+            item = {"job": job, "size": sizes[0], "visible": resize(visible, sizes[1])}
+            if real is not None:
+                item |= {"real": real, "visible_at_real": resize(visible, tuple(real.shape[-2:]))}
         except ImageError as error:
             return {"job": job, "error": error}
         return item
 
+    def working_sizes(self) -> set[tuple[int, int]]:
+        """All sizes at which the network sees the inputs."""
+        return {self.working_size(*size) for size in self.sizes if not isinstance(size, ImageError)}
+
+    def is_large(self, index: int) -> bool:
+        """Whether an input is so large that it is read alone."""
+        size = self.sizes[index]
+        return not isinstance(size, ImageError) and size[0] * size[1] > LARGE
+
     def batches(self, batch_size: int) -> tuple[list[list[int]], list[ImageError]]:
-        """(Indices of images that the network sees at one size, batch by batch; errors of unreadable headers)."""
-
-        def size(job: Job) -> tuple[int, int] | ImageError:
-            try:
-                return self.working_size(*view_size(job.visible))
-            except ImageError as error:
-                return error
-
+        """(Indices of images that the network sees at one size, batch by batch, large ones by themselves and last;
+        errors of unreadable headers)."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        large: list[list[int]] = []
         errors: list[ImageError] = []
-        with ThreadPoolExecutor() as pool:
-            for index, answer in enumerate(pool.map(size, self.jobs)):
-                if isinstance(answer, ImageError):
-                    errors.append(answer)
-                else:
-                    groups[answer].append(index)
-        cut = (g[i : i + batch_size] for g in groups.values() for i in range(0, len(g), batch_size))
-        return list(cut), errors
+        for index, size in enumerate(self.sizes):
+            if isinstance(size, ImageError):
+                errors.append(size)
+            elif self.is_large(index):
+                large.append([index])
+            else:
+                groups[self.working_size(*size)].append(index)
+        batches = []
+        for (height, width), group in groups.items():
+            count = max(1, min(batch_size, self.batch_pixels // (height * width)))
+            batches += [group[i : i + count] for i in range(0, len(group), count)]
+        return batches + large, errors
 
 
 def collate(items: Sequence[dict[str, Any]]) -> tuple[torch.Tensor | None, list[dict[str, Any]], list[ImageError]]:
@@ -105,27 +142,40 @@ def collate(items: Sequence[dict[str, Any]]) -> tuple[torch.Tensor | None, list[
 
 
 def read_batches(
-    dataset: VisibleImages, batch_size: int, threads: int, strict: bool, errors: list[ImageError], doing: str
+    dataset: VisibleImages,
+    batch_size: int,
+    threads: int,
+    strict: bool,
+    errors: list[ImageError],
+    doing: str,
+    pinned: bool = False,
 ) -> Iterator[tuple[torch.Tensor, list[dict[str, Any]]]]:
     """(visible [N, 3, h, w], the items they belong to), batch by batch, read in worker processes under a bar.
 
-    What cannot be read is added to `errors`, or raised if strict. doing: the bar's label."""
+    Large inputs come last, read one at a time. What cannot be read is added to `errors`, or raised if strict.
+    doing: the bar's label. pinned: whether tensors lie in memory that a GPU can fetch by itself."""
     batches, unreadable = dataset.batches(batch_size)
     errors += unreadable
     if errors and strict:
         raise errors[0]
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=worker_count(threads),
-        collate_fn=collate,
-        worker_init_fn=ignore_in_worker,
-    )
+    large = [batch for batch in batches if dataset.is_large(batch[0])]
+    small = batches[: len(batches) - len(large)]
+    # Workers read ahead, which is what makes them fast, and what large images have no room for.
+    loaders = [(small, min(worker_count(threads), len(small))), (large, 0)]
     with tqdm(total=len(dataset), unit="img", disable=not sys.stderr.isatty(), desc=doing) as bar:
-        for visible, items, failed in loader:
-            errors += failed
-            if errors and strict:
-                raise errors[0]
-            bar.update(len(items) + len(failed))
-            if visible is not None:
-                yield visible, items
+        for part, workers in loaders:
+            loader = DataLoader(
+                dataset,
+                batch_sampler=part,
+                num_workers=workers,
+                collate_fn=collate,
+                pin_memory=pinned,
+                worker_init_fn=ignore_in_worker,
+            )
+            for visible, items, failed in loader if part else ():
+                errors += failed
+                if errors and strict:
+                    raise errors[0]
+                bar.update(len(items) + len(failed))
+                if visible is not None:
+                    yield visible, items

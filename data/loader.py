@@ -3,7 +3,7 @@ resumed run, another number of workers or of ranks sees the same images, crops a
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible, view_size
+from data.cache import open_cache
+from data.images import ImageError, ThermalRange, view_size
 from data.layouts import Pair, Split
-from data.pair_masks import read_mask, source_of
-from data.transforms import Preprocess, as_tensor, resize
+from data.pair_masks import source_of
+from data.samples import Reader, worker_count
+from data.transforms import Preprocess
 from options.train import TrainOptions
 from util.stop_signal import ignore_in_worker
 
@@ -37,7 +39,6 @@ class TrainingImages(Dataset):
         self.pairs = split.pairs[:limit]
         self.visible = split.visible[:limit]
         self.infrared = split.infrared[:limit]
-        self.thermal = ThermalRange.from_options(options.data)
         self.masks = options.data.mask_source if with_mask else None
         self.preprocess = Preprocess.from_options(options.input)
         self.serial = options.input.serial_batches
@@ -50,6 +51,12 @@ class TrainingImages(Dataset):
         self._check()
         stride = options.input.patch_stride
         self.patches = self._patches(stride, options.input.crop_size) if stride else [(p, None) for p in self.pairs]
+        self.reader = Reader(
+            ThermalRange.from_options(options.data),
+            None if stride else self.preprocess,
+            self.masks,
+            open_cache(options),
+        )
 
     def _check(self) -> None:
         if self.paired and not self.pairs:
@@ -79,6 +86,27 @@ class TrainingImages(Dataset):
             raise ValueError(f"--crop_size {side} is larger than every training image: lower it")
         return places
 
+    def remarks(self) -> list[str]:
+        """What a user should know before training: pairs without patches; what the cache holds and needs."""
+        remarks = []
+        if self.too_small:
+            remarks.append(f"{self.too_small} training pairs are smaller than --crop_size and give no patch")
+        if (cache := self.reader.cache) is not None:
+            held, needed = len(cache), self._decoded_bytes()
+            line = f"cache in {cache.place}: the images take {needed / 1e9:.2g} GB of {cache.limit / 1e9:.2g}"
+            line += f", {held} are there already" if held else ""
+            remarks.append(line + ("; raise --cache_gb or free space there" if needed > cache.limit else ""))
+        return remarks
+
+    def _decoded_bytes(self) -> int:
+        """Memory of all images, if they are all as large as the first."""
+        paired, reader, total = self.paired, self.reader, 0
+        unpaired = ((self.visible, reader.visible), (self.infrared, reader.infrared))
+        for items, read in ((self.pairs, reader.pair),) if paired else unpaired:
+            with contextlib.suppress(ImageError):
+                total += len(items) * sum(image.nbytes for image in read(items[0]).values())
+        return total
+
     def __len__(self) -> int:
         """Images of one epoch: all pairs or patches, or the longer of the two lists."""
         return len(self.patches) if self.paired else max(len(self.visible), len(self.infrared))
@@ -96,34 +124,33 @@ class TrainingImages(Dataset):
             place = self._place(epoch, position, len(self.patches), 0)
             sample, corner = self._read(self.patches, place, self._patch, skipped)
             images = self.preprocess(list(sample.values()), generator, corner)
-            return finished(dict(zip(sample, images, strict=True))) | {"skipped": skipped}
+            return dict(zip(sample, images, strict=True)) | {"skipped": skipped}
         item: dict[str, Any] = {"skipped": skipped}
         for kind, (name, sources, read) in enumerate(
-            (("visible", self.visible, read_visible), ("infrared", self.infrared, self._infrared)), 1
+            (("visible", self.visible, self.reader.visible), ("infrared", self.infrared, self.reader.infrared)), 1
         ):
-            image = self._read(sources, self._place(epoch, position, len(sources), kind), read, skipped)
-            (item[name],) = self.preprocess([as_tensor(image)], generator)
+            sample = self._read(sources, self._place(epoch, position, len(sources), kind), read, skipped)
+            (item[name],) = self.preprocess([sample[name]], generator)
         return item
-
-    def _infrared(self, source: Source) -> np.ndarray:
-        return read_infrared(source, self.thermal)
 
     def _patch(
         self, patch: tuple[Pair, tuple[int, int] | None]
     ) -> tuple[dict[str, torch.Tensor], tuple[int, int] | None]:
-        """The whole pair that a patch lies in, kept in memory if many patches share it; the patch's corner."""
+        """The whole pair that a patch lies in, kept in memory if many patches share it and no cache holds it; the
+        patch's corner."""
         pair, corner = patch
         if pair in self.kept:
             return self.kept[pair], corner
         if pair in self.broken:
             raise self.broken[pair]
         try:
-            sample = read_pair(pair, self.thermal, self.masks)
+            sample = self.reader.pair(pair)
         except ImageError as error:
             self.broken[pair] = error
             raise
         size = sum(image.nbytes for image in sample.values())
-        if corner is not None and self.kept_bytes + size <= KEPT_BYTES:
+        cached = self.reader.cache is not None and not self.reader.cache.full
+        if corner is not None and not cached and self.kept_bytes + size <= KEPT_BYTES:
             self.kept[pair], self.kept_bytes = sample, self.kept_bytes + size
         return sample, corner
 
@@ -145,26 +172,6 @@ class TrainingImages(Dataset):
                 if entry not in skipped:  # neighbouring patches lie in one image
                     skipped.append(entry)
         raise ImageError(Path(skipped[-1][0]), f"{skipped[-1][1]}; no image of the list can be read")
-
-
-def read_pair(pair: Pair, thermal: ThermalRange, masks: str | None = None) -> dict[str, torch.Tensor]:
-    """{"visible": [3, H, W], ("mask": [1, H, W] in [0, 1],) "infrared": [1, H, W]}, all of the infrared's size.
-
-    masks: where masks come from, None for no mask."""
-    array = read_infrared(pair.infrared, thermal)
-    infrared = as_tensor(array)
-    size = tuple(infrared.shape[-2:])
-    sample = {"visible": resize(as_tensor(read_visible(pair.visible)), size)}
-    if masks is not None:
-        sample["mask"] = resize(torch.from_numpy(read_mask(pair, array, masks))[None], size)
-    return finished(sample | {"infrared": infrared})
-
-
-def finished(sample: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The sample with its mask in [0, 1]: bicubic resizing overshoots."""
-    if "mask" in sample:
-        sample["mask"] = sample["mask"].clamp(0, 1)
-    return sample
 
 
 def _mix(*numbers: int) -> int:
@@ -218,11 +225,6 @@ def _stack(images: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(images))
 
 
-def worker_count(wanted: int) -> int:
-    """At most as many worker processes as this process has processors."""
-    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
 def steps_of_epoch(dataset: TrainingImages, batch: int, world: int) -> int:
     """Steps of one epoch on each of `world` ranks; at least 1."""
     return max(1, len(dataset) // (batch * world))
@@ -250,46 +252,3 @@ def make_loader(
         # Batches are drawn from their keys alone, so the loader must leave torch's own generator untouched.
         generator=torch.Generator(),
     )
-
-
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, evenly spread over them."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
-
-
-def read_validation(split: Split | None, options: TrainOptions, with_mask: bool = False) -> list[dict[str, Any]]:
-    """At most val_size aligned pairs, evenly spread, as networks see them: {"visible", "infrared", ("mask",)
-    "stem"}, images as in TrainingImages but whole. Pairs that cannot be read are left out, or fatal if strict."""
-    thermal, preprocess = ThermalRange.from_options(options.data), Preprocess.from_options(options.input)
-    masks = options.data.mask_source if with_mask else None
-
-    def read(pair: Pair) -> dict[str, Any] | None:
-        try:
-            sample = read_pair(pair, thermal, masks)
-        except ImageError:
-            if options.data.strict:
-                raise
-            return None
-        size = preprocess.working_size(*sample["infrared"].shape[-2:])
-        return finished({name: resize(image, size) for name, image in sample.items()}) | {"stem": pair.stem}
-
-    pairs = evenly(split.pairs, options.loop.val_size) if split else []
-    with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
-        return [sample for sample in pool.map(read, pairs) if sample is not None]
-
-
-def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int = 200) -> float:
-    """Mean grey level, in [-1, 1], of at most `count` of the images, evenly spread."""
-    thermal = ThermalRange.from_options(options.data)
-
-    def mean(source: Source) -> float | None:
-        try:
-            grey = read_infrared(source, thermal)
-        except ImageError:
-            return None
-        return float(grey.mean()) / (255 if grey.dtype == np.uint8 else 65535) * 2 - 1
-
-    with ThreadPoolExecutor(max(1, options.input.num_threads)) as pool:
-        means = [m for m in pool.map(mean, evenly(sources, count)) if m is not None]
-    return sum(means) / len(means) if means else 0.0

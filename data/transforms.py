@@ -80,3 +80,11 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return image
     resized = F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True)
     return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)
+
+
+def to_size(array: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """resize(as_tensor(array), size), without a copy of the full size."""
+    if array.dtype != np.uint8:
+        return resize(to_tensor(array), size)
+    channels = torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+    return resize(channels, size).contiguous()

@@ -15,7 +15,7 @@ from models.trained import OneDirection
 from util.compute import Compute
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
-SAMPLES = 3  # crops along each side of an image that its statistics are taken from; together they are one tile
+SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
 
 
 def locality(generator: nn.Module) -> tuple[int, int]:
@@ -33,11 +33,6 @@ def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.to(dtype)
     return network
-
-
-def grey_bytes(images: torch.Tensor) -> torch.Tensor:
-    """[-1, 1] -> uint8, rounded, in the same place and shape; changes nothing of the input."""
-    return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _middle(length: int, i: int, part: int) -> slice:
@@ -85,12 +80,13 @@ class InfraredMaker:
     def __call__(self, visible: torch.Tensor) -> torch.Tensor:
         if visible.shape[-2] * visible.shape[-1] <= self.tile**2:
             return self._run(self.network, visible)
-        return torch.cat([self._tiled(image[None]) for image in visible])
+        return torch.cat([self.in_tiles(image[None]) for image in visible])
 
     def _run(self, network: nn.Module, visible: torch.Tensor) -> torch.Tensor:
         return network(self.compute.images(visible).to(self.compute.dtype)).float()
 
-    def _tiled(self, visible: torch.Tensor) -> torch.Tensor:
+    def in_tiles(self, visible: torch.Tensor) -> torch.Tensor:
+        """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
         run = partial(self._run, self.by_tiles)
@@ -100,5 +96,6 @@ class InfraredMaker:
                 take_exact(run, self.norms, visible, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
         for tile in tiles:
-            tile.paste(grey_bytes(run(tile.cut(visible))).cpu(), made)
+            levels = run(tile.cut(visible)).add_(1).mul_(127.5).round_().clamp_(0, 255)
+            tile.paste(levels.to("cpu", torch.uint8), made)
         return made

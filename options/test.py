@@ -32,10 +32,19 @@ class GenerateOptions:
     input's size. input: they see every image at its own size."""
     num_test: int | None = None
     """Generate at most that many images, evenly spread; every image by default."""
-    batch_size: int = 8
-    """Images in a batch; those of a batch have one size."""
-    num_threads: int = 4
-    """Worker processes that read images; 0 reads in the main process."""
+    batch_size: int | None = None
+    """Images in a batch, at most; those of a batch have one size. By default as many as are fastest: up to 64 on
+    CUDA, about 2^22 pixels; on the CPU one, or several small ones."""
+    num_threads: int | None = None
+    """Worker processes that read images, and threads that write them; 0 reads in the main process. By default as
+    many as this process has processors, at most 16."""
+    tile: int | None = None
+    """Side in pixels of the largest image that is seen whole, and of the tiles that larger ones are cut into;
+    1536 by default (more for U-Nets). Memory depends on it, not on the image."""
+    tile_statistics: Literal["sample", "exact"] = "sample"
+    """What the instance norms of tiles use. sample: statistics of 36 crops spread over the image, which leave a
+    result some grey levels from that without tiles. exact: those of the whole image, norm after norm, which takes
+    some ten times as long; the result is that without tiles. Neither has seams."""
     gallery: int = 1000
     """Images shown in index.html, evenly spread; 0 writes no gallery."""
     device: str = "auto"
@@ -43,9 +52,16 @@ class GenerateOptions:
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of the networks; auto is bf16 where the device computes it natively, else fp32."""
 
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    """Compile the networks in a mode of torch.compile: a minute for each size of images, then faster."""
+    overwrite: bool = False
+    """Make every image anew. Otherwise those that the same weights and options have made already are kept."""
+
     def __post_init__(self) -> None:
-        for name, low in (("batch_size", 1), ("num_threads", 0), ("gallery", 0)):
-            if not getattr(self, name) >= low:
+        limits = (("batch_size", 1), ("num_threads", 0), ("gallery", 0), ("tile", 1))
+        for name, low in limits:
+            value = getattr(self, name)
+            if value is not None and not value >= low:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least {low}")
         if self.num_test is not None and not self.num_test >= 1:
             raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every image")

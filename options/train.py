@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from options.cli import from_dict, given, parse, read_json
 from options.data import DataOptions
+from options.display import DisplayOptions
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,24 @@ class InputOptions:
     """Use at most that many training images of each kind."""
     num_threads: int = 4
     """Worker processes that read images; 0 reads in the main process."""
+    cache: Literal["off", "memory", "disk"] = "off"
+    """Keep decoded images, at the size they are resized to, for later epochs. memory: in shared memory, for all
+    workers and ranks of a machine. disk: in cache_dir, for later runs too."""
+    cache_dir: Path | None = None
+    """Folder of --cache disk on a local disk, which runs may share; none: cache in the run's own folder."""
+    cache_gb: float = 4.0
+    """Most that the cache takes, GB; what does not fit is decoded every time."""
 
     def __post_init__(self) -> None:
         for name, low in (("load_size", 16), ("crop_size", 16), ("batch_size", 1), ("num_threads", 0)):
             value = getattr(self, name)
             if not value >= low:
                 raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
+        if not 0 < self.cache_gb < float("inf"):
+            raise ValueError(f"--cache_gb is {self.cache_gb}: give a finite number above 0")
+        if self.cache_dir is not None and self.cache != "disk":
+            remedy = "add it, or give --cache_dir None"
+            raise ValueError(f"--cache_dir {self.cache_dir} is of use with --cache disk only: {remedy}")
         if self.max_dataset_size is not None and not self.max_dataset_size >= 1:
             raise ValueError(f"--max_dataset_size is {self.max_dataset_size}: give at least 1")
         if self.preprocess in ("resize_and_crop", "scale_width_and_crop") and self.crop_size > self.load_size:
@@ -178,6 +191,7 @@ class TrainOptions:
     data: DataOptions = field(default_factory=DataOptions)
     input: InputOptions = field(default_factory=InputOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
+    display: DisplayOptions = field(default_factory=DisplayOptions)
     method: Any = None
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 
@@ -34,7 +35,10 @@ def main(argv: Sequence[str]) -> int:
     if argv[0] not in BENCHMARKS:
         raise ValueError(f"{argv[0]}: no such benchmark; give {', '.join(BENCHMARKS)}")
     # One benchmark is imported, not all: each needs packages that the others do not.
-    return importlib.import_module(BENCHMARKS[argv[0]][0]).main(list(argv[1:]))
+    path = BENCHMARKS[argv[0]][0]
+    if importlib.util.find_spec(path) is None:
+        raise ValueError(f"{path} is not in this copy of the code: fetch it with git")
+    return importlib.import_module(path).main(list(argv[1:]))
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(script: str, *arguments: object, status: int = 0) -> Done:
         file = ROOT / (script if script.endswith(".py") else script.replace(".", "/") + ".py")
         monkeypatch.chdir(tmp_path)
+        if script == "train.py" and not {"--display", "--continue_train"} & set(arguments):
+            arguments = (*arguments, "--display", "none")  # whoever tests may have a dashboard open
         monkeypatch.setattr(sys, "argv", [str(file), *map(str, arguments)])
         capsys.readouterr()
         code: object = 0
@@ -87,7 +89,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 TINY = [
-    "--device", "cpu", "--num_threads", "0", "--load_size", "40", "--crop_size", "32",
+    "--display", "none", "--device", "cpu", "--num_threads", "0", "--load_size", "40", "--crop_size", "32",
     "--netG", "resnet_6blocks", "--ngf", "4", "--ndf", "4", "--vgg_weights", "random", "--content_layers", "relu1_2",
     "--self_layers", "relu1_2", "--self_patch_sizes", "8", "--self_patches", "16",
 ]  # fmt: skip

@@ -116,6 +116,14 @@ def test_every_image_shows(visit):
     assert names(page) == list(SCORES)
 
 
+def test_the_parts_of_the_page_are_one_click_away(visit):
+    page = visit()
+    for part in ("Scores", "Curves", "Images"):
+        page.get_by_role("navigation").get_by_role("link", name=part).click()
+        box = page.get_by_role("heading", name=part, level=2).bounding_box()
+        assert 0 <= box["y"] < 900
+
+
 def test_filter(visit):
     page = visit()
     assert page.locator("#count").inner_text() == "5 shown"
@@ -302,12 +310,19 @@ def test_a_page_that_reloads_keeps_its_place(visit):
 
 
 def test_a_thousand_rows_open(visit, tmp_path):
-    file = tmp_path / "v.png"
-    Image.new("RGB", (96, 64), COLOURS["visible"]).save(file)
-    rows = [Row(f"sample {i}", dict.fromkeys(COLOURS, file), {"SSIM": -i}) for i in range(1000)]
+    memory = BytesIO()
+    Image.new("RGB", (96, 64), COLOURS["visible"]).save(memory, "PNG")
+    rows = []
+    for i in range(1000):
+        files = {label: tmp_path / f"{i} {label}.png" for label in COLOURS}
+        for file in files.values():
+            file.write_bytes(memory.getvalue())
+        rows.append(Row(f"sample {i}", files, {"SSIM": -i}))
     write_gallery(tmp_path / "index.html", "many", rows)
     page = visit(str(tmp_path / "index.html"))
     assert page.locator("#count").inner_text() == "1000 shown"
+    loaded = page.evaluate("[...document.querySelectorAll('.row img')].filter(image => image.complete).length")
+    assert 3 <= loaded <= 300, "of three thousand, those near the window"
     page.locator("#sort").select_option("SSIM")
     assert names(page)[:2] == ["sample 999", "sample 998"]
     page.locator("#filter").fill("sample 77")

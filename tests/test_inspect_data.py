@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import layout_fixtures as make
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,6 +23,7 @@ from scripts.inspect_data import (
     overlay,
     report,
 )
+from tests import layout_fixtures as make
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import get_args
 
-import layout_fixtures as make
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +10,7 @@ from PIL import Image
 from data.images import ThermalRange, read_infrared, read_visible
 from data.layouts import LAYOUTS, Listing, find
 from options.data import DataOptions, Layout
+from tests import layout_fixtures as make
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 AUTO = {

@@ -1,6 +1,5 @@
 """data/layouts: FLIR ADAS v2, v1 and FLIR-aligned, on trees of the published form."""
 
-import layout_fixtures as make
 import numpy as np
 import pytest
 
@@ -9,6 +8,7 @@ from data.layouts import find
 from data.layouts.flir_v2 import share_videos
 from data.layouts.flir_v2_index import matching_videos
 from options.data import DataOptions
+from tests import layout_fixtures as make
 
 MAP = "rgb_to_thermal_vid_map.json"
 

@@ -11,7 +11,8 @@ import torch
 
 from data.images import ImageError, write_image
 from data.layouts import find
-from data.loader import TrainingImages, evenly, make_loader, mean_infrared, read_validation, steps_of_epoch
+from data.loader import TrainingImages, make_loader, steps_of_epoch
+from data.samples import evenly, mean_infrared, read_validation
 from data.transforms import Preprocess, resize
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions

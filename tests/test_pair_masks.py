@@ -11,8 +11,9 @@ import torch
 
 from data.images import Source, write_image
 from data.layouts import Pair, find
-from data.loader import TrainingImages, finished
+from data.loader import TrainingImages
 from data.pair_masks import read_mask, source_of
+from data.samples import finished
 from models import METHODS
 from options.data import DataOptions
 from options.train import InputOptions, TrainOptions
@@ -126,7 +127,7 @@ def test_fusion_methods_train_by_the_same_command(
     )
     assert METHODS[model].network(METHODS[model].Options(**options["method"]))
     again = command("train.py", *base, "--n_epochs", 2, "--continue_train")
-    assert "finished 2 epochs" in again.stdout and "best Qabf" in done.stdout
+    assert "finished 2 epochs" in again.stdout and "the best by Qabf" in done.stdout
 
 
 def test_a_corrupt_pair_costs_its_patches_not_the_run(tmp_path: Path) -> None:

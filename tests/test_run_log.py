@@ -76,16 +76,35 @@ def test_weights_by_name() -> None:
 
 
 def test_progress_counts_from_where_it_went_on(capsys: pytest.CaptureFixture) -> None:
-    progress = Progress(epochs=2, steps=10, done=15, images=4, every=0.0, shown=True)
-    progress.started -= 10
+    now = [100.0]
+    progress = Progress(epochs=2, steps=10, done=15, images=4, every=0.0, shown=True, clock=lambda: now[0])
     progress.start_epoch(1, 5)
     progress.show({"step": 15, "adv_infrared": 1.0, "adv_visible": 2.0, "self_visible": 0.5})
+    now[0] += 10
     progress.step(waited=2.0)
     line = capsys.readouterr().out
-    assert "epoch 2/2 step 6/10" in line and "adv 3 self 0.5" in line
-    assert progress.rate == pytest.approx(0.4, rel=0.01) and progress.remaining == pytest.approx(40, rel=0.01)
-    assert progress.wait_share == pytest.approx(0.2, rel=0.01)
+    assert "epoch 2/2 step 6/10  0.4 img/s, waits 20% for images, 40 s left in all" in line and "adv 3 self 0.5" in line
+    assert progress.rate == pytest.approx(0.4) and progress.remaining == pytest.approx(40)
+    assert progress.wait_share == pytest.approx(0.2)
     assert [duration(s) for s in (5, 65, 7300)] == ["5 s", "1 min 5 s", "2 h 1 min"]
+
+
+def test_rates_forget_slow_first_steps_and_leave_out_what_is_between_epochs() -> None:
+    now = [0.0]
+    progress = Progress(epochs=3, steps=50, done=0, images=1, every=1e9, shown=False, clock=lambda: now[0])
+    progress.start_epoch(0, 0)
+    for seconds in [60.0] + [1.0] * 49:
+        now[0] += seconds
+        progress.step(0.0)
+    assert progress.rate == pytest.approx(1.0), "not the first minute"
+    assert progress.remaining == pytest.approx(100)
+    progress.end_epoch()
+    now[0] += 20
+    progress.start_epoch(1, 0)
+    now[0] += 1
+    progress.step(0.0)
+    assert progress.rate == pytest.approx(1.0), "not the validation"
+    assert progress.remaining == pytest.approx(99 + 2 * 20), "but time is left for the validations to come"
 
 
 def test_curves_group_terms_and_show_baselines() -> None:
@@ -95,9 +114,11 @@ def test_curves_group_terms_and_show_baselines() -> None:
         {"step": 40, "epoch": 1, "val": {"generated": {"ssim": 0.4}, "luminance": {"ssim": 0.3}}},
     ]
     plots = {curve.title: curve.series for curve in curves(json.loads(json.dumps(records)))}
-    assert plots["adv"]["adv_visible"] == [(20, 2.0), (40, 1.0)] and set(plots["self"]) == {"self_visible"}
-    assert plots["validation ssim"] == {"generated": [(40, 0.4)], "luminance": [(40, 0.3)]}
+    assert plots["Adversarial losses, generators"]["adv_visible"] == [(20, 2.0), (40, 1.0)]
+    assert set(plots["Self-similarity losses"]) == {"self_visible"}
+    assert plots["Validation ssim"] == {"generated": [(40, 0.4)], "luminance": [(40, 0.3)]}
     assert loss_groups(["a_b", "c", "a_d"]) == {"a": ["a_b", "a_d"], "c": ["c"]}
+    assert loss_groups(["real_x", "fake_x"]) == {"discriminator": ["real_x", "fake_x"]}, "of one scale"
 
 
 def test_previews_are_listed_newest_first(tmp_path: Path) -> None:

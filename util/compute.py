@@ -65,6 +65,12 @@ class Compute:
         """Let cuDNN try its algorithms at each new image size: pays where sizes seldom change."""
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
 
+    def memory(self) -> dict[str, float]:
+        """{"memory": the most that tensors have taken of the GPU so far, GiB}; empty on the CPU. Never waits."""
+        if self.device.type != "cuda":
+            return {}
+        return {"memory": round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)}
+
     def images(self, images: torch.Tensor) -> torch.Tensor:
         """[N,C,H,W] uint8, or float in [-1,1] -> float32 in [-1,1] on the device; never waits for the device."""
         images = images.to(self.device, non_blocking=True)

@@ -330,7 +330,7 @@ def _toolbar(rows: Sequence[Row]) -> tags.html_tag:
 def _images(rows: Sequence[Row], folder: Path) -> tags.html_tag:
     columns = column_order(rows)
     cards = tags.ol((_card(row, columns, folder) for row in rows), id="rows", style=f"--columns: {len(columns)}")
-    section = tags.section(tags.h2("Images"), cls="images")
+    section = tags.section(tags.h2("Images"), cls="images", id="images")
     if rows:
         nothing = tags.p("No name matches the filter.", id="nothing", cls="note", hidden=True)
         section.add(_toolbar(rows), cards, nothing)
@@ -376,15 +376,18 @@ def write_gallery(
     if refresh_s is not None:
         about.append(f"reloads every {refresh_s} s")
     top = tags.header(tags.h1(title), tags.p((tags.span(part) for part in about if part), cls="about"))
+    parts = [name for name, there in (("Scores", tables), ("Curves", curves), ("Images", rows)) if there]
+    if len(parts) > 1:  # a long page: its parts are one click away
+        top.add(tags.nav((tags.a(name, href=f"#{name.lower()}") for name in parts), aria_label="Parts of this page"))
     main = tags.main()
     if facts:
         main.add(_facts(facts))
     if tables:
         panels = tags.div((_table_panel(table) for table in tables), cls="tables")
-        main.add(tags.section(tags.h2("Scores"), panels))
+        main.add(tags.section(tags.h2("Scores"), panels, id="scores"))
     if curves:
         panels = tags.div((_curve_panel(curve) for curve in curves), cls="panels")
-        main.add(tags.section(tags.h2("Curves"), panels))
+        main.add(tags.section(tags.h2("Curves"), panels, id="curves"))
     main.add(_images(rows, path.parent.absolute()))
     body = tags.body(top, main, raw(_asset("gallery.html")), tags.script(raw(_asset("gallery.js"))))
     page = tags.html(_page_head(title, refresh_s), body, lang="en")

@@ -61,9 +61,10 @@ class Progress:
             self.marks.append((now, self.done, 0.0))
         if self.interactive:
             self.bar = tqdm(
-                total=self.steps, initial=at, desc=f"epoch {epoch + 1}/{self.epochs}", unit="step", leave=False,
-                dynamic_ncols=True,
+                total=self.steps, initial=at, desc=f"epoch {epoch + 1}/{self.epochs}", leave=False, dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             )  # fmt: skip
+            self._caption()
 
     def step(self, waited: float) -> None:
         """One more step; waited: seconds spent waiting for its images."""
@@ -78,20 +79,14 @@ class Progress:
         elif self.shown and now - self.lined >= self.every:
             self.lined = now
             in_epoch = self.done - self.epoch * self.steps
-            waits = f"  waits {self.wait_share:.0%} for images" if self.wait_share >= 0.1 else ""
-            print(
-                f"epoch {self.epoch + 1}/{self.epochs} step {in_epoch}/{self.steps}  {self.rate:.3g} img/s{waits}  "
-                f"{duration(self.remaining)} left  {self._losses()}",
-                flush=True,
-            )
+            print(f"epoch {self.epoch + 1}/{self.epochs} step {in_epoch}/{self.steps}  {self._now()}", flush=True)
 
     def show(self, losses: Mapping[str, float]) -> None:
         """Fresh losses, smoothed for the eye."""
         for name, value in losses.items():
             if name != "step":
                 self.smooth[name] = 0.8 * self.smooth.get(name, value) + 0.2 * value
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"{duration(self.remaining)} left in all, {self._losses()}", refresh=False)
+        self._caption()
 
     def end_epoch(self) -> None:
         """The bar of this epoch is done."""
@@ -99,6 +94,14 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+    def _now(self) -> str:
+        waits = f"waits {self.wait_share:.0%} for images, " if self.wait_share >= 0.1 else ""
+        return f"{self.rate:.3g} img/s, {waits}{duration(self.remaining)} left in all, {self._losses()}".rstrip(", ")
+
+    def _caption(self) -> None:
+        if self.bar is not None and len(self.marks) > 1:
+            self.bar.set_postfix_str(self._now(), refresh=False)
 
     def _recent(self) -> tuple[float, int, float]:
         """(seconds, steps, seconds of waiting) of the last while."""

@@ -9,6 +9,17 @@ from typing import Any
 from util.gallery import Curve, Row, Table, write_gallery
 from util.previews import Previews
 
+LOSS_TITLES = {
+    "adv": "Adversarial losses, generators",
+    "discriminator": "Adversarial losses, discriminators",
+    "self": "Self-similarity losses",
+}
+
+
+def loss_title(group: str) -> str:
+    """Title of the plot of a group of loss_groups."""
+    return LOSS_TITLES.get(group, f"{group.capitalize()} losses")
+
 
 def loss_groups(names: Sequence[str]) -> dict[str, list[str]]:
     """Terms that share a plot, since they are of one scale: those with the same part before their first "_", and
@@ -26,7 +37,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> list[Curve]:
     names = list(dict.fromkeys(name for _, terms in losses for name in terms))
     plots = [
         Curve(
-            group,
+            loss_title(group),
             {name: [(step, terms[name]) for step, terms in losses if name in terms] for name in members},
             "step",
         )
@@ -38,7 +49,7 @@ def curves(records: Sequence[Mapping[str, Any]]) -> list[Curve]:
             method: [(step, methods[method][metric]) for step, methods in scores if method in methods]
             for method in dict.fromkeys(name for _, methods in scores for name in methods)
         }
-        plots.append(Curve(f"validation {metric}", series, "step"))
+        plots.append(Curve(f"Validation {metric}", series, "step"))
     return plots
 
 

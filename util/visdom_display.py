@@ -124,4 +124,3 @@ class Display:
             return pause
         self.connected = True
         return max(self.interval_s, REST * (time.thread_time() - begun))
-

@@ -91,7 +91,7 @@ def mark_built(static: Path) -> None:
 def _by_npm(package: str, registry: str | None) -> bytes:
     """The package's archive by `npm pack`, which checks it against the registry's sum."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["npm", "pack", package, "--silent", "--pack-destination", folder]
+        words = ["npm", "pack", package, "--loglevel=error", "--pack-destination", folder]
         words += ["--fetch-retries=0", f"--fetch-timeout={1000 * NPM_TIMEOUT_S}"]  # its own settings wait for minutes
         words += ["--registry", registry] if registry else []
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -129,7 +129,7 @@ def source(registry: str | None) -> Callable[[str], bytes]:
     """How archives are got here: npm where it is installed, else the registry that is named.
 
     registry: its address; None for npm's own setting, or the environment variable npm_config_registry."""
-    registry = registry or os.environ.get("npm_config_registry") or None
+    registry = registry or os.environ.get("npm_config_registry") or None  # noqa: SIM112
     if shutil.which("npm"):
         return lambda package: _by_npm(package, registry)
     if registry:

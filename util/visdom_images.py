@@ -15,13 +15,12 @@ from util.visdom_client import Window
 from util.visdom_plots import WIDTH
 
 TILE = 240  # width of an image, in pixels; its height follows
-GAP, HEAD = 6, 28
+GAP, HEAD, FOOT = 6, 34, 40  # visdom's slider lies over the foot
 PAPER, INK, PALE = "#ffffff", "#343a40", "#868e96"
 BESIDE = 8  # images beside each other, at most, where scenes stand two in a row
 KEPT = 16  # pictures under the slider
 QUALITY = 88
 PANE = 3 * WIDTH + 20  # as wide as three plots
-SLIDER = 24  # height of the slider, which visdom puts over the lower edge of the pane
 
 
 def _tile(path: Path) -> Image.Image:
@@ -40,8 +39,8 @@ def sheet(scenes: Sequence[Mapping[str, Path]], heading: str = "") -> Image.Imag
     tiles = [[{label: _tile(path) for label, path in scene.items()} for scene in row] for row in rows]
     heights = [max(tile.height for scene in row for tile in scene.values()) for row in tiles]
     group = len(labels) * (TILE + GAP) + GAP
-    picture = Image.new("RGB", (in_row * group, HEAD + sum(heights) + GAP * len(rows)), PAPER)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(16)
+    picture = Image.new("RGB", (in_row * group, HEAD + sum(heights) + GAP * len(rows) + FOOT), PAPER)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(22)
     for place in range(in_row):
         for column, label in enumerate(labels):
             left, top = place * group + GAP + column * (TILE + GAP), HEAD
@@ -51,6 +50,14 @@ def sheet(scenes: Sequence[Mapping[str, Path]], heading: str = "") -> Image.Imag
                     picture.paste(row[place][label], (left, top))
                 top += height + GAP
     draw.text((picture.width - GAP, 4), heading, PALE, font, anchor="ra")
+    return picture
+
+
+def _nothing() -> Image.Image:
+    """Keeps the place of the pictures to come."""
+    picture = Image.new("RGB", (PANE, 300), PAPER)
+    text = "The first images come with the first validation."
+    ImageDraw.Draw(picture).text((GAP, 4), text, PALE, ImageFont.load_default(16))
     return picture
 
 
@@ -69,8 +76,8 @@ class Samples:
         self.previews = Previews(folder / "web")
         self._items: dict[int, tuple[tuple[int, int], dict[str, Any]]] = {}
 
-    def window(self, scores: Sequence[Mapping[str, Any]]) -> Window | None:
-        """The pane with its slider, of the validations recorded so far; None where there are no images."""
+    def window(self, scores: Sequence[Mapping[str, Any]]) -> Window:
+        """The pane with its slider, of the validations recorded so far."""
         epochs = sorted({record["epoch"] for record in scores})
         if self._items.keys() - set(epochs):  # the run has gone back
             self._items.clear()
@@ -80,12 +87,10 @@ class Samples:
             for epoch in set(chosen) - self._items.keys():
                 if epoch in found:
                     self._items[epoch] = _item(sheet(list(found[epoch].values()), f"epoch {epoch}"))
-        shown = [self._items[epoch] for epoch in chosen if epoch in self._items]
-        if not shown:
-            return None
+        shown = [self._items[epoch] for epoch in chosen if epoch in self._items] or [_item(_nothing())]
         width, height = shown[-1][0]
         fitting = min(PANE, width)
-        return Window("samples", "Samples", fitting, round(height * fitting / width) + SLIDER, [i for _, i in shown])
+        return Window("samples", "Samples", fitting, round(height * fitting / width) + 4, [i for _, i in shown])
 
 
 def _item(picture: Image.Image) -> tuple[tuple[int, int], dict[str, Any]]:

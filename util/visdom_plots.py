@@ -72,14 +72,21 @@ def raw_and_smooth(name: str, points: Points, colour: str) -> list[dict[str, Any
 
 
 def layout(title: str, y_title: str = "", x_title: str = "step") -> dict[str, Any]:
-    """Title at the left, so that Plotly's tools do not cover it; legend below."""
-    grid = {"gridcolor": "#e9ecef", "zerolinecolor": "#ced4da", "linecolor": "#ced4da", "automargin": True, "exponentformat": "e"}
+    """Title at the left and Plotly's tools below each other, so that they do not cover it; legend below."""
+    grid = {
+        "gridcolor": "#e9ecef",
+        "zerolinecolor": "#ced4da",
+        "linecolor": "#ced4da",
+        "automargin": True,
+        "exponentformat": "e",
+    }
     return {
         "title": {"text": title, "x": 0.02, "xanchor": "left", "y": 0.97, "yanchor": "top", "font": {"size": 14}},
         "xaxis": grid | {"title": {"text": x_title, "font": {"size": 11}, "standoff": 4}, "autorange": True},
         "yaxis": grid | {"title": {"text": y_title, "font": {"size": 11}}, "autorange": True},
         "margin": {"l": 50, "r": 16, "t": 38, "b": 30},
         "legend": {"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 11}},
+        "modebar": {"orientation": "v"},
         "hovermode": "x unified",
         "showlegend": True,
         "font": {"family": "system-ui, sans-serif", "size": 11, "color": "#343a40"},

@@ -58,7 +58,7 @@ class RunReader:
 
     def _take(self, record: Mapping[str, Any]) -> None:
         step = record["step"]
-        self.step, self.epoch = step, record.get("epoch", self.epoch)
+        self.step, self.epoch = max(self.step, step), record.get("epoch", self.epoch)
         self.time = record.get("time", self.time)
         for term, value in record.get("losses", {}).items():
             _append(self.terms, term, step, value)
@@ -96,6 +96,7 @@ class RunState:
         self.silent_s = now - run.time if self.word == "running" and run.time else 0.0
         self.steps = starts[-1]["steps"] if starts else 0
         self.epochs = starts[-1]["epochs"] if starts else _epochs_of(run.options())
+        self.metric = starts[-1].get("metric", "") if starts else ""  # the score that decides which weights are best
         self.begun = starts[0]["time"] if starts else None
         self.resumed = len(starts) - 1
         if last is None and self.epochs and run.epoch >= self.epochs:

@@ -82,6 +82,4 @@ def ensure_server(server: str, port: int, public: bool, say: Callable[[str], Non
             )
     started = start_server(port, public)
     heard = "all machines" if public else "this machine only"
-    say(
-        f"visdom    {client.address}, for {heard}; it goes on after this command (to end it: kill {started.process.pid})"
-    )
+    say(f"visdom    {client.address}, for {heard}; it outlives this command (kill {started.process.pid} ends it)")

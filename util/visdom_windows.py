@@ -10,21 +10,13 @@ from typing import Any
 from util.metrics.fusion import FUSION_METRICS
 from util.metrics.generation import HIGHER_IS_BETTER
 from util.progress import duration
-from util.training_page import loss_groups
+from util.training_page import loss_groups, loss_title
 from util.visdom_client import Window
 from util.visdom_images import Samples
 from util.visdom_plots import COLOURS, GREYS, HEIGHT, WIDTH, line, loss_plot, plot, raw_and_smooth, thin
 from util.visdom_run import Points, RunReader, RunState, best_scores
 
 HIGHER = HIGHER_IS_BETTER | {name: metric.higher_is_better for name, metric in FUSION_METRICS.items()}
-TITLES = {
-    "adv": "Adversarial losses, generators",
-    "discriminator": "Adversarial losses, discriminators",
-    "content": "Content losses",
-    "self": "Self-similarity losses",
-    "cycle": "Cycle losses",
-    "identity": "Identity losses",
-}
 RATE_TITLES = {
     "lr": ("Learning rate", ""),
     "images_per_second": ("Speed", "images of each kind a second"),
@@ -34,7 +26,7 @@ RATE_TITLES = {
 BADGES = {"running": "#2b8a3e", "finished": "#1864ab", "stopped": "#e67700", "NaN": "#c92a2a", "failed": "#c92a2a"}
 TEXT = "font:13px/1.5 system-ui,sans-serif;color:#343a40"
 HEAD = "font:600 13px/1.5 system-ui,sans-serif;color:#868e96;text-align:left"
-CELL = "padding:1px 12px 1px 0;vertical-align:top"
+CELL = "padding:1px 11px 1px 0;vertical-align:top"
 
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
@@ -82,37 +74,36 @@ def state_window(run: RunReader, state: RunState) -> Window:
         rows.append(("to go", f"{duration(state.left_s)}, until {_clock(run.time + state.left_s)}"))
     elif run.time and state.word != "running":
         rows.append((state.word, _clock(run.time)))
-    for metric, (_, value, epoch) in list(best_scores(run, HIGHER).items())[:3]:
+    best = best_scores(run, HIGHER)
+    for metric, (_, value, epoch) in sorted(best.items(), key=lambda item: item[0] != state.metric)[:3]:
         rows.append((f"best {html.escape(metric)}", f"{value:.4g} in epoch {epoch}"))
     name = f"<span style='font:600 16px system-ui,sans-serif;color:#343a40'>{html.escape(run.name)}</span> &nbsp; "
     return _text("state", "State", name + badge + reason + bar + _table(rows))
 
 
-def scores_window(run: RunReader) -> Window | None:
+def scores_window(run: RunReader) -> Window:
     """The best of each score, its epoch, and what it must beat."""
     if not run.scores:
-        return None
+        return _text("scores", "Validation scores", f"<p style='{TEXT};color:#868e96'>No validation yet.</p>")
     latest = run.scores[-1]["val"]
     product, *baselines = latest
     best = best_scores(run, HIGHER)
-    columns = [["", f"<b>{product}, best</b>", "in epoch", f"{product}, last", *map(html.escape, baselines)]]
+    columns = [[f"<b>{product}</b>", "best", "epoch", "last", *map(html.escape, baselines)]]
     for metric, (_, value, epoch) in best.items():
         sign = 1 if HIGHER.get(metric, True) else -1
         rivals = [latest[name][metric] for name in baselines]
         colour = "#2b8a3e" if all(sign * value > sign * rival for rival in rivals) else "#c92a2a"
         ours = [f"<b style='color:{colour}'>{value:.4g}</b>", str(epoch), f"{latest[product][metric]:.4g}"]
-        columns.append([f"{html.escape(metric)} {'↑' if sign > 0 else '↓'}", *ours, *(f"{r:.4g}" for r in rivals)])
+        columns.append([f"{html.escape(metric)}&nbsp;{'↑' if sign > 0 else '↓'}", *ours, *(f"{r:.4g}" for r in rivals)])
     # The longer side goes downwards.
     lines = columns if len(columns) > len(columns[0]) else list(zip(*columns, strict=True))
     note = f"<p style='{TEXT};color:#868e96;margin:10px 0 0'>Green beats every baseline; red does not.</p>"
     return _text("scores", "Validation scores", _table(lines[1:], lines[0]) + note)
 
 
-def options_window(run: RunReader) -> Window | None:
+def options_window(run: RunReader) -> Window:
     """Every option of the run."""
     known = run.options()
-    if not known:
-        return None
     parts = []
     for group, values in known.get("options", {}).items():
         rows = [
@@ -120,9 +111,7 @@ def options_window(run: RunReader) -> Window | None:
             for name, v in values.items()
             if v not in (None, [])
         ]
-        parts.append(
-            f"<div style='font:600 13px system-ui,sans-serif;margin-top:8px'>{html.escape(group)}</div>" + _table(rows)
-        )
+        parts.append(f"<div style='{HEAD};margin-top:8px'>{html.escape(group)}</div>{_table(rows)}")
     facts = [("code", known.get("code", "")), ("torch", known.get("torch", ""))]
     facts.append(("data", known.get("data", {}).get("summary", "")))
     top = _table([(name, html.escape(str(value))) for name, value in facts])
@@ -132,7 +121,7 @@ def options_window(run: RunReader) -> Window | None:
 def _loss_plots(run: RunReader) -> list[Window]:
     groups = loss_groups(list(run.terms))
     return [
-        loss_plot(f"loss_{group}", TITLES.get(group, f"{group.capitalize()} losses"), {t: run.terms[t] for t in terms})
+        loss_plot(f"loss_{group}", loss_title(group), {t: run.terms[t] for t in terms})
         for group, terms in groups.items()
     ]
 
@@ -184,7 +173,11 @@ def run_windows(run: RunReader, samples: Samples, now: float | None = None) -> l
     """Everything about one run, in the order of its panes."""
     state = RunState(run, now)
     first = [state_window(run, state), scores_window(run), options_window(run), samples.window(run.scores)]
-    return [w for w in first if w is not None] + _loss_plots(run) + _score_plots(run) + _rate_plots(run)
+    return first + _loss_plots(run) + _score_plots(run) + _rate_plots(run)
+
+
+def _word(state: RunState) -> str:
+    return f"{state.word}?" if state.is_silent else state.word
 
 
 def comparison_windows(runs: Sequence[RunReader]) -> list[Window]:
@@ -192,7 +185,7 @@ def comparison_windows(runs: Sequence[RunReader]) -> list[Window]:
     metrics = list(dict.fromkeys(m for run in runs for m in best_scores(run, HIGHER)))
     best = {run.name: best_scores(run, HIGHER) for run in runs}
     rows = [
-        [f"<b>{html.escape(run.name)}</b>", RunState(run).word, str(run.epoch)]
+        [f"<b>{html.escape(run.name)}</b>", _word(RunState(run)), str(run.epoch)]
         + [f"{best[run.name][m][1]:.4g}" if m in best[run.name] else "" for m in metrics]
         for run in runs
     ]

@@ -33,8 +33,7 @@ def open_display(folder: Path, client: VisdomClient, patient: bool) -> Display:
         print(f"dashboard {client.url}: no answer yet ({display.trouble}); asked again now and then", flush=True)
     else:
         print(
-            f"dashboard none: no visdom server at {client.address} ({display.trouble}); --start_visdom starts one, "
-            "--display none is silent",
+            f"dashboard none: no visdom server at {client.address} ({display.trouble}); --start_visdom starts one",
             flush=True,
         )
     return display

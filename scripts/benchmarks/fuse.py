@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from models import METHODS
 from models.fuser import Fuser
 from options.cli import parse, to_dict
 from options.fuse import NetworkOptions
+from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import machine, peak_memory, print_report, reset_peak_memory, timed
 from util.compute import Compute, choose
 from util.run_folder import ROOT
@@ -79,19 +78,12 @@ def network_row(model: str, compute: Compute, folder: Path, repeats: int) -> dic
 
 def command_row(model: str, device: str, precision: str, folder: Path) -> dict[str, float]:
     """Images a second of fuse.py itself, its start left out, and its peak memory in MB."""
-    seconds, memory = [], 0.0
-    for count in (FEW, MANY):
-        words = ["fuse.py", "--model", model, "--visible", folder / "visible", "--infrared", folder / "infrared",
-                 "--device", device, "--precision", precision, "--gallery", "0", "--num_test", count,
-                 "--results_dir", folder / "results"]  # fmt: skip
-        begun = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds.append(time.perf_counter() - begun)
-        if status:
-            raise ValueError(f"fuse.py --model {model} failed; run it by hand to see why")
-        memory = max(memory, usage.ru_maxrss / 1e3)
-    return {"images_per_second": (MANY - FEW) / max(1e-9, seconds[1] - seconds[0]), "process_memory_mb": memory}
+    words = [sys.executable, ROOT / "fuse.py", "--model", model, "--visible", folder / "visible", "--infrared",
+             folder / "infrared", "--device", device, "--precision", precision, "--gallery", "0",
+             "--results_dir", folder / "results"]  # fmt: skip
+    command = Command("fuse.py", [str(word) for word in words], folder / "command", dict(os.environ), FEW, MANY)
+    command.run()
+    return {"images_per_second": command.rates[0], "process_memory_mb": command.memory}
 
 
 def main(argv: list[str]) -> int:

@@ -1,0 +1,152 @@
+"""What test.py writes: generated images, copies of inputs for the gallery, scores; and what of it is there already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.images import ImageError, to_uint8, write_image
+from data.inference import BATCH_PIXELS, Job
+from data.transforms import resize
+from util.compute import Compute
+from util.gallery import Row
+from util.made import Made, stamp
+from util.metrics.generation import METRICS, Generate, generation_scores
+
+PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
+GENERATED = "generated"
+
+
+def grey_bytes(images: torch.Tensor) -> torch.Tensor:
+    """[..., H, W] in [-1, 1] -> uint8, rounded, on the same device; uint8 stays as it is."""
+    if images.dtype == torch.uint8:
+        return images
+    return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def groups(sizes: Sequence[tuple[int, int]], limit: int = BATCH_PIXELS) -> list[tuple[tuple[int, int], list[int]]]:
+    """(size, positions in `sizes` where it stands), at most `limit` pixels in a group unless one has more."""
+    places: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, size in enumerate(sizes):
+        places[tuple(size)].append(place)  # a loader that pins memory makes lists of tuples
+    found = []
+    for size, group in places.items():
+        count = max(1, limit // (size[0] * size[1]))
+        found += [(size, group[i : i + count]) for i in range(0, len(group), count)]
+    return found
+
+
+def at_own_size(made: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
+    """[N, 1, h, w] in [-1, 1] or uint8 -> N uint8 [1, H, W], each of its size, on the same device."""
+    images: dict[int, torch.Tensor] = {}
+    for size, places in groups(sizes):
+        part = made if len(places) == len(made) else made[places]
+        images |= zip(places, grey_bytes(resize(part, size)), strict=True)
+    return [images[place] for place in range(len(sizes))]
+
+
+def score_batch(
+    made: torch.Tensor, items: Sequence[Mapping[str, Any]], methods: Mapping[str, Generate], compute: Compute
+) -> list[torch.Tensor | None]:
+    """Scores [1 + methods, metrics] of each image, on the device, the generated one first and resized to its real
+    image; None where there is no real one. made: [N, 1, h, w] in [-1, 1] or uint8."""
+    scores: list[torch.Tensor | None] = [None] * len(items)
+    paired = [place for place, item in enumerate(items) if "real" in item]
+    for size, group in groups([tuple(items[place]["real"].shape[-2:]) for place in paired], BATCH_PIXELS // 8):
+        places = [paired[i] for i in group]
+        real, visible = (
+            torch.cat([compute.images(items[place][name][None]) for place in places])
+            for name in ("real", "visible_at_real")
+        )
+        candidates = [resize(compute.images(made[places]), size)] + [method(visible) for method in methods.values()]
+        table = [torch.stack(list(generation_scores(candidate, real).values())) for candidate in candidates]
+        for place, of_image in zip(places, torch.stack(table).unbind(2), strict=True):
+            scores[place] = of_image
+    return scores
+
+
+class Results:
+    """A folder of results: what is made, and what earlier commands made there."""
+
+    def __init__(self, folder: Path, shown: set[str], made: Made, methods: Mapping[str, Generate]) -> None:
+        """shown: stems of the images in the gallery. methods: baselines that are scored beside."""
+        self.folder, self.shown, self.made = folder, shown, made
+        self.methods = (GENERATED, *methods)
+        self.scores: dict[str, dict[str, dict[str, float]]] = {}  # method -> stem -> metric -> value
+        self.rows: dict[str, Row] = {}
+        self.errors: list[ImageError] = []
+
+    def written(self, stem: str) -> Path:
+        """Where a generated image goes."""
+        return self.folder / "infrared" / f"{stem}.png"
+
+    def _previews(self, job: Job) -> dict[str, Path]:
+        stem = job.visible.stem
+        copies = {"visible": self.folder / "visible" / f"{stem}.jpg", "generated": self.written(stem)}
+        return copies | ({"infrared": self.folder / "real" / f"{stem}.jpg"} if job.real else {})
+
+    def take_finished(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that are still to be done; scores and gallery rows of the others are taken over."""
+        left = []
+        for job in jobs:
+            stem = job.visible.stem
+            record = self.made.records.get(stem)
+            needed = self._previews(job).values() if stem in self.shown else [self.written(stem)]
+            if record is None or record["inputs"] != _inputs(job) or not all(path.is_file() for path in needed):
+                left.append(job)
+            else:
+                self._keep(job, record["scores"])
+        return left
+
+    def _keep(self, job: Job, scores: Mapping[str, Mapping[str, float]]) -> None:
+        stem = job.visible.stem
+        for method, values in scores.items():
+            self.scores.setdefault(method, {})[stem] = dict(values)
+        if stem in self.shown:
+            self.rows[stem] = Row(stem, self._previews(job), scores.get(GENERATED, {}))
+
+    def write(
+        self, item: Mapping[str, Any], image: torch.Tensor, scores: torch.Tensor | None, wait: Callable[[], object]
+    ) -> None:
+        """One generated image uint8 [1, H, W], its scores as of score_batch, what the gallery shows of it; runs in a
+        writer thread. wait: until image and scores have arrived on the CPU."""
+        wait()
+        job, stem = item["job"], item["job"].visible.stem
+        previews = self._previews(job)
+        write_image(previews["generated"], image[0].numpy())
+        if stem in self.shown:
+            copy_small(previews["visible"], item["shown"])
+            if "infrared" in previews:
+                copy_small(previews["infrared"], item["real"])
+        values = {} if scores is None else self._named(scores)
+        self._keep(job, values)
+        self.made.add(stem, {"inputs": _inputs(job), "scores": values})
+
+    def _named(self, scores: torch.Tensor) -> dict[str, dict[str, float]]:
+        rows = scores.tolist()
+        return {method: dict(zip(METRICS, row, strict=True)) for method, row in zip(self.methods, rows, strict=True)}
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Method -> metric -> mean over images."""
+        return {
+            method: {m: sum(v[m] for v in images.values()) / len(images) for m in METRICS}
+            for method, images in self.scores.items()
+        }
+
+
+def _inputs(job: Job) -> list[Any]:
+    """What a result is made from: the files as they are now and how they are read."""
+    sources = [job.visible] if job.real is None else [job.visible, job.real]
+    return [[stamp(source.path), source.camera, source.half] for source in sources]
+
+
+def copy_small(path: Path, image: torch.Tensor) -> None:
+    """A small copy of an input [C, H, W], so that the results can be moved and looked at alone."""
+    height, width = image.shape[-2:]
+    if width > PREVIEW_WIDTH:
+        image = resize(image, (max(1, round(height * PREVIEW_WIDTH / width)), PREVIEW_WIDTH))
+    write_image(path, to_uint8(image.float() / 127.5 - 1 if image.dtype == torch.uint8 else image))

@@ -1,0 +1,154 @@
+"""Whole images and pairs at the size that networks see, read from their files or from the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.cache import Cache, key_of, stamp
+from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
+from data.layouts import Pair, Split
+from data.pair_masks import annotations_of, read_mask, source_of
+from data.transforms import Preprocess, resize, to_size
+from options.train import TrainOptions
+
+Sample = dict[str, torch.Tensor]
+
+
+class Reader:
+    """Files -> {"visible": [3, H, W], ("mask": [1, H, W],) "infrared": [1, H, W]} or a part of it. Images are
+    uint8, or float32 in [-1, 1]; masks float32 in [0, 1]. ImageError for a file that cannot be read."""
+
+    def __init__(
+        self, thermal: ThermalRange, preprocess: Preprocess | None, masks: str | None = None, cache: Cache | None = None
+    ) -> None:
+        """preprocess: whose working size to use; None for every image's own size, that of the infrared in a pair.
+        masks: where masks come from, None for no mask. cache: where what has been read once is kept."""
+        self.thermal, self.preprocess, self.masks, self.cache = thermal, preprocess, masks, cache
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which an image is read."""
+        return self.preprocess.working_size(height, width) if self.preprocess else (height, width)
+
+    def visible(self, source: Source) -> Sample:
+        """{"visible"}."""
+        return self._kept(
+            ["visible"],
+            lambda: self._facts(source),
+            lambda: {"visible": to_size(*read_reduced(source, self.working_size))},
+        )
+
+    def infrared(self, source: Source) -> Sample:
+        """{"infrared"}."""
+
+        def read() -> Sample:
+            array = read_infrared(source, self.thermal)
+            return {"infrared": to_size(array, self.working_size(*array.shape))}
+
+        return self._kept(["infrared"], lambda: self._facts(source), read)
+
+    def pair(self, pair: Pair) -> Sample:
+        """The whole sample, at the working size of its infrared image; the infrared comes last."""
+
+        def read() -> Sample:
+            array = read_infrared(pair.infrared, self.thermal)
+            size = self.working_size(*array.shape)
+            sample = {"visible": to_size(*read_reduced(pair.visible, lambda height, width: size))}
+            if self.masks is not None:
+                sample["mask"] = resize(torch.from_numpy(read_mask(pair, array, self.masks))[None], size)
+            return finished(sample | {"infrared": to_size(array, size)})
+
+        names = ["visible", "infrared"] if self.masks is None else ["visible", "mask", "infrared"]
+        return self._kept(names, lambda: (*self._facts(pair.visible, pair.infrared), self._mask_facts(pair)), read)
+
+    def _facts(self, *sources: Source) -> tuple[object, ...]:
+        """All that decoded images depend on."""
+        return *((stamp(s.path), s.camera, s.half) for s in sources), self.thermal, self._sizing
+
+    @property
+    def _sizing(self) -> tuple[object, ...] | None:
+        chosen = self.preprocess
+        return chosen and (chosen.mode, chosen.load_size, chosen.crop_size)
+
+    def _mask_facts(self, pair: Pair) -> object:
+        kind = self.masks and source_of(pair, self.masks)
+        if kind == "file":
+            return stamp(pair.mask)
+        return annotations_of(pair) if kind == "boxes" else kind
+
+    def _kept(
+        self, names: Sequence[str], facts: Callable[[], tuple[object, ...]], read: Callable[[], Sample]
+    ) -> Sample:
+        """What the cache holds under the facts, or what is read and then kept there."""
+        if self.cache is None:
+            return read()
+        try:
+            known = facts()
+        except OSError:  # no such file: reading says so
+            return read()
+        keys = [key_of(name, known) for name in names]
+        found = [self.cache.get(key) for key in keys]
+        if all(image is not None for image in found):
+            return dict(zip(names, found, strict=True))
+        sample = read()
+        for name, key in zip(names, keys, strict=True):
+            self.cache.put(key, sample[name])
+        return sample
+
+
+def finished(sample: Sample) -> Sample:
+    """The sample with its mask in [0, 1]: bicubic resizing overshoots."""
+    if "mask" in sample:
+        sample["mask"] = sample["mask"].clamp(0, 1)
+    return sample
+
+
+def worker_count(wanted: int) -> int:
+    """At most as many worker processes as this process has processors."""
+    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly spread over them."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def read_validation(split: Split | None, options: TrainOptions, with_mask: bool = False) -> list[dict[str, Any]]:
+    """At most val_size aligned pairs, evenly spread, as networks see them: {"visible", "infrared", ("mask",)
+    "stem"}, images as of Reader.pair. Pairs that cannot be read are left out, or fatal if strict."""
+    thermal, preprocess = ThermalRange.from_options(options.data), Preprocess.from_options(options.input)
+    reader = Reader(thermal, preprocess, options.data.mask_source if with_mask else None)
+
+    def read(pair: Pair) -> dict[str, Any] | None:
+        try:
+            return reader.pair(pair) | {"stem": pair.stem}
+        except ImageError:
+            if options.data.strict:
+                raise
+            return None
+
+    pairs = evenly(split.pairs, options.loop.val_size) if split else []
+    with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
+        return [sample for sample in pool.map(read, pairs) if sample is not None]
+
+
+def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int = 200) -> float:
+    """Mean grey level, in [-1, 1], of at most `count` of the images, evenly spread."""
+    thermal = ThermalRange.from_options(options.data)
+
+    def mean(source: Source) -> float | None:
+        try:
+            grey = read_infrared(source, thermal)
+        except ImageError:
+            return None
+        return float(grey.mean()) / (255 if grey.dtype == np.uint8 else 65535) * 2 - 1
+
+    with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
+        means = [m for m in pool.map(mean, evenly(sources, count)) if m is not None]
+    return sum(means) / len(means) if means else 0.0

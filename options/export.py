@@ -1,0 +1,56 @@
+"""Options of scripts.export: which network, in which format, to where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "aoti": ".pt2"}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write a trained network to a file that runs without this code, for images of any height and width, and check
+    it against PyTorch. Generators: visible -> infrared. Fusion networks: visible and infrared -> fused luminance."""
+
+    name: str | None = None
+    """Name of the run whose network is written."""
+    checkpoints_dir: Path = Path("checkpoints")
+    """Folder of all runs."""
+    epoch: str = "auto"
+    """Weights: best, last or the number of an epoch that was kept; auto is best where validation chose one,
+    else last."""
+    weights: Path | None = None
+    """Weights file instead of a run, e.g. models/weights/stdfusion_net.safetensors, or one that
+    scripts.import_weights wrote."""
+    format: Literal["onnx", "torchscript", "aoti"] = "onnx"
+    """onnx: for ONNX Runtime and others (python -m pip install onnx onnxscript onnxruntime). torchscript: for
+    PyTorch in Python and C++. aoti: compiled ahead of time for this machine, for PyTorch; takes minutes."""
+    out: Path | None = None
+    """File to write; by default NAME.onnx, NAME.pt or NAME.pt2 in the current folder."""
+    time: bool = False
+    """Then time single images: PyTorch eager and compiled, and the written file."""
+    size: tuple[int, int] = (512, 640)
+    """Height and width of the timed image."""
+    device: str = "cpu"
+    """Where it is timed, and what aoti compiles for: cpu, cuda, cuda:N, or auto."""
+    repeats: int = 10
+    """Timed repetitions, after two that are not counted."""
+
+    def __post_init__(self) -> None:
+        if (self.name is None) == (self.weights is None):
+            raise ValueError("--name RUN, --weights FILE: give one of them")
+        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
+            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        suffix = SUFFIXES[self.format]
+        if self.out is not None and self.out.suffix != suffix:
+            raise ValueError(f"--out {self.out}: a file of --format {self.format} ends in {suffix}")
+        if not all(side >= 16 for side in self.size):
+            raise ValueError(f"--size {self.size[0]} {self.size[1]}: give a height and a width of at least 16")
+        if not self.repeats >= 1:
+            raise ValueError(f"--repeats is {self.repeats}: give at least 1")
+
+    def file(self) -> Path:
+        """Where the network goes."""
+        return self.out or Path(f"{self.name or self.weights.stem}{SUFFIXES[self.format]}")

@@ -1,0 +1,201 @@
+"""Speed of test.py: the network alone, each stage, and the whole command; beside the reference project's, if given."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.generated import at_own_size
+from data.images import list_images, read_visible, write_image
+from data.sample import render
+from data.transforms import as_tensor, resize
+from models.cycle_gan import Generators
+from models.infrared_maker import InfraredMaker
+from models.trained import load_network
+from options.cli import parse, to_dict
+from options.cycle_gan import CycleGANOptions
+from scripts.benchmarks.commands import Command, Reference
+from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
+from util.allocator import keep_freed_memory
+from util.compute import choose
+from util.run_folder import ROOT
+from util.weights import save_weights
+
+SCENES = 8  # synthetic images rendered; the folder holds them again and again
+COLUMNS = (
+    "what", "batch", "images_per_second", "ms_per_image", "tflops", "matrix_share", "memory_mb", "ratio",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time test.py on a folder of images: the network by batch size, each stage, the whole command. A network of
+    random weights does: speed does not depend on them."""
+
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the network."""
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    """Compile the network, in a mode of torch.compile."""
+    netG: Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "resnet_9blocks"
+    """Generator."""
+    ngf: int = 64
+    """Its first channels."""
+    dataroot: Path | None = None
+    """Folder of images to read instead of rendered scenes."""
+    size: tuple[int, int] = (512, 640)
+    """Height and width that images are brought to."""
+    batch_sizes: tuple[int, ...] = ()
+    """Batches of the network alone; by default 1, 2, 4 on the CPU and 1, 4, 8, 16, 32 on CUDA."""
+    images: int | None = None
+    """Images of the longer of the two runs of test.py, whose difference is timed; 8 on the CPU, 2048 on CUDA."""
+    runs: int = 1
+    """How often the whole commands are run; the median counts."""
+    reference: Path | None = None
+    """A checkout of pytorch-CycleGAN-and-pix2pix, whose test.py runs on the same images with the same weights."""
+    reference_images: int | None = None
+    """Images of the longer run of the reference; as many as of ours on the CPU, 96 on CUDA."""
+    repeats: int = 7
+    """Timed repetitions of each stage, after two that are not counted."""
+    out: Path | None = None
+    """JSON file to write."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("repeats", 1), ("runs", 1), ("ngf", 1), ("images", 2), ("reference_images", 2)):
+            value = getattr(self, name)
+            if value is not None and not value >= low:
+                raise ValueError(f"--{name} is {value}: give at least {low}")
+        if not all(side >= 16 for side in self.size):
+            raise ValueError(f"--size is {self.size[0]} {self.size[1]}: give a height and a width of at least 16")
+        if not all(batch >= 1 for batch in self.batch_sizes):
+            raise ValueError(f"--batch_sizes are {self.batch_sizes}: give sizes of at least 1")
+        if self.reference is not None and not (self.reference / "test.py").is_file():
+            raise ValueError(f"--reference {self.reference}: holds no test.py; give a checkout of the project")
+
+
+def write_folder(folder: Path, options: Options, count: int) -> None:
+    """count images of the wanted size, PNG: of --dataroot, or rendered; a few, again and again by hard links."""
+    if options.dataroot is None:
+        pictures = (render(910_000 + i).visible for i in range(min(SCENES, count)))
+    else:
+        pictures = (read_visible(source) for source in list_images(options.dataroot)[: min(4 * SCENES, count)])
+    written = []
+    for number, picture in enumerate(pictures):
+        image = resize(as_tensor(picture), options.size).permute(1, 2, 0).contiguous().numpy()
+        written.append(folder / f"{number:05d}.png")
+        write_image(written[-1], image)
+    for number in range(len(written), count):
+        os.link(written[number % len(written)], folder / f"{number:05d}.png")
+
+
+def flops(options: Options, height: int, width: int) -> int:
+    """Of one image through the generator: two for each multiplication with its addition."""
+    method = CycleGANOptions(netG=options.netG, ngf=options.ngf)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        Generators(method).to_infrared(torch.empty(1, 3, height, width))
+    return counter.get_total_flops()
+
+
+def save_random(path: Path, options: Options) -> None:
+    """A weights file of a generator that nobody trained."""
+    method = CycleGANOptions(netG=options.netG, ngf=options.ngf)
+    facts = {"model": "cycle_gan", "options": json.dumps(to_dict(method)), "direction": "to_infrared"}
+    tensors = {f"to_infrared.{k}": v for k, v in Generators(method).to_infrared.state_dict().items()}
+    save_weights(path, tensors, facts | {"in_channels": "3", "out_channels": "1"})
+
+
+def network_rows(maker: InfraredMaker, options: Options, batches: tuple[int, ...], rate: float) -> list[dict[str, Any]]:
+    """The network alone, its input already on the device, by batch size."""
+    device, rows = maker.compute.device, []
+    for batch in batches:
+        visible = torch.randint(0, 256, (batch, 3, *options.size), dtype=torch.uint8).to(device)
+        reset_peak_memory(device)
+        seconds = timed(lambda x=visible: maker(x), device, options.repeats) / batch
+        speed = flops(options, *options.size) / seconds
+        rows.append({"what": "network", "batch": batch, "images_per_second": 1 / seconds, "ms_per_image": 1e3 * seconds,
+                     "tflops": speed / 1e12, "matrix_share": speed / rate,
+                     "memory_mb": peak_memory(device) / 1e6})  # fmt: skip
+    return rows
+
+
+def stage_rows(maker: InfraredMaker, folder: Path, options: Options, batch: int) -> list[dict[str, Any]]:
+    """Each stage of test.py by itself, in one worker or thread; in the command they overlap."""
+    device, path = maker.compute.device, sorted(folder.iterdir())[0]
+    visible = torch.stack([as_tensor(read_visible(path))] * batch)
+    visible = visible.pin_memory() if device.type == "cuda" else visible
+    made = maker(visible)
+    grey = np.ascontiguousarray(at_own_size(made, [options.size])[0][0].cpu().numpy())
+    stages = {
+        "read, one worker": (1, lambda: as_tensor(read_visible(path))),
+        "to the device": (batch, lambda: maker.compute.images(visible)),
+        "to 8 bits and back": (batch, lambda: [i.cpu() for i in at_own_size(made, [options.size] * batch)]),
+        "write, one thread": (1, lambda: write_image(folder.parent / "out.png", grey)),
+    }
+    return [
+        {"what": name, "batch": count, "ms_per_image": 1e3 * timed(stage, device, options.repeats) / count}
+        for name, (count, stage) in stages.items()
+    ]
+
+
+def ours(weights: Path, images: Path, options: Options, device: torch.device, count: int) -> Command:
+    """test.py as a user runs it."""
+    folder = images.parent / "ours"
+    words = [sys.executable, str(ROOT / "test.py"), "--weights", str(weights), "--name", "b", "--dataroot", str(images),
+             "--device", str(device), "--precision", options.precision, "--compile", options.compile, "--overwrite",
+             "--gallery", "0"]  # fmt: skip
+    return Command("test.py", words, folder, dict(os.environ), max(1, count // 4), count)
+
+
+def main(argv: list[str]) -> int:
+    """The benchmark."""
+    options = parse(Options, argv)
+    compute = choose(options.device, options.precision)
+    device, on_cuda = compute.device, compute.device.type == "cuda"
+    count = options.images or (2048 if on_cuda else 8)
+    theirs = options.reference_images or (96 if on_cuda else count)
+    rate = matrix_rate(device, compute.dtype)
+    with tempfile.TemporaryDirectory() as name, torch.inference_mode():
+        folder = Path(name)
+        (folder / "images").mkdir()
+        write_folder(folder / "images", options, max(count, theirs))
+        weights = folder / "generator.safetensors"
+        reference = None
+        if options.reference is not None:
+            reference = Reference(options.reference.absolute(), folder, options.netG, options.ngf, device)
+            reference.make_weights(weights)
+        else:
+            save_random(weights, options)
+        compute.expect_one_size()
+        if not on_cuda:
+            keep_freed_memory()
+        maker = InfraredMaker(load_network(weights, "generation")[0], compute, compiled=options.compile)
+        batches = options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4))
+        rows = network_rows(maker, options, batches, rate)
+        rows += stage_rows(maker, folder / "images", options, 8 if on_cuda else 1)
+        commands = [ours(weights, folder / "images", options, device, count)]
+        if reference is not None:
+            commands.append(reference.command(folder / "images", theirs))
+        for _ in range(options.runs):  # in turn, so that what else the machine does meets both
+            for command in commands:
+                command.run()
+        rows += [command.row() for command in commands]
+        if reference is not None:
+            rows[-2]["ratio"] = rows[-2]["images_per_second"] / rows[-1]["images_per_second"]
+            rows[-1]["ratio"] = 1.0
+            difference = reference.difference(folder / "ours" / "results" / "b" / "infrared", min(3, count, theirs))
+    facts = machine(device) | {"size": f"{options.size[1]}x{options.size[0]}", "precision": str(compute.dtype)}
+    facts |= {"matrix_tflops": rate / 1e12, "images": count, "options": to_dict(options)}
+    if reference is not None:
+        facts |= {"reference_images": theirs, "mean_difference_in_grey_levels": difference}
+    print_report(f"test.py, {options.netG}, {facts['size']}", COLUMNS, rows, facts, options.out)
+    return 0

@@ -1,0 +1,83 @@
+"""Show runs in visdom from their folders: each in its own environment, several also in common plots."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from options.cli import parse, run_command
+from options.display import ServerOptions
+from util.visdom_client import NoAnswer, VisdomClient
+from util.visdom_display import Comparison, RunView
+from util.visdom_run import RunState
+from util.visdom_server import ensure_server
+
+FOLLOW_S = 5.0
+
+
+@dataclass(frozen=True)
+class DashboardOptions:
+    """Show one or more runs in visdom, finished or not, from their folders. Several are compared in common plots."""
+
+    name: tuple[str, ...]
+    """Names of the runs."""
+    checkpoints_dir: Path = Path("checkpoints")
+    """Folder of all runs."""
+    compare_env: str = "comparison"
+    """Environment of visdom with a curve for each run, where there are several."""
+    follow: bool = False
+    """Go on showing what is new until every run has ended, or Ctrl-C."""
+    server: ServerOptions = field(default_factory=ServerOptions)
+
+    def __post_init__(self) -> None:
+        for name in self.name:
+            if not (self.checkpoints_dir / name / "losses.jsonl").is_file():
+                known = sorted(path.parent.name for path in self.checkpoints_dir.glob("*/losses.jsonl"))
+                there = f"there are {', '.join(known)}" if known else f"there are none in {self.checkpoints_dir}"
+                raise ValueError(f"--name {name}: no run of that name; {there}")
+        if len(set(self.name)) != len(self.name):
+            raise ValueError(f"--name {' '.join(self.name)}: names a run twice")
+        if len(self.name) > 1 and self.compare_env in self.name:
+            raise ValueError(f"--compare_env {self.compare_env}: is a run's name; give another")
+
+
+def main() -> int:
+    """The command."""
+    options = parse(DashboardOptions)
+    server, port = options.server.display_server, options.server.display_port
+    if options.server.start_visdom:
+        ensure_server(server, port, options.server.visdom_public)
+    views = [RunView(options.checkpoints_dir / name, VisdomClient(server, port, name)) for name in options.name]
+    clients = [view.client for view in views]
+    comparison = None
+    if len(views) > 1:
+        clients.append(VisdomClient(server, port, options.compare_env))
+        comparison = Comparison(views, clients[-1])
+    try:
+        clients[0].check()
+        for view in views:
+            view.update()
+        if comparison:
+            comparison.update()
+    except NoAnswer as error:
+        raise OSError(
+            f"{clients[0].address} does not answer as visdom's server does ({error}): add --start_visdom, or give "
+            "--display_server and --display_port"
+        ) from None
+    for client in clients:
+        print(f"{client.env:20} {client.url}", flush=True)
+    while options.follow and any(RunState(view.run).word == "running" for view in views):
+        time.sleep(FOLLOW_S)
+        try:
+            for view in views:
+                view.update()
+            if comparison:
+                comparison.update()
+        except NoAnswer:
+            continue  # the next round sends everything again
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

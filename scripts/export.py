@@ -1,0 +1,210 @@
+"""Writes a trained network as ONNX, TorchScript or compiled ahead of time, and checks the file against PyTorch.
+
+python -m scripts.export --name RUN --format onnx|torchscript|aoti [--out FILE] [--time]"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from models import METHODS
+from models.exportable import AnySize, Exportable, exportable
+from models.trained import choose_weights, load_network
+from options.cli import parse, run_command
+from options.export import ExportOptions
+from options.train import read_train
+from util.compute import choose
+from util.run_folder import RunFolder, code_version
+from util.weights import load_weights
+
+TOLERANCE = 1e-3  # largest difference from PyTorch, of outputs in [-1, 1]
+WARM_UP = 2
+Runner = Callable[..., torch.Tensor]
+
+
+def need(*packages: str) -> None:
+    """ValueError with the command that installs what is missing."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ValueError(
+            f"--format onnx needs {' and '.join(missing)}: python -m pip install onnx onnxscript onnxruntime"
+        )
+
+
+def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
+    """What to export, and what its file will say of it."""
+    trained, path = None, options.weights
+    if path is None:
+        run = RunFolder(options.checkpoints_dir / options.name)
+        if not run.options.is_file():
+            raise ValueError(f"{run.options}: no such run; train one with python train.py --name {options.name}")
+        trained = read_train(run.options, {name: method.Options for name, method in METHODS.items()})
+        path = choose_weights(run, options.epoch)
+    model = trained.run.model if trained else load_weights(path)[0].get("model", "")
+    if model not in METHODS:
+        raise ValueError(
+            f"{path}: names no method of this project; give weights that it or scripts.import_weights wrote"
+        )
+    kind = METHODS[model].score_kind
+    network, _, about = load_network(path, kind, trained)
+    what = exportable(network, kind)
+    facts = {key: str(about[key]) for key in ("model", "run", "epoch", "source", "range") if key in about}
+    facts |= {
+        "run": about.get("run", options.name or ""),
+        "weights": str(path),
+        "inputs": ", ".join(f"{name} [N, {channels}, H, W]" for name, channels in what.inputs.items()),
+        "channel_order": "RGB",
+        "input_range": "[-1, 1]: 8-bit levels / 127.5 - 1",
+        "output": f"{what.output} [N, 1, H, W] in [-1, 1]: (x + 1) * 127.5 are 8-bit levels",
+        "code": code_version(),
+    }
+    if trained is not None and kind == "generation":
+        seen = trained.input
+        facts["trained_at"] = f"{seen.preprocess}, load_size {seen.load_size}, crop_size {seen.crop_size}"
+    return what, facts
+
+
+def dynamic(what: Exportable) -> tuple[dict[int, object], ...]:
+    """Which axes of the inputs may change: all but the channels, together."""
+    axes = {0: "n", 2: "h", 3: "w"}
+    return tuple({axis: torch.export.Dim(name, min=1 if axis == 0 else 16) for axis, name in axes.items()}
+                 for _ in what.inputs)  # fmt: skip
+
+
+def to_onnx(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
+    """Writes the file; returns what runs it, in ONNX Runtime."""
+    need("onnx", "onnxscript", "onnxruntime")
+    import onnxruntime
+
+    axes = {0: "n", 2: "h", 3: "w"}
+    program = torch.onnx.export(
+        what.module,
+        what.samples(2, 64, 96),
+        input_names=list(what.inputs),
+        output_names=[what.output],
+        dynamo=True,
+        dynamic_shapes=tuple(dict(axes) for _ in what.inputs),
+        verbose=False,
+    )
+    program.model.metadata_props.update(facts)
+    program.save(str(path))  # one file; torch.onnx.export would put the weights beside it
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(*inputs: torch.Tensor) -> torch.Tensor:
+        feeds = {name: image.cpu().numpy() for name, image in zip(what.inputs, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, feeds)[0])
+
+    return run
+
+
+def to_torchscript(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
+    """Writes the file; returns what runs it. Sizes are computed in script, which a trace would freeze."""
+    if isinstance(what.module, AnySize):
+        unit = what.multiple * max(1, 64 // what.multiple)
+        inside = torch.jit.trace(what.module.inside, (torch.rand(1, 3, unit, 2 * unit),), check_trace=False)
+        module = torch.jit.script(AnySize(inside, what.multiple).eval())
+    else:
+        module = torch.jit.trace(what.module, what.samples(1, 64, 96), check_trace=False)
+    torch.jit.save(module, str(path), _extra_files={"metadata.json": json.dumps(facts)})
+    return torch.jit.load(str(path))
+
+
+def to_aoti(what: Exportable, facts: dict[str, str], path: Path, device: torch.device) -> Runner:
+    """Writes the file; returns what runs it."""
+    samples = tuple(sample.to(device) for sample in what.samples(2, 2 * what.sizes[0][1], 2 * what.sizes[0][2]))
+    program = torch.export.export(what.module.to(device), samples, dynamic_shapes=dynamic(what))
+    config = {"aot_inductor.metadata": facts}
+    torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=config)
+    return torch._inductor.aoti_load_package(str(path))
+
+
+def check(what: Exportable, run: Runner, device: torch.device) -> float:
+    """Prints the largest difference from PyTorch at each size, and returns the largest of all."""
+    worst = 0.0
+    for count, height, width in what.sizes:
+        inputs = what.samples(count, height, width, seed=1)
+        expected = what.reference(*inputs)
+        made = run(*(image.to(device) for image in inputs)).cpu()
+        difference = float((made - expected).abs().max()) if made.shape == expected.shape else float("inf")
+        print(f"checked   {count} x {height}x{width} (height x width): largest difference {difference:.1e}")
+        worst = max(worst, difference)
+    return worst
+
+
+def latency(run: Runner, inputs: tuple[torch.Tensor, ...], device: torch.device, repeats: int) -> float:
+    """Median milliseconds of a call, the device's work included."""
+    seconds = []
+    for _ in range(WARM_UP + repeats):
+        begun = time.perf_counter()
+        run(*inputs)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - begun)
+    return 1e3 * statistics.median(seconds[WARM_UP:])
+
+
+def time_all(what: Exportable, run: Runner, options: ExportOptions, device: torch.device) -> None:
+    """Prints the latency of a single image: PyTorch eager, compiled, and the written file."""
+    file_device = torch.device("cpu") if options.format == "onnx" else device
+    inputs = tuple(image.to(device) for image in what.samples(1, *options.size))
+    reference = what.reference.to(device)
+    rows: list[tuple[str, float]] = [("eager", latency(reference, inputs, device, options.repeats))]
+    if device.type == "cuda" or shutil.which(os.environ.get("CXX", "g++")):
+        compiled = torch.compile(reference, dynamic=False)
+        rows.append(("torch.compile", latency(compiled, inputs, device, options.repeats)))
+    else:
+        print("note      torch.compile is not timed: it needs a C++ compiler (on Debian: apt install g++)")
+    inputs = tuple(image.to(file_device) for image in inputs)
+    where = f"{options.format} file, {file_device}"
+    rows.append((where, latency(run, inputs, file_device, options.repeats)))
+    print(f"\none image {options.size[1]}x{options.size[0]}, fp32, {device}, {torch.get_num_threads()} threads, ms")
+    for name, milliseconds in rows:
+        print(f"{name:20}{milliseconds:9.1f}")
+
+
+def main() -> int:
+    """The command."""
+    options = parse(ExportOptions)
+    device = choose(options.device, "fp32").device
+    if options.format == "onnx":
+        need("onnx", "onnxscript", "onnxruntime")
+    what, facts = open_network(options)
+    path = options.file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.part{path.suffix}")
+    print(f"weights   {facts['weights']}", flush=True)
+    try:
+        with torch.inference_mode(options.format != "aoti"), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporters, about their own future
+            if options.format == "onnx":
+                with contextlib.redirect_stdout(sys.stderr):
+                    run, place = to_onnx(what, facts, part), torch.device("cpu")
+            elif options.format == "torchscript":
+                run, place = to_torchscript(what, facts, part).to(device), device
+            else:
+                run, place = to_aoti(what, facts, part, device), device
+            worst = check(what, run, place)
+            if not worst <= TOLERANCE:
+                raise ValueError(f"{path}: differs by {worst:.1e} from PyTorch, more than {TOLERANCE:g}; not written")
+            part.replace(path)
+            if options.time:
+                time_all(what, run, options, device)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"written   {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,106 @@
+"""Benchmarks: the dispatcher, what they share, and that each reports what it measured; no test looks at a time."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import scripts.benchmark as dispatcher
+from scripts.benchmarks import commands, common, generate
+
+CPU = torch.device("cpu")
+
+
+def test_the_dispatcher_names_all_and_imports_one(command: Callable) -> None:
+    done = command("scripts.benchmark", "--help")
+    assert all(name in done.stdout for name in ("train", "generate", "fuse", "metrics", "data"))
+    wrong = command("scripts.benchmark", "nothing", status=2)
+    assert wrong.stderr.count("\n") == 1 and "train, generate, fuse, metrics, data" in wrong.stderr
+    assert "usage" in command("scripts.benchmark", status=2).stdout
+    assert "--reference" in command("scripts.benchmark", "generate", "--help").stdout
+    bad = command("scripts.benchmark", "fuse", "--repeats", 0, status=2)
+    assert "--repeats is 0" in bad.stderr and bad.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", sorted(dispatcher.BENCHMARKS))
+def test_every_benchmark_keeps_the_contract(name: str) -> None:
+    path = dispatcher.BENCHMARKS[name][0]
+    if importlib.util.find_spec(path) is None:
+        pytest.skip(f"{path} is not in this copy")
+    module = importlib.import_module(path)
+    options = module.Options()
+    assert is_dataclass(options) and options.device == "auto" and options.out is None and callable(module.main)
+
+
+def test_timed_leaves_out_the_warm_up() -> None:
+    calls: list[int] = []
+    assert len(common.times(lambda: calls.append(1), CPU, 4, warm_up=3)) == 4 and len(calls) == 7
+    assert common.timed(lambda: None, CPU, 3) >= 0
+
+
+def test_machine_and_rates() -> None:
+    facts = common.machine(CPU)
+    assert {"processor", "cores", "threads", "memory_gb", "python", "torch", "date", "code", "device"} <= facts.keys()
+    assert common.matrix_rate(CPU, torch.float32, repeats=1) > 1e8 and common.peak_memory(CPU) > 1e7
+
+
+def test_reports_are_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = [{"what": "a", "rate": 1234.5}, {"what": "b", "more": 0.5}]
+    common.print_report("title", ("what", "rate", "more"), rows, {"cores": 2, "options": {"x": 1}}, tmp_path / "o.json")
+    text = capsys.readouterr().out
+    assert "title" in text and "cores 2" in text and "options" not in text
+    assert [line.split() for line in text.splitlines() if line[:1] in "ab" and line] == [["a", "1234"], ["b", "0.5"]]
+    content = json.loads((tmp_path / "o.json").read_text())
+    assert content["rows"] == rows and content["facts"]["options"] == {"x": 1}
+
+
+def test_commands_report_memory_of_their_own_and_failures(tmp_path: Path) -> None:
+    run = commands.run_logged
+    small = run([sys.executable, "-S", "-c", "pass"], tmp_path, {}, tmp_path / "log", "small")
+    large = run([sys.executable, "-S", "-c", "b'x' * 10**8"], tmp_path, {}, tmp_path / "log", "large")
+    assert small < 60 and large - small > 80, "MB, whatever this process holds"
+    words = [sys.executable, "-S", "-c", "print('why'); raise SystemExit(3)"]
+    with pytest.raises(ValueError, match="it failed: why"):
+        run(words, tmp_path, {}, tmp_path / "log", "it")
+
+
+def test_flops_are_those_of_the_network() -> None:
+    """ResNet-9 at 256x256: 18 convolutions 3x3, 256 to 256 channels at 64x64, are nearly nine tenths of all."""
+    total = generate.flops(generate.Options(), 256, 256)
+    blocks = 18 * 2 * 64 * 64 * 9 * 256 * 256
+    assert 0.85 < blocks / total < 0.95
+    assert generate.flops(generate.Options(), 128, 256) == pytest.approx(total / 2, rel=0.02)
+
+
+def test_generate_measures_network_stages_and_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+
+    def run(self: commands.Command) -> None:
+        ran.append((self.name, self.few, self.many, [path for path in self.words if path.endswith("test.py")]))
+        self.rates.append(5.0 if self.name == "test.py" else 2.0)
+
+    monkeypatch.setattr(commands.Command, "run", run)
+    out = tmp_path / "out.json"
+    words = ["--device", "cpu", "--precision", "fp32", "--netG", "resnet_6blocks", "--ngf", "2", "--size", "20", "32",
+             "--images", "8", "--repeats", "1", "--batch_sizes", "2", "--out", str(out)]  # fmt: skip
+    assert generate.main(words) == 0
+    content = json.loads(out.read_text())
+    rows = {row["what"]: row for row in content["rows"]}
+    assert rows["network"]["batch"] == 2 and rows["network"]["images_per_second"] > 0
+    assert 0 < rows["network"]["matrix_share"] < 1
+    assert {"read, one worker", "write, one thread", "to 8 bits and back", "test.py"} <= rows.keys()
+    assert rows["test.py"]["images_per_second"] == 5 and ran[0][:3] == ("test.py", 2, 8)
+    assert content["facts"]["size"] == "32x20"
+
+
+def test_reference_must_be_a_checkout(command: Callable, tmp_path: Path) -> None:
+    done = command("scripts.benchmark", "generate", "--reference", tmp_path, status=2)
+    assert "holds no test.py" in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,221 @@
+"""test.py: batches, sizes, scores; going on with a half-done folder; large images by tiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.generated import at_own_size, grey_bytes, score_batch
+from data.images import ThermalRange, list_images, read_infrared, to_uint8, write_image
+from data.inference import LARGE, Job, VisibleImages, read_batches
+from data.transforms import resize
+from models.generators import make_generator
+from options.cli import to_dict
+from options.cycle_gan import CycleGANOptions
+from tests.conftest import ROOT, write_pairs
+from util.compute import choose
+from util.made import Made
+from util.metrics.generation import baselines, generation_scores
+from util.weights import save_weights
+
+SERIAL = ("--num_threads", 0, "--device", "cpu", "--precision", "fp32")
+
+
+def write_weights(path: Path, seed: int = 0) -> Path:
+    """A generator that nobody trained."""
+    torch.manual_seed(seed)
+    generator = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "transpose")
+    facts = {"model": "cycle_gan", "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks")))}
+    facts |= {"direction": "to_infrared", "in_channels": "3", "out_channels": "1"}
+    save_weights(path, {f"to_infrared.{k}": v for k, v in generator.state_dict().items()}, facts)
+    return path
+
+
+def write_folder(folder: Path, sizes: list[tuple[int, int]]) -> Path:
+    """Noise images of (height, width) sizes."""
+    rng = np.random.default_rng(0)
+    for number, size in enumerate(sizes):
+        write_image(folder / f"{number:03d}.png", rng.integers(0, 255, (*size, 3), np.uint8))
+    return folder
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "w.safetensors")
+
+
+def test_a_killed_command_goes_on_where_it_stopped(command: Callable, tmp_path: Path, weights: Path) -> None:
+    """kill -9 in the middle; the next one keeps what is finished; scores and page are as if nothing had happened."""
+    root = write_pairs(tmp_path / "data", 150)
+    words = ["--weights", weights, "--name", "k", "--dataroot", root, "--split", "all", *SERIAL, "--batch_size", 2]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "test.py"), *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    made = tmp_path / "results/k/made.jsonl"
+    while process.poll() is None and not (made.is_file() and made.read_text().count("\n") > 5):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = made.read_text().count("\n") - 1
+    assert 5 <= finished < 150
+    images = tmp_path / "results/k/infrared"
+    before = {path.name: path.stat().st_mtime_ns for path in images.glob("[0-9]*.png")}
+    with made.open("a") as file:
+        file.write('{"name": "torn')  # as a kill in the middle of a line leaves it
+    done = command("test.py", *words)
+    assert f"{finished} of 150 images are there already" in done.stdout
+    after = modified(images)
+    assert sum(after[name] == stamp for name, stamp in before.items()) >= finished
+    assert len(after) == 150 and not list(images.glob(".*"))
+    command("test.py", *words, "--results_dir", "through")
+    went_on, through = (json.loads((tmp_path / f"{r}/k/scores.json").read_text()) for r in ("results", "through"))
+    assert went_on["images"].keys() == through["images"].keys() and len(went_on["images"]) == 150
+    assert went_on["mean"]["psnr"] == pytest.approx(through["mean"]["psnr"], rel=1e-4)
+    assert went_on["baselines"]["luminance"]["ssim"] == pytest.approx(
+        through["baselines"]["luminance"]["ssim"], rel=1e-4
+    )
+    pages = [(tmp_path / f"{r}/k/index.html").read_text() for r in ("results", "through")]
+    assert pages[0].count("infrared/") == pages[1].count("infrared/") >= 150
+
+
+def test_only_what_changed_is_made_anew(command: Callable, tmp_path: Path, weights: Path) -> None:
+    folder = write_folder(tmp_path / "in", [(24, 32)] * 4)
+    words = ("--name", "n", "--dataroot", folder, *SERIAL)
+    images = tmp_path / "results/n/infrared"
+    command("test.py", "--weights", weights, *words)
+    first = modified(images)
+    again = command("test.py", "--weights", weights, *words)
+    assert "4 of 4 images are there already" in again.stdout and modified(images) == first
+    write_image(folder / "001.png", np.zeros((24, 32, 3), np.uint8))  # another picture
+    (images / "002.png").unlink()
+    (tmp_path / "results/n/visible/003.jpg").unlink()  # the page needs it
+    done = command("test.py", "--weights", weights, *words)
+    assert "1 of 4 images" in done.stdout and modified(images)["000.png"] == first["000.png"]
+    assert len(modified(images)) == 4 and (tmp_path / "results/n/visible/003.jpg").is_file()
+    command("test.py", "--weights", weights, *words, "--overwrite")
+    assert all(modified(images)[name] > first[name] for name in first)
+    second = modified(images)
+    moved = weights.rename(tmp_path / "moved.safetensors")
+    done = command("test.py", "--weights", moved, *words)
+    assert "4 of 4" in done.stdout and modified(images) == second, "weights are known by content, not by name"
+    done = command("test.py", "--weights", write_weights(tmp_path / "other.safetensors", 1), *words)
+    assert "other weights: every image is made anew" in done.stdout and "already" not in done.stdout
+    third = modified(images)
+    assert all(third[name] > second[name] for name in second)
+    done = command("test.py", "--weights", tmp_path / "other.safetensors", *words[:-2], "--precision", "bf16")
+    assert "other precision" in done.stdout
+
+
+def test_batches_share_a_size_and_a_limit_of_pixels(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "in", [(20, 30), (20, 30), (24, 18), (20, 30), (20, 30)])
+    jobs = [Job(source) for source in list_images(folder)]
+    dataset = VisibleImages(jobs, ThermalRange(), None, batch_pixels=2 * 20 * 30)
+    assert dataset.batches(8) == ([[0, 1], [3, 4], [2]], [])
+    assert dataset.batches(1)[0] == [[0], [1], [3], [4], [2]]
+    errors: list = []
+    seen = [(tuple(v.shape), [i["job"].visible.stem for i in items])
+            for v, items in read_batches(dataset, 8, 1, False, errors, "")]  # fmt: skip
+    assert seen == [((2, 3, 20, 30), ["000", "001"]), ((2, 3, 20, 30), ["003", "004"]), ((1, 3, 24, 18), ["002"])]
+
+
+def test_large_inputs_are_read_alone_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LARGE >= 1800 * 1600
+    monkeypatch.setattr("data.inference.LARGE", 25 * 30)
+    folder = write_folder(tmp_path / "in", [(40, 30), (20, 30), (40, 30), (20, 30)])
+    dataset = VisibleImages([Job(source) for source in list_images(folder)], ThermalRange(), None)
+    assert dataset.batches(8)[0] == [[1, 3], [0], [2]]
+    assert [len(items) for _, items in read_batches(dataset, 8, 1, False, [], "")] == [2, 1, 1]
+
+
+def test_images_go_to_their_own_sizes_as_one_by_one() -> None:
+    made = torch.rand(5, 1, 20, 24, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
+    sizes = [(40, 31), (20, 24), (40, 31), (9, 50), (20, 24)]
+    images = at_own_size(made.clamp(-1, 1), [sizes[0], *map(list, sizes[1:])])
+    for image, one, size in zip(images, made.clamp(-1, 1), sizes, strict=True):
+        assert torch.equal(image[0], torch.from_numpy(to_uint8(resize(one, size))))
+    levels = grey_bytes(made)
+    assert levels.dtype == torch.uint8 and levels.min() == 0 and levels.max() == 255
+    assert torch.equal(grey_bytes(levels), levels)
+
+
+def test_scores_of_a_batch_are_those_of_its_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    compute, methods = choose("cpu", "fp32"), baselines(0.1)
+    made = torch.rand(4, 1, 30, 40, generator=generator) * 2 - 1
+    items = []
+    for size in ((30, 40), None, (22, 35), (30, 40)):
+        if size is None:
+            items.append({})
+            continue
+        real = torch.randint(0, 256, (1, *size), generator=generator, dtype=torch.uint8)
+        items.append({"real": real, "visible_at_real": torch.randint(0, 256, (3, *size), dtype=torch.uint8)})
+    scores = score_batch(made, items, methods, compute)
+    assert scores[1] is None
+    for item, one, of_image in zip(items, made, scores, strict=True):
+        if "real" in item:
+            real = compute.images(item["real"][None])
+            shown = resize(one[None], tuple(real.shape[-2:]))
+            candidates = [shown] + [m(compute.images(item["visible_at_real"][None])) for m in methods.values()]
+            expected = [[float(v) for v in generation_scores(c, real).values()] for c in candidates]
+            torch.testing.assert_close(of_image.float(), torch.tensor(expected))
+
+
+def test_large_images_go_through_in_tiles(command: Callable, tmp_path: Path, weights: Path) -> None:
+    folder = write_folder(tmp_path / "in", [(131, 402), (24, 32)])
+    whole = ("--weights", weights, "--dataroot", folder, *SERIAL)
+    command("test.py", *whole, "--name", "whole")
+    command("test.py", *whole, "--name", "tiles", "--tile", 220, "--tile_statistics", "exact")
+    for name in ("000", "001"):
+        a, b = (
+            read_infrared(tmp_path / f"results/{kind}/infrared/{name}.png", ThermalRange()).astype(int)
+            for kind in ("whole", "tiles")
+        )
+        assert a.shape == b.shape and np.abs(a - b).max() <= 1
+    wrong = command("test.py", *whole, "--name", "small", "--tile", 50, status=2)
+    assert "--tile 50 is too small" in wrong.stderr and wrong.stderr.count("\n") == 1
+    assert not (tmp_path / "results/small").exists()
+
+
+def test_records_survive_a_torn_line_and_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "made.jsonl"
+    made = Made(path, {"weights": "a", "scale": 1})
+    made.add("x", {"value": 1})
+    made.add("x", {"value": 2})
+    with path.open("a") as file:
+        file.write('{"name": "y", "va')
+    again = Made(path, {"weights": "a", "scale": 1})
+    assert again.records == {"x": {"name": "x", "value": 2}} and not again.changed
+    assert path.read_text().count("\n") == 2, "written anew, without what is over"
+    assert Made(path, {"weights": "a", "scale": 1}, overwrite=True).records == {}
+    Made(path, {"weights": "a", "scale": 1}).add("z", {})
+    other = Made(path, {"weights": "b", "scale": 1})
+    assert other.changed == ["weights"] and not other.records
+    path.write_bytes(b"\xff\x00 nothing\n[1]\n")
+    assert Made(path, {"weights": "b"}).records == {}
+
+
+@pytest.mark.cuda
+def test_cuda_makes_what_the_cpu_makes(command: Callable, tmp_path: Path, weights: Path) -> None:
+    folder = write_folder(tmp_path / "in", [(64, 80)] * 5 + [(131, 402)])
+    words = ("--weights", weights, "--dataroot", folder, "--precision", "fp32", "--tile", 220)
+    command("test.py", *words, "--name", "cpu", "--device", "cpu")
+    command("test.py", *words, "--name", "cuda", "--device", "cuda")
+    for path in (tmp_path / "results/cpu/infrared").iterdir():
+        a, b = (read_infrared(p, ThermalRange()).astype(int)
+                for p in (path, tmp_path / "results/cuda/infrared" / path.name))  # fmt: skip
+        assert np.abs(a - b).mean() < 0.5

@@ -1,0 +1,48 @@
+"""A visdom server for tests: on a free port, in a folder of the test's own, ended with it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from util.visdom_client import VisdomClient
+from util.visdom_server import Started, start_server
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    """Can be killed and started again on its port, without what it knew."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.started: Started | None = None
+        self.starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
+        self.started = start_server(self.port, folder=self.folder / f"start {self.starts}")
+
+    def kill(self) -> None:
+        if self.started is not None:
+            self.started.process.kill()
+            self.started.process.wait()
+            self.started = None
+
+    def client(self, env: str, timeout_s: float = 3.0) -> VisdomClient:
+        return VisdomClient("http://127.0.0.1", self.port, env, timeout_s)
+
+
+def running_server(folder: Path) -> Iterator[Server]:
+    """For a fixture: `yield from` it."""
+    made = Server(folder)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()

@@ -1,0 +1,62 @@
+"""What a results folder holds already: made.jsonl, so that a half-done folder goes on where it stopped.
+
+Its first line says by what the results are made; every other line is one finished result, written after its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from util.run_folder import write_whole
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp(path: Path) -> list[Any]:
+    """What tells that a file is still the one it was: path, bytes, time of its last change in nanoseconds."""
+    about = path.stat()
+    return [str(path.absolute()), about.st_size, about.st_mtime_ns]
+
+
+class Made:
+    """Records of finished results, name -> record, kept in a file. Safe to add to from several threads."""
+
+    def __init__(self, path: Path, key: Mapping[str, Any], overwrite: bool = False) -> None:
+        """key: by what results are made. Records made by another key, or if overwrite, are forgotten."""
+        self.path, self.lock = path, threading.Lock()
+        lines = [] if overwrite else self._read()
+        before = lines[0].get("made_by") if lines else None
+        key = json.loads(json.dumps(key))
+        self.changed = [] if before in (None, key) else sorted(k for k in key | before if key.get(k) != before.get(k))
+        """What of the key is another than that of the records forgotten."""
+        self.records = {line["name"]: line for line in lines[1:] if "name" in line} if before == key else {}
+        content = [{"made_by": key}, *self.records.values()]
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in content).encode())
+
+    def _read(self) -> list[dict[str, Any]]:
+        """Every whole line; the last one of a command that was killed may be torn."""
+        lines = []
+        if self.path.is_file():
+            for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    line = json.loads(text)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(line, dict):
+                    lines.append(line)
+        return lines
+
+    def add(self, name: str, record: Mapping[str, Any]) -> None:
+        """One more finished result; its files must be there in full."""
+        line = {"name": name, **record}
+        with self.lock, self.path.open("a", encoding="utf-8") as file:
+            self.records[name] = line
+            file.write(json.dumps(line) + "\n")
