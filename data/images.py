@@ -141,7 +141,7 @@ def read_reduced(
     """As read_visible, for an image to be resized at once, and the size it is to get: size_of(height, width).
 
     A JPEG that is shrunk far is decoded at a half, a quarter or an eighth of its size, at least twice that of the
-    result, which differs by less than a grey level on average from that of the whole."""
+    result, which then differs by about half a grey level on average; the camera's crop is rounded to its pixels."""
     with _opened(source) as (source, image):
         if _is_upright_jpeg(image):
             left, top, right, bottom = _view(image.size, source.half, source.camera)

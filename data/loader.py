@@ -93,7 +93,7 @@ class TrainingImages(Dataset):
             remarks.append(f"{self.too_small} training pairs are smaller than --crop_size and give no patch")
         if (cache := self.reader.cache) is not None:
             held, needed = len(cache), self._decoded_bytes()
-            line = f"cache in {cache.place}: the images take {needed / 1e9:.2g} GB of {cache.limit / 1e9:.2g}"
+            line = f"cache in {cache.place}: the images take {needed / 1e6:,.1f} MB of {cache.limit / 1e6:,.1f}"
             line += f", {held} are there already" if held else ""
             remarks.append(line + ("; raise --cache_gb or free space there" if needed > cache.limit else ""))
         return remarks

@@ -15,11 +15,13 @@ from data.images import (
     pixel_size,
     probe,
     read_infrared,
+    read_reduced,
     read_visible,
     to_tensor,
     to_uint8,
     write_image,
 )
+from data.transforms import as_tensor, resize, to_size
 from options.data import DataOptions
 
 KELVIN = ThermalRange()
@@ -203,6 +205,64 @@ def test_camera_crops_by_fractions_of_the_pictures_own_size(tmp_path, camera, si
     array = read_visible(Source(save(tmp_path / "x.bmp", picture), "x", camera=camera))
     left, top, right, bottom = box
     assert np.array_equal(array, picture[top:bottom, left:right])
+
+
+def reading(path, size, **source):
+    """What read_reduced gives for an image to be resized to size, and the view it was asked to size."""
+    views = []
+    array, wanted = read_reduced(Source(path, "x", **source), lambda *view: views.append(view) or size)
+    assert wanted == size
+    return array, views
+
+
+def photograph(height, width):
+    """uint8 [H, W, 3]: smooth, with edges and grain."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    waves = 110 + 60 * np.sin(rows / 120) + 50 * np.cos(columns / 150) * (rows > height / 3)
+    grain = np.random.default_rng(0).normal(0, 4, (height, width, 3))
+    return np.clip(waves[:, :, None] + [0, 15, -20] + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "part"), [((80, 96), 2), ((40, 48), 4), ((20, 24), 8), ((81, 97), 1), ((320, 384), 1)]
+)
+def test_a_jpeg_is_decoded_at_a_part_of_its_size_twice_the_wanted_one_at_least(tmp_path, size, part):
+    path = save(tmp_path / "x.jpg", photograph(320, 384), quality=92)
+    array, views = reading(path, size)
+    assert views == [(320, 384)], "the wanted size follows from the whole picture"
+    assert array.shape == (320 // part, 384 // part, 3)
+    exact = to_size(read_visible(path), size).float()
+    assert (to_size(array, size).float() - exact).abs().mean() < 1
+
+
+def test_a_reduced_jpeg_keeps_its_camera_crop_half_and_turn(tmp_path):
+    path = save(tmp_path / "x.jpg", photograph(1600, 1800), quality=92)
+    for source in ({"camera": "flir_v1"}, {"half": "left"}, {"half": "right"}):
+        whole = read_visible(Source(path, "x", **source))
+        array, views = reading(path, (120, 140), **source)
+        assert views == [whole.shape[:2]] and abs(array.shape[0] * whole.shape[1] / whole.shape[0] - array.shape[1]) < 3
+        assert array.size < whole.size / 3
+        difference = to_size(array, (120, 140)).float() - to_size(whole, (120, 140)).float()
+        assert difference.abs().mean() < 1
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = save(tmp_path / "turned.jpg", photograph(320, 384), exif=exif)
+    array, views = reading(turned, (24, 20))
+    assert views == [(384, 320)] and np.array_equal(array, read_visible(turned))
+
+
+@pytest.mark.parametrize("name", ["odd.jpg", "x.png"])
+def test_what_cannot_be_reduced_exactly_is_read_whole(tmp_path, name):
+    path = save(tmp_path / name, photograph(322, 383))
+    array, views = reading(path, (20, 24))
+    assert views == [(322, 383)] and np.array_equal(array, read_visible(path))
+
+
+def test_to_size_is_resize_of_as_tensor():
+    for array in (photograph(40, 52), photograph(40, 52)[:, :, 0], photograph(40, 52)[:, :, 1].astype(np.uint16) * 257):
+        for size in ((20, 31), (40, 52), (60, 61)):
+            sized = to_size(array, size)
+            assert torch.equal(sized, resize(as_tensor(array), size)) and sized.is_contiguous()
 
 
 def test_halves_of_an_ab_picture_split_at_half_the_width(tmp_path):

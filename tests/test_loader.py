@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from data.images import ImageError, write_image
 from data.layouts import find
-from data.loader import TrainingImages, make_loader, steps_of_epoch
+from data.loader import Steps, TrainingImages, make_loader, steps_of_epoch
 from data.samples import evenly, mean_infrared, read_validation
 from data.transforms import Preprocess, resize
 from options.cycle_gan import CycleGANOptions
@@ -59,6 +60,26 @@ def test_ranks_share_the_joined_batch(pairs_root: Path) -> None:
     for whole, a, b in zip(joined, first, second, strict=True):
         assert torch.equal(whole["visible"], torch.cat([a["visible"], b["visible"]]))
         assert torch.equal(whole["infrared"], torch.cat([a["infrared"], b["infrared"]]))
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (3, 1), (2, 2)])
+def test_ranks_share_an_epoch_without_gap_or_overlap(world: int, accumulate: int) -> None:
+    batch, images = 2, 31
+    per_step = batch * accumulate * world
+    steps = images // per_step
+    drawn = []
+    for rank in range(world):
+        keys = iter(Steps(steps, batch, rank, world, 0, 0, accumulate))
+        drawn += [key for _ in range(steps * accumulate) for key in next(keys)]
+        assert next(keys)[0][0] == 1, "then comes the next epoch"
+    assert sorted(drawn) == [(0, i) for i in range(steps * per_step)]
+
+
+def test_another_number_of_ranks_goes_on_where_the_first_stopped() -> None:
+    """4 ranks stop after 3 of 6 steps; 2 ranks go on at the same share of their 12."""
+    before = [key for rank in range(4) for batch in islice(Steps(6, 2, rank, 4, 0, 0), 3) for key in batch]
+    after = [key for rank in range(2) for batch in islice(Steps(12, 2, rank, 2, 0, 6), 6) for key in batch]
+    assert sorted(before + after) == [(0, i) for i in range(48)]
 
 
 def test_an_epoch_sees_every_image_once(pairs_root: Path) -> None:

@@ -83,7 +83,7 @@ def average(tensors: Iterable[torch.Tensor | None]) -> None:
 def broadcast(tensors: Sequence[torch.Tensor]) -> None:
     """Give every rank the tensors of rank 0."""
     if world() > 1:
-        with _together():
+        with _together(), torch.no_grad():
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 

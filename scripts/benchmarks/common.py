@@ -26,6 +26,7 @@ import torch
 from util.run_folder import code_version, write_whole
 
 WARM_UP = 2  # calls that are not counted
+WIDEST = 150  # characters of a table's line
 MATRIX_SIDE = {"cuda": 8192, "cpu": 2048}  # of the product that gives the matrix rate
 
 
@@ -114,12 +115,17 @@ def print_report(
     facts: Mapping[str, Any],
     out: Path | None,
 ) -> None:
-    """A table of rows (a value that a row lacks is left empty), the facts below it; all as JSON where out is given.
+    """A table of rows, empty where a row lacks a value and on its side where it would be too wide; the facts below it;
+    all as JSON where out is given.
 
     facts: machine(device), and what else the figures depend on, e.g. {"options": options.cli.to_dict(options)}."""
-    cells = [list(columns)] + [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    text = [not any(isinstance(row.get(column), (int, float)) for row in rows) for column in columns]
+    used = [column for column in columns if any(row.get(column) is not None for row in rows)]
+    cells = [used] + [[_cell(row.get(column)) for column in used] for row in rows]
+    text = [not any(isinstance(row.get(column), (int, float)) for row in rows) for column in used]
+    if sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True)) > WIDEST:  # a line for each column, then
+        cells = [list(line) for line in zip(*cells, strict=True)]
+        text = [True] + [False] * len(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print(f"\n{title}\n")
     for line in cells:
         padded = (c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, text, strict=True))

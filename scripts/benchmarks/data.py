@@ -50,8 +50,8 @@ class Options:
     """Side of the crop."""
     batch_size: int = 8
     """Pairs of a batch."""
-    device: str = "cpu"
-    """cuda pins the batches' memory; nothing is computed there."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N: for a CUDA GPU batches come in pinned memory; nothing is computed there."""
     goal: float = 300.0
     """Pairs a second that the device is hoped to need ..."""
     goal_cores: int = 16
