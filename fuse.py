@@ -30,7 +30,7 @@ from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.train import TrainOptions
 from util.compute import choose
-from util.fusion_page import FusionScores
+from util.fusion_page import FUSED, FusionScores
 from util.gallery import Row, write_gallery
 from util.run_folder import ROOT, RunFolder, write_whole
 
@@ -129,7 +129,7 @@ class Results:
             write_image(self.folder / "infrared" / f"{stem}.png", infrared[0].numpy())
         if self.options.output.evaluate:
             shown = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
-            self.scores.add(stem, shown, visible, infrared)
+            self.scores.score(stem, shown, visible, infrared)
         source = "generated" if job.real is None else str(job.real.path)
         self.records[stem] = {"visible": str(job.visible.path), "infrared": source, "raw_range": span}
         if "resized" in item:
@@ -144,7 +144,7 @@ class Results:
         if isinstance(fused, np.ndarray):
             picture = torch.from_numpy(fused if fused.ndim == 3 else fused[..., None]).permute(2, 0, 1)
             fused = self.copy("fused", stem, picture)
-        self.rows[stem] = Row(stem, images | {"fused": fused}, self.scores.of(stem))
+        self.rows[stem] = Row(stem, images | {"fused": fused}, self.scores.of(FUSED, stem))
 
     def copy(self, kind: str, stem: str, image: torch.Tensor) -> Path:
         """A small copy of uint8 [C, H, W]."""
@@ -160,7 +160,7 @@ class Results:
         write_whole(self.folder / "results.json", json.dumps(facts | {"images": self.records}, indent=2).encode())
         tables = []
         if self.scores.rows:
-            self.scores.write(self.folder, facts)
+            self.scores.write(self.folder / "scores.json", facts)
             tables.append(self.scores.table(f"Scores of {len(self.records)} fused images, range {facts['range']}"))
             print(self.scores.text())
         if self.rows:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from data.counts import ThermalRange
 from data.first_use import ensure_sample
-from data.generated import Results, at_own_size, score_batch
+from data.generated import GENERATED, Results, at_own_size, score_batch
+from data.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
 from data.images import list_images
 from data.inference import BATCH_PIXELS, Job, VisibleImages, read_batches, unlike_stems
 from data.layouts import UnknownLayout, find
@@ -32,6 +33,7 @@ from util.compute import Compute, choose
 from util.gallery import Table, write_gallery
 from util.made import Made, digest
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
+from util.metrics.learned import LearnedMetrics, load_learned
 from util.run_folder import RunFolder, write_whole
 from util.training_page import score_table
 
@@ -157,6 +159,9 @@ def main() -> int:
     jobs, found = find_jobs(options)
     if opts.num_test is not None:
         jobs = evenly(jobs, opts.num_test)
+    if opts.evaluate and not any(job.real for job in jobs):
+        raise ValueError(f"--evaluate: {found} have no real infrared images to score against; leave it out")
+    learned = load_learned(opts.inception_weights, opts.lpips_weights, compute.device) if opts.evaluate else None
     folder = opts.results_dir / opts.name
     for name, text in (("weights", str(weights)), ("data", found), ("device", compute.describe()),
                        ("writes", f"{folder}/")):  # fmt: skip
@@ -180,12 +185,40 @@ def main() -> int:
     dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
     generate(maker, dataset, opts, results, methods, options.data.strict)
     facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
-    return report(results, options, facts, len(jobs), compute)
+    return report(results, options, facts, jobs, compute, learned)
 
 
-def report(results: Results, options: TestOptions, facts: dict[str, str], count: int, compute: Compute) -> int:
+def evaluate(
+    results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job], compute: Compute,
+    learned: LearnedMetrics,
+) -> None:  # fmt: skip
+    """--evaluate: the fuller table of the images as they were saved, as scripts.evaluate generation prints it."""
+    opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
+    made = results.scores.get(GENERATED, {})  # those of which the real image could be read
+    cases = [
+        Case(job.visible.stem, job.real, {GENERATED: results.written(job.visible.stem)}, job.visible)
+        for job in jobs
+        if job.visible.stem in made
+    ]
+    if not cases:
+        return
+    trained = facts.get("mean_infrared")
+    constant = mean_grey(cases, thermal, opts.num_threads) if trained is None else (float(trained) + 1) * 127.5
+    about = f"grey level {constant:.0f}, mean of {'these real' if trained is None else 'the training'} images"
+    scored = score_cases(cases, thermal, learned, constant, compute.device, opts.num_threads)
+    print_scores(scored, about)
+    kept = {key: str(facts[key]) for key in ("weights", "epoch", "scale") if key in facts}
+    out = results.folder / "evaluation.json"
+    page = write_scores(out, f"{opts.name}: scores", scored, cases, thermal, kept | {"constant": about})
+    print(f"scores    {page.resolve()}")
+
+
+def report(
+    results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job], compute: Compute,
+    learned: LearnedMetrics | None,
+) -> int:  # fmt: skip
     """Scores, page, closing lines; exit status 1 where some images could not be read."""
-    opts, folder = options.generate, results.folder
+    opts, folder, count = options.generate, results.folder, len(jobs)
     means = results.means()
     tables: list[Table] = []
     if means:
@@ -198,12 +231,18 @@ def report(results: Results, options: TestOptions, facts: dict[str, str], count:
         print(f"{'':20}" + "".join(f"{metric:>9}" for metric in METRICS))
         for method, values in means.items():
             print(f"{method:20}" + "".join(f"{values[metric]:9.3f}" for metric in METRICS))
-    if opts.gallery and results.rows:
+    else:
+        (folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
+    if not (opts.gallery and results.rows):
+        (folder / "index.html").unlink(missing_ok=True)
+    else:
         shown = [results.rows[stem] for stem in sorted(results.rows)]
         about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"],
                  "device": compute.describe(), "images": f"{len(shown)} of {count} shown"}  # fmt: skip
         write_gallery(folder / "index.html", f"{opts.name}: generated infrared", shown, tables, (), about)
         print(f"gallery   {(folder / 'index.html').resolve()}")
+    if learned is not None:
+        evaluate(results, options, facts, jobs, compute, learned)
     for error in results.errors:
         print(f"skipped {error}", file=sys.stderr)
     print(f"images    {count - len(results.errors)} in {folder / 'infrared'}")

@@ -24,6 +24,7 @@ from data.loader import TrainingImages, make_loader, steps_of_epoch
 from data.samples import mean_infrared, read_validation
 from models import METHODS
 from options.cli import run_command, to_dict
+from options.display import DisplayOptions
 from options.train import TrainOptions, parse_train
 from util import distributed
 from util.compute import Compute, choose
@@ -43,7 +44,7 @@ from util.watching import Watch, open_display, score_lines
 from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
-VOTE_STEPS = 10  # steps between the ranks' agreement on stopping and saving
+VOTE_STEPS, VOTE_SECONDS = 10, 3.0  # at most, between the ranks' agreements on stopping and saving
 
 
 def on_cpu(state: Any) -> Any:
@@ -192,6 +193,10 @@ class Training:
         done = self.epoch * self.steps + self.step
         self.progress = Progress(loop.epochs, self.steps, done, images, loop.log_seconds, distributed.is_writer())
         self.saved_at = time.monotonic()
+        self.voted, self.next_vote = (
+            (self.total, self.saved_at),
+            self.total + 1,
+        )  # last vote's step and time; next one's
         batches = iter(loader)
         try:
             with StopSignal() as stop:
@@ -238,14 +243,19 @@ class Training:
         self.step, self.total = self.step + 1, self.total + 1
 
     def ends_here(self, stop: StopSignal) -> bool:
-        """Whether a signal ended the run; also saves when it is time. Ranks agree at every VOTE_STEPS-th step."""
+        """Whether a signal ended the run; also saves when it is time. Ranks agree every few steps, how many, too:
+        torchrun kills them half a minute after a signal."""
         due = time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes
         stopped = stop.number is not None
         if distributed.world() > 1:
-            if self.total % VOTE_STEPS:
+            if self.total < self.next_vote:
                 return False
-            due = distributed.any_rank(due, self.compute.device)
-            stopped = distributed.any_rank(stopped, self.compute.device)
+            steps, seconds = self.total - self.voted[0], time.monotonic() - self.voted[1]
+            pause = min(VOTE_STEPS, max(1, int(VOTE_SECONDS * steps / max(seconds, 1e-3))))
+            *votes, skipped = distributed.largest([due, stopped, VOTE_STEPS - pause], self.compute.device)
+            due, stopped = map(bool, votes)
+            self.voted = self.total, time.monotonic()
+            self.next_vote = self.total + VOTE_STEPS - skipped
         if due and not stopped:
             self.save("last")
         return stopped
@@ -379,6 +389,14 @@ def closing(training: Training, seconds: float, dashboard: str | None) -> None:
     print(f"next      python {shlex.join(words)}")
 
 
+def start_dashboard(display: DisplayOptions) -> None:
+    """Start visdom's server if none answers; what prevents it is one line, and no reason not to train."""
+    try:
+        ensure_server(display.display_server, display.display_port, display.visdom_public)
+    except (ValueError, OSError) as trouble:
+        print(f"dashboard none: {trouble}", file=sys.stderr)
+
+
 def main() -> int:
     """The command."""
     options, _ = parse_train(sys.argv[1:], {name: method.Options for name, method in METHODS.items()})
@@ -399,9 +417,10 @@ def main() -> int:
         return 1
     except distributed.RankLost as lost:
         kept = f"{run.checkpoint} holds the last saved state" if run.checkpoint.exists() else "nothing was saved yet"
+        again = "the same command with --continue_train goes on" if run.checkpoint.exists() else "start it again"
         print(
-            f"error: rank {distributed.rank()} lost another rank ({lost}); {kept}. The same command with "
-            "--continue_train goes on, with any number of ranks",
+            f"error: rank {distributed.rank()} lost another rank, whose own message tells why ({lost}); {kept}: "
+            f"{again}, with any number of ranks",
             file=sys.stderr,
         )
         return 1
@@ -436,7 +455,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     shown = options.display
     if distributed.is_writer():
         if shown.start_visdom and shown.display != "none":
-            ensure_server(shown.display_server, shown.display_port, shown.visdom_public)
+            start_dashboard(shown)
         if state is None:
             run.clear()
         announce(training, steps, remarks)

@@ -25,6 +25,8 @@ from options.train import TrainOptions
 from util import distributed
 
 FORMAT = 1  # of both files, and of how images are decoded: raised when either changes
+PREFETCH = 4  # batches that each worker makes ahead
+LEAST_SPARE = 2**25  # bytes of shared memory left to whatever else needs it
 KINDS = (torch.uint8, torch.float32)
 _FIELDS = struct.Struct("<16sQIB3x3I")  # key, offset, checksum of the pixels, kind, channels, height, width
 _RECORD = _FIELDS.size + 4  # and a checksum of these fields
@@ -136,12 +138,27 @@ def _write(file: int, content: bytes | np.ndarray, offset: int) -> None:
         rest, offset = rest[done:], offset + done
 
 
-def _shared_memory(limit: int) -> Cache:
-    """A cache without a name, for this process, its workers and the other ranks on this machine."""
+def _in_flight(options: TrainOptions) -> int:
+    """Bytes of batches on their way from workers to the training, which go through shared memory as well."""
+    wanted = options.input
+    item = 4 * 4 * max(wanted.load_size, wanted.crop_size) ** 2  # three channels and one, float32
+    ahead = PREFETCH * wanted.num_threads * wanted.batch_size * item
+    return max(LEAST_SPARE, ahead * int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def _shared_memory(limit: int, spare: int) -> Cache:
+    """A cache without a name, for this process, its workers and the other ranks on this machine.
+
+    spare: bytes of shared memory to leave; ValueError where no more are there."""
     folder = Path("/dev/shm")
     if not os.access(folder, os.W_OK):
         folder = Path(tempfile.gettempdir())
-    limit = min(limit, _room(folder))
+    limit = min(limit, _room(folder) - spare)
+    if limit <= 0:
+        raise ValueError(
+            f"--cache memory: {folder} has {_room(folder) / 1e6:.0f} MB left, which the batches on their way need; "
+            "give it more (docker run --shm-size 8g), or use --cache disk or --cache off"
+        )
     if distributed.world() == 1:
         name = key_of(os.getpid(), time.time_ns()).hex()
     else:  # what all ranks of this job know, and no other job
@@ -167,7 +184,7 @@ def open_cache(options: TrainOptions) -> Cache | None:
         raise ValueError(f"--cache {wanted.cache} works on Linux only: leave it out")
     limit = int(wanted.cache_gb * 1e9)
     if wanted.cache == "memory":
-        return _shared_memory(limit)
+        return _shared_memory(limit, _in_flight(options))
     folder = wanted.cache_dir or options.run.checkpoints_dir / options.run.name / "cache"
     folder.mkdir(parents=True, exist_ok=True)
     pixels = folder / f"pixels_{FORMAT}"

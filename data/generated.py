@@ -91,16 +91,23 @@ class Results:
 
     def take_finished(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are still to be done; scores and gallery rows of the others are taken over."""
+        self._remove_forgotten({job.visible.stem for job in jobs})
         left = []
         for job in jobs:
             stem = job.visible.stem
             record = self.made.records.get(stem)
             needed = self._previews(job).values() if stem in self.shown else [self.written(stem)]
-            if record is None or record["inputs"] != _inputs(job) or not all(path.is_file() for path in needed):
+            if record is None or not _unchanged(record, job) or not all(path.is_file() for path in needed):
                 left.append(job)
             else:
-                self._keep(job, record["scores"])
+                self._keep(job, record.get("scores", {}))
         return left
+
+    def _remove_forgotten(self, wanted: set[str]) -> None:
+        """Images of other weights or options must not lie among those that are made now."""
+        for stem in set(self.made.forgotten) - wanted:
+            for kind, suffix in (("infrared", ".png"), ("visible", ".jpg"), ("real", ".jpg")):
+                (self.folder / kind / f"{stem}{suffix}").unlink(missing_ok=True)
 
     def _keep(self, job: Job, scores: Mapping[str, Mapping[str, float]]) -> None:
         stem = job.visible.stem
@@ -142,6 +149,14 @@ def _inputs(job: Job) -> list[Any]:
     """What a result is made from: the files as they are now and how they are read."""
     sources = [job.visible] if job.real is None else [job.visible, job.real]
     return [[stamp(source.path), source.camera, source.half] for source in sources]
+
+
+def _unchanged(record: Mapping[str, Any], job: Job) -> bool:
+    """Whether a record tells of a result made from the files as they are now."""
+    try:
+        return record.get("inputs") == _inputs(job)
+    except OSError:  # gone since it was listed: reading says so
+        return False
 
 
 def copy_small(path: Path, image: torch.Tensor) -> None:

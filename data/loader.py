@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data.cache import open_cache
+from data.cache import PREFETCH, open_cache
 from data.images import ImageError, ThermalRange, view_size
 from data.layouts import Pair, Split
 from data.pair_masks import source_of
@@ -24,6 +24,7 @@ from options.train import TrainOptions
 from util.stop_signal import ignore_in_worker
 
 ATTEMPTS = 32  # other images tried in the place of unreadable ones before giving up
+PATIENCE = 600  # seconds that a batch may take
 KEPT_BYTES = 2**28  # of decoded pairs that a worker keeps because many patches are cut from them
 
 
@@ -247,7 +248,8 @@ def make_loader(
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available() and options.run.device != "cpu",
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCH if workers else None,
+        timeout=PATIENCE if workers else 0,  # a worker that cannot hand over what it has read says nothing
         worker_init_fn=ignore_in_worker,
         # Batches are drawn from their keys alone, so the loader must leave torch's own generator untouched.
         generator=torch.Generator(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -85,15 +86,16 @@ class Exportable:
 
 
 def exportable(network: nn.Module, kind: str) -> Exportable:
-    """network: as load_network loads it, for "generation" or "fusion"."""
+    """network: as load_network loads it, for "generation" or "fusion". The module is a copy: it may be moved."""
+    twin = copy.deepcopy(network)
     if kind == "fusion":
         sizes = ((1, 96, 128), (1, 61, 83), (2, 40, 57), (1, 130, 77))
         inputs = {"visible": 3, "infrared": 1}
-        return Exportable(OfColour(network).eval(), OfColour(network).eval(), inputs, "fused", sizes, 1)
+        return Exportable(OfColour(twin).eval(), OfColour(network).eval(), inputs, "fused", sizes, 1)
     multiple = locality(network.to_infrared)[1]
     # Mirroring goes no further than the image: sides of at least half the multiple.
     unit = max(multiple, 32)
     sizes = ((1, 2 * unit, 3 * unit), (1, 2 * unit - 5, 2 * unit + 3), (2, unit + 1, 2 * unit), (1, 2 * unit, unit - 1))
     return Exportable(
-        AnySize(Unpadded(network.to_infrared), multiple).eval(), network, {"visible": 3}, "infrared", sizes, multiple
+        AnySize(Unpadded(twin.to_infrared), multiple).eval(), network, {"visible": 3}, "infrared", sizes, multiple
     )

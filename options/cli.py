@@ -69,6 +69,9 @@ def _one_line(box: str) -> str:
     parts = " ".join(lines).split("─" * 5)
     message = re.sub(r"^Error parsing [\w.-]+: (?=--)", "", parts[0].strip())
     message = re.sub(r"^Unrecognized options", "unknown option", message)
+    message = re.sub(
+        r"^Missing from \S+: (--[\w-]+).*?\](?:\])?\s+(.*?)\s*\(required\)$", r"\1 is missing: \2", message
+    )
     suggestions = [
         match.group(0)
         for part in parts[1:]

@@ -54,6 +54,12 @@ class GenerateOptions:
 
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
     """Compile the networks in a mode of torch.compile: a minute for each size of images, then faster."""
+    evaluate: bool = False
+    """Score what was made with more metrics (MS-SSIM, LPIPS, FID, KID), to evaluation.json, .csv and .html."""
+    inception_weights: Path | None = None
+    """--evaluate: file of the Inception network for FID and KID; by default it is downloaded."""
+    lpips_weights: Path | None = None
+    """--evaluate: file of torchvision's AlexNet for LPIPS; by default it is downloaded."""
     overwrite: bool = False
     """Make every image anew. Otherwise those that the same weights and options have made already are kept."""
 

@@ -202,7 +202,13 @@ class TrainOptions:
                 f"--compile {self.run.compile} compiles for images of one size, which --preprocess "
                 f"{self.input.preprocess} does not give: choose a mode that crops"
             )
-        if self.run.compile in ("reduce-overhead", "max-autotune") and self.loop.accumulate > 1:
+        graphs = self.run.compile in ("reduce-overhead", "max-autotune")
+        if graphs and not getattr(self.method, "fits_cuda_graphs", True):
+            raise ValueError(
+                f"--compile {self.run.compile} replays CUDA graphs, which do not keep what this method's first player "
+                "computed until its turn comes: use --compile default"
+            )
+        if graphs and self.loop.accumulate > 1:
             raise ValueError(
                 f"--compile {self.run.compile} replays CUDA graphs, whose gradients do not outlive a batch, and "
                 f"--accumulate {self.loop.accumulate} adds them up: use --compile default or --accumulate 1"

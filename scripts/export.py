@@ -177,6 +177,8 @@ def main() -> int:
     """The command."""
     options = parse(ExportOptions)
     device = choose(options.device, "fp32").device
+    # Its 10 bits of mantissa alone differ by more than a file may; it would be fp32 in name only.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if options.format == "onnx":
         need("onnx", "onnxscript", "onnxruntime")
     what, facts = open_network(options)

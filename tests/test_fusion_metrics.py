@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from util.metrics.fusion import FUSION_METRICS, fusion_scores
+from util.metrics import triplet
+from util.metrics.fusion import FUSION_METRICS, FusionScorer, fusion_scores
 
 VIFB_SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "vifb_sample"
 VIFB_NAMES = {
@@ -328,6 +329,29 @@ def test_vifb_scores_channels_apart_and_standard_their_luminance() -> None:
     assert fusion_scores(fused, visible, infrared, ["SF"], "vifb")["SF"].item() == pytest.approx(seams)
     grey = torch.einsum("nchw,c->nhw", fused.double(), torch.tensor([0.299, 0.587, 0.114]).double()).round()
     assert fusion_scores(fused, visible, infrared, ["SD"])["SD"].item() == pytest.approx(grey.std(correction=0).item())
+
+
+@pytest.mark.parametrize("convention", ["standard", "vifb"])
+@pytest.mark.parametrize("kept_pixels", [10**9, 0])
+def test_fused_images_that_share_their_sources_score_as_alone(
+    convention: str, kept_pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triplet, "KEPT_PIXELS", kept_pixels)
+    size = (163, 181)
+    visible, infrared = smooth_noise(1, *size, 3), smooth_noise(2, *size)
+    scorer = FusionScorer(visible, infrared, convention=convention)
+    for fused in (smooth_noise(3, *size, 3), smooth_noise(4, *size), infrared, smooth_noise(3, *size, 3)):
+        assert scorer(fused) == fusion_scores(fused, visible, infrared, convention=convention)
+    assert bool(scorer.known) == (kept_pixels > 0)
+
+
+def test_what_is_known_of_sources_does_not_grow_with_the_fused_images(pair) -> None:
+    scorer = FusionScorer(*pair[1:])
+    scorer(pair[0])
+    kept = len(scorer.known)
+    for seed in range(3, 6):
+        scorer(smooth_noise(seed))
+    assert len(scorer.known) == kept > 10
 
 
 def test_float_images_score_as_the_8_bit_images_they_would_be_saved_as(pair) -> None:

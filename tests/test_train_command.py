@@ -149,6 +149,7 @@ def test_a_run_is_never_overwritten_and_never_invented(command: Callable, pairs_
         (["--accumulate", "0"], "--accumulate"),
         (["--compile", "default", "--preprocess", "none"], "--preprocess none"),
         (["--compile", "reduce-overhead", "--accumulate", "2"], "--accumulate 1"),
+        (["--display_port", "0"], "--display_port"),
     ],
 )
 def test_a_mistake_creates_nothing(

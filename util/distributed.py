@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,7 +23,8 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RankLost(str(error).splitlines()[0]) from error
+        reason = re.sub(r"^\[\S+:\d+\]\s*", "", str(error).splitlines()[0])  # the backend's own file and line
+        raise RankLost(reason) from error
 
 
 def start(device: torch.device, minutes: float = 30.0) -> torch.device:
@@ -88,14 +90,14 @@ def broadcast(tensors: Sequence[torch.Tensor]) -> None:
                 dist.broadcast(tensor, 0)
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any rank; every rank must ask at the same step."""
+def largest(values: Sequence[int], device: torch.device) -> list[int]:
+    """The largest of each value over the ranks; every rank must ask at the same step."""
     if world() == 1:
-        return flag
-    votes = torch.tensor([int(flag)], device=device)
+        return list(values)
+    votes = torch.tensor(values, device=device)
     with _together():
-        dist.all_reduce(votes)
-        return bool(votes.item())
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return votes.tolist()
 
 
 def gather(value: Any) -> list[Any]:

@@ -1,31 +1,27 @@
-"""Scores of fused images beside the trivial rows, and what is written of them: table, JSON, CSV."""
+"""Scores of fused images beside the trivial rows: what fuse.py and scripts.evaluate share."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from util.gallery import Table, format_number
-from util.metrics.fusion import FUSION_METRICS, eight_bit, fusion_scores, grey
-from util.run_folder import write_whole
+from util.gallery import Table
+from util.metrics.fusion import FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
+from util.score_sheet import ScoreSheet
 from util.training_page import score_table
 
-CONVENTION = "standard"
-HIGHER_IS_BETTER = {name: metric.higher_is_better for name, metric in FUSION_METRICS.items()}
 FUSED = "fused"
+TRIVIAL = ("average", "maximum", "visible", "infrared")
 
 
 def trivial_rows(visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What every fused image should be compared with. uint8 [N, 1 or 3, H, W] and [N, 1, H, W] -> row name ->
-    float64 [N, 1, H, W] in 0..255."""
-    light, heat = grey(eight_bit(visible)), infrared.double()
+    """What every fused image should be compared with. uint8 [N, 1 or 3, H, W] each -> row name -> float64
+    [N, 1, H, W] in 0..255, of the luminances."""
+    light, heat = grey(eight_bit(visible)), grey(eight_bit(infrared))
     return {
         "average": (light + heat) / 2,
         "maximum": torch.maximum(light, heat),
@@ -34,66 +30,59 @@ def trivial_rows(visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, tor
     }
 
 
-class FusionScores:
-    """Row ("fused", "average", ...) -> stem -> metric -> value."""
+class FusionScores(ScoreSheet):
+    """Row (a method's name, "average", ...) -> stem -> fusion metric -> value."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, dict[str, float]]] = {}
+    def __init__(self, metrics: Sequence[str] | None = None, convention: str = "standard") -> None:
+        """metrics: all of the convention's by default. ValueError for what it does not know."""
+        names = check_request(metrics, convention)
+        super().__init__({name: FUSION_METRICS[name].higher_is_better for name in names}, TRIVIAL)
+        self.convention = convention
+        self.small: dict[str, set[str]] = {}  # metric -> stems of images that are too small for it
 
-    def add(self, stem: str, fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> None:
-        """One image and its trivial rows: uint8 [1 or 3, H, W], as they are saved; nan where it is too small."""
-        fused, visible, infrared = fused[None], visible[None], infrared[None]
-        for name, image in ({FUSED: fused} | trivial_rows(visible, infrared)).items():
-            values = fusion_scores(image, visible, infrared, convention=CONVENTION)
-            self.rows.setdefault(name, {})[stem] = {metric: float(value) for metric, value in values.items()}
+    def compute(
+        self, fused: Mapping[str, torch.Tensor], visible: torch.Tensor, infrared: torch.Tensor
+    ) -> dict[str, dict[str, float]]:
+        """Row -> metric -> value of one image of each method and of its trivial rows: uint8 [1 or 3, H, W] as saved."""
+        visible, infrared = visible[None], infrared[None]
+        rows = {name: image[None] for name, image in fused.items()} | trivial_rows(visible, infrared)
+        scorer = FusionScorer(visible, infrared, list(self.higher), self.convention)
+        return {name: {m: float(v) for m, v in scorer(image).items()} for name, image in rows.items()}
 
-    def of(self, stem: str) -> dict[str, float]:
-        """The fused image's scores; empty where it has none."""
-        return self.rows.get(FUSED, {}).get(stem, {})
+    def take(self, stem: str, rows: Mapping[str, Mapping[str, float]], size: Sequence[int]) -> None:
+        """What compute gave for an image of a size (height, width)."""
+        for name, values in rows.items():
+            self.add(name, stem, values)
+        for metric in self.higher:
+            if min(size) < FUSION_METRICS[metric].smallest_side:
+                self.small.setdefault(metric, set()).add(stem)
 
-    def means(self) -> dict[str, dict[str, float]]:
-        """Row -> metric -> mean over the images that have a value; nan where none has."""
+    def score(self, stem: str, fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> None:
+        """One image of one method, and its trivial rows: uint8 [1 or 3, H, W], as they are saved."""
+        self.take(stem, self.compute({FUSED: fused}, visible, infrared), fused.shape[-2:])
 
-        def mean(values: list[float]) -> float:
-            known = [value for value in values if not math.isnan(value)]
-            return sum(known) / len(known) if known else math.nan
-
-        return {
-            name: {metric: mean([values[metric] for values in images.values()]) for metric in FUSION_METRICS}
-            for name, images in self.rows.items()
-        }
+    def explain(self) -> None:
+        """Fill why_none: which metrics the images are too small for."""
+        count = max(map(len, self.rows.values()), default=0)
+        for metric, stems in self.small.items():
+            side = FUSION_METRICS[metric].smallest_side
+            self.why_none[metric] = f"{len(stems)} of {count} images have a side of less than {side} pixels"
+        for metric in self.higher:
+            undefined = {
+                f"{stem} of {name}"
+                for name, images in self.rows.items()
+                for stem, values in images.items()
+                if math.isnan(values[metric]) and stem not in self.small.get(metric, ())
+            }
+            if undefined:
+                reason = f"undefined for flat images, here {len(undefined)}, such as {min(undefined)}"
+                self.why_none[metric] = "; ".join(filter(None, (self.why_none.get(metric), reason)))
 
     def table(self, title: str) -> Table:
         """The means, for the gallery."""
-        return score_table(title, self.means(), HIGHER_IS_BETTER)
+        return score_table(title, self.means(), self.higher)
 
-    def text(self) -> str:
-        """The means, for a terminal: one line a metric."""
-        means = self.means()
-        lines = ["".join(f"{name:>12}" for name in ("", *means))]
-        for metric, higher in HIGHER_IS_BETTER.items():
-            cells = "".join(f"{format_number(values[metric]):>12}" for values in means.values())
-            lines.append(f"{metric:>12}{cells}  {'higher' if higher else 'lower'} is better")
-        return "\n".join(lines)
-
-    def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        """scores.json, with the facts in it, and scores.csv: every image's values. nan is null, or empty."""
-        means, images = _without_nan(self.means()), _without_nan(self.rows)
-        content = {"convention": CONVENTION, "count": len(self.rows[FUSED])} | dict(facts)
-        content |= {"mean": means[FUSED], "baselines": {name: row for name, row in means.items() if name != FUSED}}
-        content |= {"images": images[FUSED]}
-        content |= {"baseline_images": {name: row for name, row in images.items() if name != FUSED}}
-        write_whole(folder / "scores.json", json.dumps(content, indent=2).encode())
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(["image", "method", *FUSION_METRICS])
-        for name, row in images.items():
-            for stem in sorted(row):
-                writer.writerow([stem, name, *("" if value is None else value for value in row[stem].values())])
-        write_whole(folder / "scores.csv", text.getvalue().encode())
-
-
-def _without_nan(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {name: _without_nan(value) for name, value in values.items()}
-    return None if isinstance(values, float) and math.isnan(values) else values
+    def write(self, path: Path, facts: Mapping[str, Any]) -> None:
+        """As ScoreSheet.write, with the convention."""
+        self.explain()
+        super().write(path, {"convention": self.convention} | dict(facts))

@@ -362,9 +362,11 @@ def write_gallery(
     curves: Sequence[Curve] = (),
     facts: Mapping[str, str] | None = None,
     refresh_s: int | None = None,
+    plots: Sequence[tags.html_tag] = (),
 ) -> None:
     """Write the page at `path` in one step; images are linked relative to its folder, so move them together.
 
+    `plots`: panels drawn elsewhere, as by util.score_plots; they stand below the tables.
     `refresh_s`: the page reloads itself after that many seconds.
     A bad image, table or `refresh_s` is a FileNotFoundError or ValueError that names it.
     """
@@ -376,7 +378,8 @@ def write_gallery(
     if refresh_s is not None:
         about.append(f"reloads every {refresh_s} s")
     top = tags.header(tags.h1(title), tags.p((tags.span(part) for part in about if part), cls="about"))
-    parts = [name for name, there in (("Scores", tables), ("Curves", curves), ("Images", rows)) if there]
+    kinds = (("Scores", tables), ("Plots", plots), ("Curves", curves), ("Images", rows))
+    parts = [name for name, there in kinds if there]
     if len(parts) > 1:  # a long page: its parts are one click away
         top.add(tags.nav((tags.a(name, href=f"#{name.lower()}") for name in parts), aria_label="Parts of this page"))
     main = tags.main()
@@ -385,6 +388,8 @@ def write_gallery(
     if tables:
         panels = tags.div((_table_panel(table) for table in tables), cls="tables")
         main.add(tags.section(tags.h2("Scores"), panels, id="scores"))
+    if plots:
+        main.add(tags.section(tags.h2("Plots"), tags.div(plots, cls="panels"), id="plots"))
     if curves:
         panels = tags.div((_curve_panel(curve) for curve in curves), cls="panels")
         main.add(tags.section(tags.h2("Curves"), panels, id="curves"))

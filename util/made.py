@@ -32,11 +32,13 @@ class Made:
     def __init__(self, path: Path, key: Mapping[str, Any], overwrite: bool = False) -> None:
         """key: by what results are made. Records made by another key, or if overwrite, are forgotten."""
         self.path, self.lock = path, threading.Lock()
-        lines = [] if overwrite else self._read()
-        before = lines[0].get("made_by") if lines else None
+        lines = self._read()
+        before = lines[0].get("made_by") if lines and not overwrite else None
         key = json.loads(json.dumps(key))
         self.changed = [] if before in (None, key) else sorted(k for k in key | before if key.get(k) != before.get(k))
         """What of the key is another than that of the records forgotten."""
+        self.forgotten = [] if before == key else [line["name"] for line in lines[1:] if "name" in line]
+        """Names of results whose records are forgotten; their files may still be there."""
         self.records = {line["name"]: line for line in lines[1:] if "name" in line} if before == key else {}
         content = [{"made_by": key}, *self.records.values()]
         write_whole(path, "".join(json.dumps(line) + "\n" for line in content).encode())

@@ -76,6 +76,7 @@ class RunFolder:
         """Remove what an earlier run of this name left that never came to a checkpoint."""
         for leftover in self.path.glob("*.safetensors"):
             leftover.unlink()
+        self.losses.unlink(missing_ok=True)
         shutil.rmtree(self.web, ignore_errors=True)
 
     def load_checkpoint(self) -> dict[str, Any]:

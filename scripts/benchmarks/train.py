@@ -219,9 +219,10 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[t
     """A row of the table. rates: matrix rate by dtype, filled as needed."""
     bench = Bench(train)
     compute, count = bench.compute, train.input.batch_size * distributed.world()
-    reset_peak_memory(compute.device)
     flop = bench.flop()
     compute.compile(bench.method.networks(), train.run.compile)
+    bench.step(bench.batch)
+    reset_peak_memory(compute.device)
     alone, _ = bench.seconds(itertools.repeat(bench.batch), options.steps, options.warm_up)
     peak = peak_memory(compute.device)
     stages = bench.stages(options.steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -46,12 +47,13 @@ class Metric:
     range_text: str
     vifb: Callable[[Triplet], torch.Tensor] | None = None  # None: not a metric of VIFB
     smallest_side: int = 2
+    joint: bool = False  # in VIFB it looks at all channels at once
 
 
 FUSION_METRICS: dict[str, Metric] = {
     "EN": Metric("entropy", entropy, True, "0 to 8 bit", entropy),
     "SD": Metric("standard deviation", standard_deviation, True, "0 to 127.5", standard_deviation),
-    "SF": Metric("spatial frequency", spatial_frequency, True, "0 to 361", spatial_frequency_vifb),
+    "SF": Metric("spatial frequency", spatial_frequency, True, "0 to 361", spatial_frequency_vifb, joint=True),
     "AG": Metric("average gradient", average_gradient, True, "0 upward", average_gradient),
     "MI": Metric("mutual information", mutual_information, True, "0 to 16 bit", mutual_information_vifb),
     "SCD": Metric("sum of correlations of differences", correlation_of_differences, True, "-2 to 2"),
@@ -80,19 +82,7 @@ def grey(image: torch.Tensor) -> torch.Tensor:
     return image.double() if image.shape[1] == 1 else half_up(luminance(image.double()))
 
 
-def standard_triplet(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> Triplet:
-    """Of 8-bit luminances."""
-    return Triplet(*(grey(eight_bit(image)) for image in (fused, visible, infrared)))
-
-
-def vifb_triplet(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> Triplet:
-    """Channel by channel, unless the fused image has one: then against the luminance of the sources."""
-    if fused.shape[1] == 1:
-        return standard_triplet(fused, visible, infrared)
-    return Triplet(*(eight_bit(image).double() for image in (fused, visible, infrared)))
-
-
-CONVENTIONS = {"standard": standard_triplet, "vifb": vifb_triplet}
+CONVENTIONS = ("standard", "vifb")
 
 
 def score_function(metric: Metric, convention: str) -> Callable[[Triplet], torch.Tensor] | None:
@@ -122,7 +112,59 @@ def check_images(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Ten
         raise ValueError(f"images differ in number or size: {sizes}; resize them to one size first")
 
 
-@torch.no_grad()
+class FusionScorer:
+    """Scores any number of fused images of the same sources; what is derived from the sources is derived once.
+
+    visible, infrared: [N, 1 or 3, H, W], uint8 or float in 0..255. ValueError: an unknown metric or convention."""
+
+    def __init__(
+        self,
+        visible: torch.Tensor,
+        infrared: torch.Tensor,
+        metrics: Sequence[str] | None = None,
+        convention: str = "standard",
+    ) -> None:
+        self.names = check_request(metrics, convention)
+        self.sources, self.convention = (visible, infrared), convention
+        self.known: dict = {}
+
+    @cached_property
+    def grey_sources(self) -> list[torch.Tensor]:
+        """Their 8-bit luminances."""
+        return [grey(eight_bit(image)) for image in self.sources]
+
+    @cached_property
+    def whole_sources(self) -> list[torch.Tensor]:
+        """All their channels."""
+        return [eight_bit(image).double() for image in self.sources]
+
+    def triplet(self, fused: torch.Tensor) -> Triplet:
+        """What the convention looks at: 8-bit luminances, or in VIFB channel by channel, unless the fused image has
+        one: then against the luminance of the sources."""
+        if self.convention == "vifb" and fused.shape[1] > 1:
+            return Triplet(eight_bit(fused).double(), *self.whole_sources, self.known)
+        return Triplet(grey(eight_bit(fused)), *self.grey_sources, self.known)
+
+    @torch.no_grad()
+    def __call__(self, fused: torch.Tensor) -> dict[str, torch.Tensor]:
+        """[N, 1 or 3, H, W], uint8 or float in 0..255 -> {metric: [N] float64}; nan where it is too small.
+
+        ValueError: images that differ in number or size."""
+        check_images(fused, *self.sources)
+        triplet = self.triplet(fused)
+        fits = [name for name in self.names if min(fused.shape[-2:]) >= FUSION_METRICS[name].smallest_side]
+        joint = [name for name in fits if self.convention == "vifb" and FUSION_METRICS[name].joint]
+        apart = [name for name in fits if name not in joint]
+        scores = {name: torch.full((len(fused),), torch.nan).to(triplet.fused) for name in self.names}
+        scores |= {name: score_function(FUSION_METRICS[name], self.convention)(triplet).mean(1) for name in joint}
+        functions = {name: score_function(FUSION_METRICS[name], self.convention) for name in apart}
+        if fused.device.type == "cpu":
+            table = [[[f(plane) for plane in planes] for f in functions.values()] for planes in triplet.planes()]
+            rows = torch.stack([torch.stack([torch.cat(m).mean() for m in image]) for image in table]) if apart else ()
+            return scores | {name: rows[:, place] for place, name in enumerate(apart)}
+        return scores | {name: function(triplet).mean(1) for name, function in functions.items()}
+
+
 def fusion_scores(
     fused: torch.Tensor,
     visible: torch.Tensor,
@@ -133,14 +175,4 @@ def fusion_scores(
     """[N, 1 or 3, H, W] each, uint8 or float in 0..255 -> {metric: [N] float64}, all of the convention's by default.
 
     ValueError: an unknown metric or convention, images that differ in number or size."""
-    names = check_request(metrics, convention)
-    check_images(fused, visible, infrared)
-    triplet = CONVENTIONS[convention](fused, visible, infrared)
-    scores = {}
-    for name in names:
-        metric = FUSION_METRICS[name]
-        if min(fused.shape[-2:]) < metric.smallest_side:
-            scores[name] = torch.full((len(fused),), torch.nan, dtype=torch.float64, device=fused.device)
-        else:
-            scores[name] = score_function(metric, convention)(triplet).mean(1)
-    return scores
+    return FusionScorer(visible, infrared, metrics, convention)(fused)

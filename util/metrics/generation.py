@@ -8,6 +8,7 @@ import torch
 
 from util.colour import luminance
 from util.metrics.filters import blur
+from util.metrics.structure import MS_SSIM_WEIGHTS, halve
 
 HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "mae": False}
 Generate = Callable[[torch.Tensor], torch.Tensor]
@@ -24,17 +25,36 @@ def psnr(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return 10 * torch.log10(255.0**2 / error)
 
 
-def ssim(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """[N, 1, H, W] in 0..255, twice, sides of at least 11 -> [N] in [-1, 1].
-
-    Wang et al., TIP 2004: Gaussian window 11, sigma 1.5, only where it fits, peak 255."""
-    a, b = generated.double(), real.double()
+def similarity_maps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, 1, H, W] float64 in 0..255, twice -> SSIM's maps of luminance and of contrast and structure."""
     mean_a, mean_b = blur(a, 11, 1.5), blur(b, 11, 1.5)
     variances = blur(a**2 + b**2, 11, 1.5) - mean_a**2 - mean_b**2
     covariance = blur(a * b, 11, 1.5) - mean_a * mean_b
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     luminance_term = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return (luminance_term * (2 * covariance + c2) / (variances + c2)).mean(dim=(1, 2, 3))
+    return luminance_term, (2 * covariance + c2) / (variances + c2)
+
+
+def ssim(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """[N, 1, H, W] in 0..255, twice, sides of at least 11 -> [N] in [-1, 1].
+
+    Wang et al., TIP 2004: Gaussian window 11, sigma 1.5, only where it fits, peak 255."""
+    luminance_term, contrast = similarity_maps(generated.double(), real.double())
+    return (luminance_term * contrast).mean(dim=(1, 2, 3))
+
+
+def ms_ssim(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """[N, 1, H, W] in 0..255, twice, sides of at least 161 -> [N] in [0, 1].
+
+    Wang, Simoncelli and Bovik, Asilomar 2003, five scales, each half of the one before; a negative mean counts as 0."""
+    a, b = generated.double(), real.double()
+    product = torch.ones(len(a), dtype=torch.float64, device=a.device)
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS, start=1):
+        luminance_term, contrast = similarity_maps(a, b)
+        term = luminance_term * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
+        product = product * term.mean(dim=(1, 2, 3)).clamp(min=0) ** weight
+        a, b = halve(a), halve(b)
+    return product
 
 
 def mae(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

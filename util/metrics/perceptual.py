@@ -12,23 +12,20 @@ TINY = 1e-10
 EYE_NOISE = 2.0  # variance in grey levels, of images in 0..255
 
 
-def fidelity(source: torch.Tensor, fused: torch.Tensor) -> torch.Tensor:
-    """Pixel-domain VIF of `fused` against `source`, [N, C, H, W] in 0..255 -> [N, C]."""
-    kept, available = 0.0, 0.0
-    for size in (17, 9, 5, 3):  # one octave coarser each time
-        sigma = size / 5
-        if size < 17:
-            source, fused = (blur(image, size, sigma)[..., ::2, ::2] for image in (source, fused))
-        source_mean, fused_mean = blur(source, size, sigma), blur(fused, size, sigma)
-        source_variance = (blur(source**2, size, sigma) - source_mean**2).clamp(min=0)
-        fused_variance = (blur(fused**2, size, sigma) - fused_mean**2).clamp(min=0)
-        covariance = blur(source * fused, size, sigma) - source_mean * fused_mean
-        flat = torch.minimum(source_variance, fused_variance) < TINY
-        gain = torch.where(flat, 0.0, covariance / (source_variance + TINY)).clamp(min=0)
-        noise = (fused_variance - gain * covariance).clamp(min=TINY) + EYE_NOISE
-        kept = kept + torch.log1p(gain**2 * source_variance / noise).sum((-2, -1))
-        available = available + torch.log1p(source_variance / EYE_NOISE).sum((-2, -1))
-    return kept / available
+def octave(image: torch.Tensor, size: int) -> torch.Tensor:
+    """[..., H, W] seen one octave coarser."""
+    return blur(image, size, size / 5)[..., ::2, ::2].contiguous()
+
+
+def local_statistics(image: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance under a Gaussian window wherever it fits."""
+    mean = blur(image, size, size / 5)
+    return mean, (blur(image**2, size, size / 5) - mean**2).clamp_(min=0)
+
+
+def information(variance: torch.Tensor) -> torch.Tensor:
+    """VIF: what the eye could take from an image of local variances at one scale, [N, C]."""
+    return torch.log1p(variance / EYE_NOISE).sum((-2, -1))
 
 
 def visual_information_fidelity(triplet: Triplet) -> torch.Tensor:
@@ -36,7 +33,20 @@ def visual_information_fidelity(triplet: Triplet) -> torch.Tensor:
     0 upward, 2 for equal images, higher is better. Sheikh and Bovik, IEEE TIP 2006, pixel domain (vifp).
 
     Convention: the sum, on images in 0..255; nan for a flat source. Han's VIFF is another metric."""
-    return sum(fidelity(source, triplet.fused) for source in triplet.sources)
+    kept, available = [0.0, 0.0], [0.0, 0.0]
+    for size in (17, 9, 5, 3):  # one octave coarser each time
+        if size < 17:
+            triplet = Triplet(octave(triplet.fused, size), *triplet.of_sources(octave, size), triplet.known)
+        fused_mean, fused_variance = local_statistics(triplet.fused, size)
+        for side, source in enumerate(triplet.sources):
+            mean, variance = triplet.once(local_statistics, source, size)
+            covariance = blur(source * triplet.fused, size, size / 5).sub_(mean * fused_mean)
+            flat = torch.minimum(variance, fused_variance) < TINY
+            gain = torch.where(flat, 0.0, covariance / (variance + TINY)).clamp_(min=0)
+            noise = (fused_variance - gain * covariance).clamp_(min=TINY).add_(EYE_NOISE)
+            kept[side] = kept[side] + torch.log1p(gain.square_().mul_(variance).div_(noise)).sum((-2, -1))
+            available[side] = available[side] + triplet.once(information, variance)
+    return kept[0] / available[0] + kept[1] / available[1]
 
 
 def difference_of_gaussians(image: torch.Tensor) -> torch.Tensor:
@@ -60,11 +70,10 @@ def chen_blum(triplet: Triplet) -> torch.Tensor:
     Both conventions take VIFB's: images stretched to 0..255. nan where both sources are flat; a flat image
     beside others, where VIFB gives nan, has no contrast."""
     images = triplet.rescaled
-    sensitivity = difference_of_gaussians(images.fused)
+    sensitivity = images.once(difference_of_gaussians, images.infrared)
     fused = masked_contrast(images.fused, sensitivity)
     preserved, saliency = 0.0, 0.0
-    for source in images.sources:
-        contrast = masked_contrast(source, sensitivity)
+    for contrast in images.of_sources(masked_contrast, sensitivity):
         top = torch.maximum(contrast, fused)
         ratio = torch.where(top == 0, 1.0, torch.minimum(contrast, fused) / top)
         preserved = preserved + contrast**2 * ratio
@@ -78,6 +87,19 @@ def block_means(image: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(F.pad(image, (0, -width % 16, 0, -height % 16)), 16)
 
 
+def edge_saliency(image: torch.Tensor) -> torch.Tensor:
+    """Chen-Varshney: how much each block of a source counts, up to a factor."""
+    right, down = sobel(image, "constant")
+    squared = right**2 + down**2
+    return block_means(squared**2 * squared.sqrt())
+
+
+def contrast_sensitivity(image: torch.Tensor) -> torch.Tensor:
+    """Mannos and Sakrison: sensitivity of the eye to each coefficient of the image's `rfft2`, [H, W // 2 + 1]."""
+    frequency = 0.144 * cycles(image) / 4
+    return 2.6 * (0.0192 + frequency) * torch.exp(-(frequency**1.1))
+
+
 def chen_varshney(triplet: Triplet) -> torch.Tensor:
     """Qcv, sum_blocks(w_v d_v + w_i d_i) / sum_blocks(w_v + w_i) over 16 x 16 blocks: w the sum of Sobel magnitude^5 in
     the source, d the mean square of S - F seen through the Mannos-Sakrison filter; 0 upward, lower is better.
@@ -85,14 +107,12 @@ def chen_varshney(triplet: Triplet) -> torch.Tensor:
     Chen and Varshney, Information Fusion 2007. Both conventions take VIFB's: images stretched to 0..255 (flat: 0).
     nan where both sources are flat."""
     images = triplet.rescaled
-    frequency = 0.144 * cycles(images.fused) / 4
-    sensitivity = 2.6 * (0.0192 + frequency) * torch.exp(-(frequency**1.1))
+    sensitivity = images.once(contrast_sensitivity, images.infrared)
+    fused = filter_frequencies(images.fused, sensitivity)
     total, weights = 0.0, 0.0
     for source in images.sources:
-        right, down = sobel(source, "constant")
-        squared = right**2 + down**2
-        weight = block_means(squared**2 * squared.sqrt())
-        difference = filter_frequencies(source - images.fused, sensitivity)
-        total = total + (weight * block_means(difference**2)).sum((-2, -1))
+        weight = images.once(edge_saliency, source)
+        difference = images.once(filter_frequencies, source, sensitivity) - fused
+        total = total + (weight * block_means(difference.square_())).sum((-2, -1))
         weights = weights + weight.sum((-2, -1))
     return total / weights

@@ -71,16 +71,21 @@ def psnr_vifb(triplet: Triplet) -> torch.Tensor:
     return 20 * torch.log10(255 / torch.sqrt(rmse_vifb(triplet)))
 
 
+def blurred_square(image: torch.Tensor) -> torch.Tensor:
+    """Mean of the squares under SSIM's window."""
+    return blur(image**2, 11, 1.5)
+
+
 def structure_maps(triplet: Triplet) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """For each source the SSIM map's factors (luminance, contrast-structure), [N, C, H - 10, W - 10]."""
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     fused = triplet.fused
-    fused_mean = blur(fused, 11, 1.5)
+    fused_mean, fused_square = blur(fused, 11, 1.5), blurred_square(fused)
     for source in triplet.sources:
-        mean = blur(source, 11, 1.5)
+        mean = triplet.once(blur, source, 11, 1.5)
         product, squares = mean * fused_mean, mean**2 + fused_mean**2
         covariance = blur(source * fused, 11, 1.5) - product
-        variances = blur(source**2 + fused**2, 11, 1.5) - squares
+        variances = triplet.once(blurred_square, source) + fused_square - squares
         yield (2 * product + c1) / (squares + c1), (2 * covariance + c2) / (variances + c2)
 
 
@@ -107,5 +112,5 @@ def multiscale_ssim(triplet: Triplet) -> torch.Tensor:
         for index, (luminance, contrast) in enumerate(structure_maps(triplet)):
             similarity = luminance * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
             products[index] = products[index] * similarity.mean((-2, -1)).clamp(min=0) ** weight
-        triplet = Triplet(halve(triplet.fused), halve(triplet.visible), halve(triplet.infrared))
+        triplet = Triplet(halve(triplet.fused), *triplet.of_sources(halve), triplet.known)
     return sum(products)

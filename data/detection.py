@@ -1,0 +1,187 @@
+"""Labelled images for a detector: a folder with a coco.json -> images of one size in memory, boxes, batches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from data.coco import CocoFolder, Placement
+from data.counts import ThermalRange
+from data.images import ImageError, Source, pixel_size, read_infrared, read_reduced
+from data.transforms import as_tensor, resize, to_size
+from options.data import DataOptions
+from util.colour import luminance
+
+Look = Literal["infrared", "luminance", "inverted luminance"]
+THERMAL = (512, 640)  # height, width of FLIR's thermal camera, in whose pixels small objects are measured
+HEAVILY_OCCLUDED = "70%_-_90%"  # how FLIR ADAS v2 begins the word for it
+SCALES = (0.85, 1.2)  # of random zooms
+SHIFT = 0.1  # of the image's sides, at most
+GAMMA = 1.5  # grey levels are raised to a power between 1 / GAMMA and GAMMA
+FEWEST_PIXELS = 2.0  # at the detector's size: a side below this is no longer trained on
+
+
+@dataclass
+class Labelled:
+    """Images uint8 [N, 1, H, W]; for each of them boxes float32 [n, 4] (left, top, right, bottom, pixels), labels
+    int64 [n], ignored bool [n] (neither an object to find nor background), the size (H, W) its labels speak of."""
+
+    images: torch.Tensor
+    boxes: list[torch.Tensor]
+    labels: list[torch.Tensor]
+    ignored: list[torch.Tensor]
+    sizes: list[tuple[int, int]]
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __add__(self, other: Labelled) -> Labelled:
+        return Labelled(
+            torch.cat([self.images, other.images]),
+            *(getattr(self, name) + getattr(other, name) for name in ("boxes", "labels", "ignored", "sizes", "names")),
+        )
+
+    def count(self) -> int:
+        """Boxes that are not ignored."""
+        return sum(int((~ignored).sum()) for ignored in self.ignored)
+
+
+def is_ignored(note: dict[str, Any], sides: Sequence[float], size: tuple[int, int], min_side: float) -> bool:
+    """Whether an object is too small, too hidden, or one of a crowd: neither to be found nor background.
+
+    sides: its (width, height) in an image of (height, width); min_side: in pixels of the view at THERMAL size."""
+    across, down = sides[0] * THERMAL[1] / size[1], sides[1] * THERMAL[0] / size[0]
+    occluded = str((note.get("extra_info") or {}).get("occluded", ""))
+    return bool(note.get("iscrowd")) or min(across, down) < min_side or occluded.startswith(HEAVILY_OCCLUDED)
+
+
+def read_labelled(
+    folder: CocoFolder, classes: Sequence[str], size: tuple[int, int], look: Look, data: DataOptions, min_side: float,
+    camera: str = "none", limit: int | None = None,
+) -> Labelled:  # fmt: skip
+    """Every image of a folder, or `limit` of them spread evenly, at (height, width). look: how its files are seen.
+
+    min_side: as of is_ignored; camera: crop of visible files. ImageError for a file that cannot be read."""
+    thermal = ThermalRange.from_options(data)
+    number = {name: k for k, name in enumerate(classes)}
+    entries = folder.images
+    if limit is not None and limit < len(entries):
+        entries = [entries[i * len(entries) // limit] for i in range(limit)]
+
+    def read(entry: dict[str, Any]) -> tuple[Any, ...] | ImageError:
+        path = folder.file(entry)
+        try:
+            width, height = pixel_size(path)
+            if look == "infrared":
+                grey = as_tensor(read_infrared(path, thermal))
+                grey = resize(grey, size)
+            else:
+                colour = to_size(*read_reduced(Source(path, path.stem, camera), lambda height, width: size))
+                grey = luminance(colour[None].float())[0].round()
+                grey = 255 - grey if look == "inverted luminance" else grey
+        except ImageError as error:
+            return error
+        image = grey.to(torch.uint8) if look != "infrared" or grey.dtype == torch.uint8 else _bytes(grey)
+        labelled = int(entry.get("width") or width), int(entry.get("height") or height)
+        place = Placement.of(labelled, (width, height), "none" if look == "infrared" else camera, size)
+        rows = []
+        for note in folder.annotations.get(entry["id"], ()):
+            moved, _ = place.box(note["bbox"])
+            name = folder.categories[note["category_id"]]
+            if moved is not None and name in number:
+                rows.append((moved, number[name], is_ignored(note, moved[2:], size, min_side)))
+        return image, rows, labelled[::-1], path.stem
+
+    workers = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        bar = tqdm(pool.map(read, entries), total=len(entries), unit="img", desc="reading", leave=False,
+                   disable=not sys.stderr.isatty())  # fmt: skip
+        found = list(bar)
+    errors = [item for item in found if isinstance(item, ImageError)]
+    if errors and (data.strict or len(errors) == len(found)):
+        raise errors[0]
+    for error in errors:
+        print(f"skipped {error}", file=sys.stderr)
+    good = [item for item in found if not isinstance(item, ImageError)]
+    if not good:
+        raise ValueError(f"{folder.path}: has no images")
+    return Labelled(
+        torch.stack([image for image, *_ in good]),
+        [_corners([box for box, _, _ in rows]) for _, rows, _, _ in good],
+        [torch.tensor([label for _, label, _ in rows], dtype=torch.int64) for _, rows, _, _ in good],
+        [torch.tensor([ignored for _, _, ignored in rows], dtype=torch.bool) for _, rows, _, _ in good],
+        [size for _, _, size, _ in good],
+        [name for *_, name in good],
+    )
+
+
+def _bytes(grey: torch.Tensor) -> torch.Tensor:
+    return grey.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _corners(boxes: list[list[float]]) -> torch.Tensor:
+    array = np.asarray(boxes, np.float32).reshape(-1, 4)
+    array[:, 2:] += array[:, :2]
+    return torch.from_numpy(array)
+
+
+def standardise(images: torch.Tensor) -> torch.Tensor:
+    """float [N, 1, H, W] -> each image with mean 0 and deviation 1, so that no image is told by its brightness."""
+    mean, deviation = images.mean((1, 2, 3), keepdim=True), images.std((1, 2, 3), keepdim=True)
+    return (images - mean) / deviation.clamp_min(1e-3)
+
+
+@dataclass
+class Batch:
+    """images float32 [B, 1, H, W]; for each of them boxes [n, 4], labels [n], ignored [n], on the CPU."""
+
+    images: torch.Tensor
+    boxes: list[torch.Tensor]
+    labels: list[torch.Tensor]
+    ignored: list[torch.Tensor]
+
+
+def draw_batch(data: Labelled, places: Sequence[int], draws: torch.Tensor, device: torch.device) -> Batch:
+    """Images at `places`, each flipped, zoomed, shifted and with other grey levels as five numbers in [0, 1) of
+    draws [B, 5] say: the same draws do the same to any image."""
+    height, width = data.images.shape[-2:]
+    images = data.images[list(places)].to(device).float() / 255
+    flip = torch.where(draws[:, 0] < 0.5, -1.0, 1.0)
+    zoom = SCALES[0] * (SCALES[1] / SCALES[0]) ** draws[:, 1]
+    across, down = (2 * draws[:, 2] - 1) * SHIFT, (2 * draws[:, 3] - 1) * SHIFT
+    # theta takes places of the result, in [-1, 1], to places of the image.
+    theta = torch.zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = flip / zoom, 1 / zoom
+    theta[:, 0, 2], theta[:, 1, 2] = 2 * across, 2 * down
+    power = GAMMA ** (2 * draws[:, 4] - 1)
+    images = images ** power.to(device)[:, None, None, None]
+    grid = functional.affine_grid(theta.to(device), list(images.shape), align_corners=False)
+    images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    batch = Batch(standardise(images), [], [], [])
+    for k, place in enumerate(places):
+        boxes = data.boxes[place]
+        x, y = boxes[:, 0::2] / width * 2 - 1, boxes[:, 1::2] / height * 2 - 1
+        x = ((x - 2 * across[k]) * zoom[k] * flip[k] + 1) / 2 * width
+        y = ((y - 2 * down[k]) * zoom[k] + 1) / 2 * height
+        x, y = x.sort(dim=1).values, y.sort(dim=1).values
+        moved = torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
+        clipped = torch.stack(
+            [m.clamp(0, side) for m, side in zip(moved.unbind(1), (width, height) * 2, strict=True)], 1
+        )
+        sides, whole = clipped[:, 2:] - clipped[:, :2], (moved[:, 2:] - moved[:, :2]).prod(1)
+        inside = sides.prod(1) > 0
+        unclear = (sides.prod(1) < 0.3 * whole) | (sides.min(1).values < FEWEST_PIXELS)
+        batch.boxes.append(clipped[inside])
+        batch.labels.append(data.labels[place][inside])
+        batch.ignored.append((data.ignored[place] | unclear)[inside])
+    return batch

@@ -1,0 +1,159 @@
+"""Turn the labelled visible images of a data set into a labelled infrared one, for training detectors.
+
+python -m scripts.augment --name RUN --dataroot datasets/FLIR_ADAS_v2 --out datasets/FLIR_generated
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.augmented import FOLDERS, Carried, Written, carry, carry_index, check_names, write_labels
+from data.coco import CocoFolder, Placement, find_folder, read_coco
+from data.counts import ThermalRange
+from data.first_use import ensure_sample
+from data.generated import at_own_size
+from data.images import ImageError, Source, pixel_size, write_image
+from data.inference import Job, VisibleImages, read_batches
+from data.transforms import Preprocess
+from models.infrared_maker import InfraredMaker
+from models.trained import choose_weights, load_network, open_run
+from options.augment import AugmentOptions
+from options.cli import parse, run_command
+from options.data import DataOptions
+from util.allocator import keep_freed_memory
+from util.compute import choose
+from util.made import digest
+from util.run_folder import RunFolder, code_version, write_whole
+
+RECORD = "augment.json"  # says that this command wrote a folder, and by what
+WAITING = 64  # images that may wait to be written
+
+
+def visible_folders(options: AugmentOptions) -> dict[str, CocoFolder]:
+    """Name of the infrared folder to write -> the labelled visible folder it is made from."""
+    if not options.dataroot.is_dir():
+        raise ValueError(f"--dataroot {options.dataroot}: no such folder")
+    found = {}
+    for split, (visible, infrared) in FOLDERS.items():
+        if options.split not in (split, "all"):
+            continue
+        folder = find_folder(options.dataroot, visible)
+        if folder is not None:
+            found[infrared] = read_coco(folder)
+            check_names(found[infrared])
+        elif options.split == split:
+            raise ValueError(f"{options.dataroot}: has no {visible}/coco.json, which --split {split} needs")
+    if not found:
+        wanted = " or ".join(f"{visible}/coco.json" for visible, _ in FOLDERS.values())
+        raise ValueError(f"{options.dataroot}: has no {wanted}: give the root of a data set laid out as FLIR ADAS v2")
+    return found
+
+
+def check_out(options: AugmentOptions) -> None:
+    """ValueError where --out holds anything but, with --overwrite, what this command wrote there."""
+    out, root = options.out.resolve(), options.dataroot.resolve()
+    if out == root or out in root.parents or root in out.parents:
+        raise ValueError(f"--out {options.out}: lies in --dataroot or around it: give another folder")
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out}: is a file: give a folder")
+    if options.out.is_dir() and any(options.out.iterdir()):
+        if not options.overwrite:
+            raise ValueError(f"--out {options.out}: is not empty: give another folder, or --overwrite")
+        if not (options.out / RECORD).is_file():
+            raise ValueError(f"--out {options.out}: was not written by this command: give another folder")
+
+
+def write_one(path: Path, image: torch.Tensor, place: Placement) -> Written:
+    """One image uint8 [1, H, W] to a file; runs in a thread."""
+    write_image(path, image[0].numpy())
+    content = path.read_bytes()
+    return Written(place, len(content), hashlib.md5(content).hexdigest())
+
+
+def generate(
+    labels: CocoFolder, folder: Path, maker: InfraredMaker, preprocess: Preprocess | None, options: AugmentOptions,
+    errors: list[ImageError],
+) -> dict[str, Written]:  # fmt: skip
+    """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written."""
+    camera = "flir_v2" if options.camera_crop else "none"
+    entries = {labels.file(image): image for image in labels.images}
+    jobs = [Job(Source(path, path.stem, camera)) for path in entries]
+    dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
+    batches = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
+                           maker.compute.device.type == "cuda")  # fmt: skip
+    written: dict[str, Written] = {}
+    waiting: deque[tuple[str, Future]] = deque()
+    with ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
+        for visible, items in batches:
+            sizes = [options.size or tuple(item["size"]) for item in items]
+            for item, image in zip(items, at_own_size(maker(visible), sizes), strict=True):
+                path = item["job"].visible.path
+                entry, file = entries[path], pixel_size(path)
+                labelled = int(entry.get("width") or file[0]), int(entry.get("height") or file[1])
+                place = Placement.of(labelled, file, camera, tuple(image.shape[-2:]))
+                name = entry["file_name"]
+                waiting.append((name, writers.submit(write_one, folder / name, image.cpu(), place)))
+            while len(waiting) > WAITING:
+                name, future = waiting.popleft()
+                written[name] = future.result()
+        for name, future in waiting:
+            written[name] = future.result()
+    return written
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
+    options = parse(AugmentOptions, argv)
+    trained, run = None, RunFolder(options.checkpoints_dir / (options.name or ""))
+    if options.name is not None:
+        trained = open_run(run, "generation")
+    weights = options.weights or choose_weights(run, options.epoch)
+    compute = choose(options.device, options.precision)
+    network, _, metadata = load_network(weights, "generation", trained)
+    ensure_sample(options.dataroot)
+    folders = visible_folders(options)
+    check_out(options)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+    maker = InfraredMaker(network, compute)
+    preprocess = Preprocess.from_options(trained.input) if trained and options.scale == "train" else None
+    made_by: dict[str, Any] = {
+        "run": options.name or "", "weights": weights.name, "weights_sha256": digest(weights),
+        "epoch": metadata.get("epoch", ""), "code_version": code_version(),
+    }  # fmt: skip
+    facts = {"generated_from": str(options.dataroot.resolve()), **made_by, "scale": options.scale,
+             "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
+    for name, text in (("weights", str(weights)), ("device", compute.describe()), ("writes", f"{options.out}/")):
+        print(f"{name:9} {text}", flush=True)
+    for name in (infrared for _, infrared in FOLDERS.values()):
+        shutil.rmtree(options.out / name, ignore_errors=True)
+    write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
+    errors: list[ImageError] = []
+    total = Carried()
+    for name, labels in folders.items():
+        written = generate(labels, options.out / name, maker, preprocess, options, errors)
+        content, carried = carry(labels, written, made_by)
+        write_labels(options.out / name, content, carry_index(labels.path / "index.json", written))
+        print(f"{name:20} {carried.text()}", flush=True)
+        total += carried
+    counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(errors)}
+    write_whole(options.out / RECORD, json.dumps(facts | {"finished": True} | counts, indent=2).encode())
+    for error in errors:
+        print(f"skipped {error}", file=sys.stderr)
+    missed = f"; {len(errors)} visible files missing or unreadable, left out" if errors else ""
+    print(f"in all    {total.text()}{missed}; in {options.out}")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,210 @@
+"""Does generated infrared train detectors? One detector, trained on real infrared, generated infrared and plain grey
+images in turn, and tested on real infrared images.
+
+python -m scripts.evaluate_detection --name RUN --dataroot datasets/FLIR_ADAS_v2
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from data.coco import CocoFolder, find_folder, read_coco
+from data.detection import THERMAL, Labelled, Look, is_ignored, read_labelled
+from data.first_use import ensure_sample
+from data.samples import evenly
+from options.cli import parse, run_command
+from options.data import DataOptions
+from options.detection import DetectionOptions
+from scripts import augment
+from scripts.detection_report import GREY, Result, shown, write_results
+from scripts.detector_training import find_all, train_detector, truth_of
+from util.compute import Compute, choose
+from util.detection_page import draw_boxes, save
+from util.gallery import Row
+from util.metrics.detection import Boxes, average_precision
+from util.run_folder import code_version
+
+TEST_FOLDERS = {"video": "video_thermal_test", "val": "images_thermal_val"}
+
+
+def labels_in(root: Path, name: str) -> CocoFolder:
+    """The labels of a folder of the data set; ValueError where it has none."""
+    folder = find_folder(root, name)
+    if folder is None:
+        raise ValueError(f"{root}: has no {name}/coco.json: give a data set in the layout of FLIR ADAS v2, with labels")
+    return read_coco(folder)
+
+
+def test_labels(options: DetectionOptions) -> CocoFolder:
+    """The labels of the real infrared test images."""
+    names = TEST_FOLDERS.values() if options.test == "auto" else [TEST_FOLDERS[options.test]]
+    name = next((name for name in names if find_folder(options.dataroot, name)), next(iter(names)))
+    return labels_in(options.dataroot, name)
+
+
+def common_classes(options: DetectionOptions, test: CocoFolder, training: Sequence[CocoFolder]) -> list[str]:
+    """Names of the classes: those asked for, or those in all labels with enough test boxes, most frequent first."""
+
+    def counted(labels: CocoFolder, min_side: float) -> Counter[str]:
+        sizes = {image["id"]: (image.get("height") or THERMAL[0], image.get("width") or THERMAL[1])
+                 for image in labels.images}  # fmt: skip
+        notes = (note for of_image in labels.annotations.values() for note in of_image)
+        kept = (n for n in notes if not is_ignored(n, n["bbox"][2:], sizes[n["image_id"]], min_side))
+        return Counter(labels.categories[note["category_id"]] for note in kept)
+
+    tested, trained = counted(test, options.min_side), [counted(labels, 0) for labels in training]
+    there = [name for name, _ in tested.most_common() if all(name in counts for counts in trained)]
+    unknown = [name for name in options.classes if name not in there]
+    if unknown:
+        raise ValueError(f"--classes {' '.join(unknown)}: not in all labels, which have {', '.join(there) or 'none'}")
+    chosen = list(options.classes) or [name for name in there if tested[name] >= options.min_boxes]
+    if not chosen:
+        raise ValueError(
+            f"no class has {options.min_boxes} boxes in {test.path} and any in training: lower --min_boxes"
+        )
+    return chosen
+
+
+def generated_folders(options: DetectionOptions) -> dict[str, CocoFolder]:
+    """Name -> labels of each generated training set; with --name it is made first."""
+    if not {"generated", "mixed"} & set(options.arms):
+        return {}
+    folders = options.generated
+    if options.name is not None:
+        folders = (options.folder() / "generated",)
+        made = ["--name", options.name, "--checkpoints_dir", str(options.checkpoints_dir), "--epoch", options.epoch]
+        made += ["--dataroot", str(options.dataroot), "--out", str(folders[0]), "--split", "train", "--overwrite"]
+        made += ["--device", options.device, "--precision", options.precision, "--scale", options.scale]
+        made += ["--camera_crop" if options.camera_crop else "--no_camera_crop"] + ["--strict"] * options.strict
+        augment.main(made)
+    root = options.dataroot.resolve()
+    found = {}
+    for folder in folders:
+        if folder.resolve() == root:
+            raise ValueError(f"--generated {folder}: is --dataroot itself; give a folder that scripts.augment wrote")
+        name = options.name or folder.name
+        found[f"{name} {len(found) + 1}" if name in found else name] = labels_in(folder, "images_thermal_train")
+    return found
+
+
+class TrainingSets:
+    """The sets that detectors are trained on, read where they are first needed."""
+
+    def __init__(self, options: DetectionOptions, generated: Mapping[str, CocoFolder]) -> None:
+        self.options, self.generated = options, generated
+        self.real = labels_in(options.dataroot, "images_thermal_train")
+        self.visible = labels_in(options.dataroot, "images_rgb_train") if set(GREY) & set(options.arms) else None
+        self.classes: list[str] = []
+
+    def labels(self) -> list[CocoFolder]:
+        """Every coco.json that is trained on."""
+        return [self.real, *([self.visible] if self.visible else []), *self.generated.values()]
+
+    def names(self) -> list[tuple[str, str, str]]:
+        """(what the results call it, arm, generated set or "") of every training set."""
+        found = []
+        for arm in self.options.arms:
+            if arm in GREY:
+                found.append((GREY[arm], arm, ""))
+            elif arm == "real":
+                found.append(("real infrared", arm, ""))
+            else:
+                text = "generated" if arm == "generated" else "real + generated"
+                found += [(f"{text} ({name})" if len(self.generated) > 1 else text, arm, name)
+                          for name in self.generated]  # fmt: skip
+        return found
+
+    def read(self, labels: CocoFolder, look: Look, limit: int | None = None) -> Labelled:
+        """The images of a folder, as the detector sees them."""
+        options = self.options
+        camera = "flir_v2" if options.camera_crop and look != "infrared" else "none"
+        data = DataOptions(strict=options.strict)
+        return read_labelled(labels, self.classes, options.size, look, data, options.min_side, camera, limit)
+
+    @lru_cache(maxsize=2)  # noqa: B019 - the real set and one other; this object lives as long as the command
+    def infrared(self, name: str) -> Labelled:
+        """A generated set, or the real one for ""."""
+        return self.read(self.generated[name] if name else self.real, "infrared", self.options.max_images)
+
+    def get(self, arm: str, name: str) -> Labelled:
+        """The images of one training set."""
+        if arm in GREY:
+            return self.read(self.visible, GREY[arm], self.options.max_images)
+        return self.infrared("") + self.infrared(name) if arm == "mixed" else self.infrared(name)
+
+
+def run_arms(options: DetectionOptions, sets: TrainingSets, test: Labelled, truth: list[Boxes], compute: Compute
+             ) -> tuple[dict[str, Result], list[Row]]:  # fmt: skip
+    """Every training set in turn; results, and the example rows of the page."""
+    results: dict[str, Result] = {}
+    examples = evenly(range(len(test)), options.examples)
+    pictures = {k: {"truth": draw(options, test, k, truth[k], sets.classes, "truth")} for k in examples}
+    taught: dict[str, Path] = {}
+    for name, arm, of in sets.names():
+        data = sets.get(arm, of)
+        if examples:
+            k = len(data) * 2 // 3
+            taught[name] = draw(options, data, k, truth_of(data)[k], sets.classes, f"{name} training")
+        result = results[name] = Result(len(data), data.count())
+        began = time.monotonic()
+        for seed in range(options.seed, options.seed + options.seeds):
+            detector = train_detector(data, len(sets.classes), seed, options, compute, name)
+            found = find_all(detector, test, options, compute)
+            result.scores.append(average_precision(truth, found, sets.classes))
+            if seed == options.seed:
+                for k in examples:
+                    pictures[k][name] = draw(options, test, k, found[k], sets.classes, name)
+        result.seconds = time.monotonic() - began
+        print(f"{name}: mAP {shown(result.of('map'))}, AP50 {shown(result.of('ap50'))} ({result.seconds:.0f} s)",
+              flush=True)  # fmt: skip
+    rows = [Row(test.names[k], images) for k, images in pictures.items()]
+    return results, rows + ([Row("One of the images that each was trained on", taught)] if taught else [])
+
+
+def draw(options: DetectionOptions, data: Labelled, k: int, boxes: Boxes, classes: Sequence[str], name: str) -> Path:
+    """An image with boxes, as a file of the page."""
+    height, width = data.images.shape[-2:]
+    across, down = width / data.sizes[k][1], height / data.sizes[k][0]
+    twice = data.images[k, 0].repeat_interleave(2, 0).repeat_interleave(2, 1).numpy()
+    moved = Boxes(boxes.boxes * [2 * across, 2 * down, 2 * across, 2 * down], boxes.labels, boxes.what)
+    file = f"{data.names[k]}-{''.join(c if c.isalnum() else '_' for c in name)}.png"
+    return save(draw_boxes(twice, moved, classes), options.folder() / "images" / file)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command with argv, sys.argv unless given."""
+    options = parse(DetectionOptions, argv)
+    compute = choose(options.device, options.precision)
+    ensure_sample(options.dataroot)
+    test_folder = test_labels(options)
+    sets = TrainingSets(options, {})
+    names = {PurePosixPath(image["file_name"]).name for image in test_folder.images}
+    shared = next((i["file_name"] for labels in sets.labels() for i in labels.images
+                   if PurePosixPath(i["file_name"]).name in names), None)  # fmt: skip
+    if shared:
+        raise ValueError(f"{shared} is in {test_folder.path} and in a training folder: a test image must not train")
+    common_classes(options, test_folder, sets.labels())  # a mistake in them is one before anything is generated
+    sets.generated = generated_folders(options)
+    sets.classes = common_classes(options, test_folder, sets.labels())
+    test = sets.read(test_folder, "infrared", options.max_images)
+    truth = truth_of(test)
+    ignored = sum(int(boxes.what.sum()) for boxes in truth)
+    facts = {"detector": f"{options.detector}, {options.size[1]}x{options.size[0]}, {options.steps} steps of "
+             f"{options.batch_size}", "seeds": options.seeds, "device": compute.describe(),
+             "data": str(options.dataroot), "test": f"{len(test)} images of {test_folder.path.name}",
+             "boxes": f"{test.count()} to be found, {ignored} ignored (a side below {options.min_side:g} pixels, "
+             "heavily occluded, crowds)", "code": code_version()}  # fmt: skip
+    for name, text in facts.items():
+        print(f"{name:9} {text}", flush=True)
+    print(f"{'classes':9} {', '.join(sets.classes)}", flush=True)
+    results, rows = run_arms(options, sets, test, truth, compute)
+    write_results(options, results, sets.classes, truth, rows, facts)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
