@@ -39,7 +39,7 @@ class Result:
 
 def verdicts(results: Mapping[str, Result]) -> list[str]:
     """Plain sentences: each generated set against the better of the grey ones, which it beats by more than the sum of
-    both deviations or not at all."""
+    both deviations or not at all. One training has no deviation, so that it cannot beat, only lie above."""
     greys = {name: results[name].of("map") for name in GREY.values() if name in results}
     lines = []
     if greys:
@@ -47,7 +47,9 @@ def verdicts(results: Mapping[str, Result]) -> list[str]:
         for name, result in results.items():
             if name.startswith("generated"):
                 mine, spread = result.of("map"), greys[best][1] + result.of("map")[1]
-                says = "beats" if mine[0] - greys[best][0] > spread else "does not beat"
+                known = min(len(result.scores), len(results[best].scores)) > 1
+                above = "beats" if known else "is above, with one seed too few to say that it beats,"
+                says = above if mine[0] - greys[best][0] > spread else "does not beat"
                 lines.append(
                     f"{name} {says} grey: mAP {shown(mine)} against {shown(greys[best])} of {best}; {PUBLISHED}"
                 )

@@ -108,7 +108,7 @@ def test_mistakes_are_one_line(command: Callable, tmp_path: Path, monkeypatch: p
     weights = write(tmp_path / "w.safetensors", "resnet")
     for words, says in (
         ((), "--name RUN, --weights FILE"),
-        (("--name", "nobody"), "no such run"),
+        (("--name", "nobody", "--format", "torchscript"), "no such run"),
         (("--weights", "none.safetensors", "--format", "torchscript"), "no such file"),
         (("--weights", weights, "--format", "torchscript", "--out", "x.onnx"), "ends in .pt"),
         (("--weights", weights, "--size", "4", "4"), "--size 4 4"),
