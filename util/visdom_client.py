@@ -123,12 +123,24 @@ class VisdomClient:
                 return False
             raise
 
+    def _there(self, name: str) -> list[dict[str, Any]]:
+        """The images of a history that the server holds, from an earlier client."""
+        if self.post("win_exists", {"win": name, "eid": self.env}) != "true":
+            return []
+        pane = json.loads(self.post("win_data", {"win": name, "eid": self.env}))
+        content = pane.get("content") if isinstance(pane, dict) else None
+        if not isinstance(content, list):
+            return [{}]  # something else, to be replaced
+        return [{"type": "image_history", "content": {"src": image.get("src")}} for image in content]
+
     def _send(self, window: Window) -> None:
         if window.data[0]["type"] != "image_history":
             self.post("events", window.message(self.env, window.data))
             return
-        known = self._sent[window.name].data if window.name in self._sent else []
+        known = self._sent[window.name].data if window.name in self._sent else self._there(window.name)
         if known != window.data[: len(known)]:
+            # An open page goes on showing the number chosen on its slider, and breaks where the new pane has none such.
+            self.post("close", {"win": window.name, "eid": self.env})
             known = []
         for i in range(len(known), len(window.data)):  # the server takes a history's images one by one
             self.post("update" if i else "events", window.message(self.env, [window.data[i]]))
