@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from data.first_use import ensure_sample
 from data.fusion_inputs import Found, FramePairs, FusionInputs, find_data_set, find_pairs, find_visible
+from data.generated import copy_small
 from data.images import ImageError, ThermalRange, to_uint8, write_image
 from data.inference import read_batches
 from data.samples import evenly
@@ -36,7 +37,7 @@ from util.run_folder import ROOT, RunFolder, write_whole
 
 OWN_WEIGHTS = ROOT / "models" / "weights"
 STRIP = 512  # rows that are coloured at once
-PREVIEW_WIDTH, VIDEO_FRAMES = 640, 12  # of what the gallery shows
+VIDEO_FRAMES = 12  # that the gallery shows
 POLICIES = ("minmax", "clip")
 
 
@@ -148,11 +149,8 @@ class Results:
 
     def copy(self, kind: str, stem: str, image: torch.Tensor) -> Path:
         """A small copy of uint8 [C, H, W]."""
-        height, width = image.shape[-2:]
-        if width > PREVIEW_WIDTH:
-            image = resize(image, (max(1, round(height * PREVIEW_WIDTH / width)), PREVIEW_WIDTH))
         path = self.folder / "previews" / kind / f"{stem}.jpg"
-        write_image(path, image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).contiguous().numpy())
+        copy_small(path, image)
         return path
 
     def report(self, facts: dict[str, Any], count: int, where: str) -> int:

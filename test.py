@@ -30,8 +30,9 @@ from options.test import GenerateOptions, TestOptions
 from options.train import TrainOptions
 from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
+from util.fingerprint import digest
 from util.gallery import Table, write_gallery
-from util.made import Made, digest
+from util.made import Made
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.run_folder import RunFolder, write_whole

@@ -40,11 +40,11 @@ from util.training_page import write_training_page
 from util.validation import TASKS, Validation
 from util.visdom_client import VisdomClient
 from util.visdom_server import ensure_server
+from util.votes import Votes
 from util.watching import Watch, open_display, score_lines
 from util.weights import save_weights
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
-VOTE_STEPS, VOTE_SECONDS = 10, 3.0  # at most, between the ranks' agreements on stopping and saving
 
 
 def on_cpu(state: Any) -> Any:
@@ -61,6 +61,7 @@ class Training:
 
     def __init__(self, options: TrainOptions, compute: Compute, listing: Listing, run: RunFolder, steps: int) -> None:
         self.options, self.compute, self.listing, self.run, self.steps = options, compute, listing, run, steps
+        self.fingerprint = listing.fingerprint()  # asks for the size of every file
         torch.manual_seed(options.run.seed)
         self.method = METHODS[options.run.model](options.method)
         compute.place(self.method)
@@ -85,11 +86,8 @@ class Training:
         compute.compile(self.method.networks(), options.run.compile)
         if options.input.crops:
             compute.expect_one_size()
-        self.epoch, self.step, self.total = (
-            0,
-            0,
-            0,
-        )  # next epoch, next step in it, steps done since the beginning
+        self.epoch, self.step = 0, 0  # that come next
+        self.total = 0  # steps done since the beginning
         self.best: float | None = None
         self.validation: Validation | None = None
         self.mean_infrared: float | None = None
@@ -106,7 +104,7 @@ class Training:
             "step": self.step,
             "total": self.total,
             "steps": self.steps,
-            "data": self.listing.fingerprint(),
+            "data": self.fingerprint,
             "method": {name: part.state_dict() for name, part in self.saved(modules=True)},
             "optimizers": self.optimizers.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
@@ -145,7 +143,7 @@ class Training:
             remarks.append(
                 f"an epoch has {self.steps} steps, not {state['steps']} as before: goes on at the same share"
             )
-        if state["data"] != self.listing.fingerprint():
+        if state["data"] != self.fingerprint:
             remarks.append("the data set has changed since the run began: the run goes on, but not as it would have")
         if len(state["ranks"]) != distributed.world():
             remarks.append(f"goes on with {distributed.world()} rank(s); before there were {len(state['ranks'])}")
@@ -193,10 +191,7 @@ class Training:
         done = self.epoch * self.steps + self.step
         self.progress = Progress(loop.epochs, self.steps, done, images, loop.log_seconds, distributed.is_writer())
         self.saved_at = time.monotonic()
-        self.voted, self.next_vote = (
-            (self.total, self.saved_at),
-            self.total + 1,
-        )  # last vote's step and time; next one's
+        self.votes = Votes(self.total, self.compute.device)
         batches = iter(loader)
         try:
             with StopSignal() as stop:
@@ -243,19 +238,9 @@ class Training:
         self.step, self.total = self.step + 1, self.total + 1
 
     def ends_here(self, stop: StopSignal) -> bool:
-        """Whether a signal ended the run; also saves when it is time. Ranks agree every few steps, how many, too:
-        torchrun kills them half a minute after a signal."""
+        """Whether a signal ended the run, on any rank; also saves when it is time."""
         due = time.monotonic() - self.saved_at > 60 * self.options.loop.save_minutes
-        stopped = stop.number is not None
-        if distributed.world() > 1:
-            if self.total < self.next_vote:
-                return False
-            steps, seconds = self.total - self.voted[0], time.monotonic() - self.voted[1]
-            pause = min(VOTE_STEPS, max(1, int(VOTE_SECONDS * steps / max(seconds, 1e-3))))
-            *votes, skipped = distributed.largest([due, stopped, VOTE_STEPS - pause], self.compute.device)
-            due, stopped = map(bool, votes)
-            self.voted = self.total, time.monotonic()
-            self.next_vote = self.total + VOTE_STEPS - skipped
+        due, stopped = self.votes.agree(self.total, due, stop.number is not None)
         if due and not stopped:
             self.save("last")
         return stopped
@@ -459,7 +444,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
         if state is None:
             run.clear()
         announce(training, steps, remarks)
-        facts = {"data": {"fingerprint": listing.fingerprint(), "summary": listing.summary()}}
+        facts = {"data": {"fingerprint": training.fingerprint, "summary": listing.summary()}}
         run.write_options(to_dict(replace(options, run=replace(options.run, continue_train=False))), facts)
         run.forget_after(training.total)
     state.clear() if state else None  # it holds a second copy of everything

@@ -32,12 +32,6 @@ _FIELDS = struct.Struct("<16sQIB3x3I")  # key, offset, checksum of the pixels, k
 _RECORD = _FIELDS.size + 4  # and a checksum of these fields
 
 
-def stamp(path: Path) -> tuple[str, int, int]:
-    """What changes when a file does: its path, size and time. OSError where there is none."""
-    about = path.stat()
-    return str(path.absolute()), about.st_size, about.st_mtime_ns
-
-
 def key_of(*facts: object) -> bytes:
     """16 bytes that differ where any of the facts does; facts by their repr."""
     return blake2b(repr((FORMAT, *facts)).encode(), digest_size=16).digest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,10 @@ from tqdm import tqdm
 from data.coco import CocoFolder, Placement
 from data.counts import ThermalRange
 from data.images import ImageError, Source, pixel_size, read_infrared, read_reduced
+from data.samples import evenly, worker_count
 from data.transforms import as_tensor, resize, to_size
 from options.data import DataOptions
-from util.colour import luminance
+from util.colour import grey_bytes, luminance
 
 Look = Literal["infrared", "luminance", "inverted luminance"]
 THERMAL = (512, 640)  # height, width of FLIR's thermal camera, in whose pixels small objects are measured
@@ -27,6 +27,7 @@ HEAVILY_OCCLUDED = "70%_-_90%"  # how FLIR ADAS v2 begins the word for it
 SCALES = (0.85, 1.2)  # of random zooms
 SHIFT = 0.1  # of the image's sides, at most
 GAMMA = 1.5  # grey levels are raised to a power between 1 / GAMMA and GAMMA
+READERS = 8  # threads that decode images, at most
 FEWEST_PIXELS = 2.0  # at the detector's size: a side below this is no longer trained on
 
 
@@ -74,9 +75,7 @@ def read_labelled(
     min_side: as of is_ignored; camera: crop of visible files. ImageError for a file that cannot be read."""
     thermal = ThermalRange.from_options(data)
     number = {name: k for k, name in enumerate(classes)}
-    entries = folder.images
-    if limit is not None and limit < len(entries):
-        entries = [entries[i * len(entries) // limit] for i in range(limit)]
+    entries = folder.images if limit is None else evenly(folder.images, limit)
 
     def read(entry: dict[str, Any]) -> tuple[Any, ...] | ImageError:
         path = folder.file(entry)
@@ -91,7 +90,7 @@ def read_labelled(
                 grey = 255 - grey if look == "inverted luminance" else grey
         except ImageError as error:
             return error
-        image = grey.to(torch.uint8) if look != "infrared" or grey.dtype == torch.uint8 else _bytes(grey)
+        image = grey_bytes(grey) if look == "infrared" else grey.to(torch.uint8)
         labelled = int(entry.get("width") or width), int(entry.get("height") or height)
         place = Placement.of(labelled, (width, height), "none" if look == "infrared" else camera, size)
         rows = []
@@ -102,8 +101,7 @@ def read_labelled(
                 rows.append((moved, number[name], is_ignored(note, moved[2:], size, min_side)))
         return image, rows, labelled[::-1], path.stem
 
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(worker_count(READERS)) as pool:
         bar = tqdm(pool.map(read, entries), total=len(entries), unit="img", desc="reading", leave=False,
                    disable=not sys.stderr.isatty())  # fmt: skip
         found = list(bar)
@@ -123,10 +121,6 @@ def read_labelled(
         [size for _, _, size, _ in good],
         [name for *_, name in good],
     )
-
-
-def _bytes(grey: torch.Tensor) -> torch.Tensor:
-    return grey.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def _corners(boxes: list[list[float]]) -> torch.Tensor:

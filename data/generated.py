@@ -12,20 +12,15 @@ import torch
 from data.images import ImageError, to_uint8, write_image
 from data.inference import BATCH_PIXELS, Job
 from data.transforms import resize
+from util.colour import grey_bytes
 from util.compute import Compute
+from util.fingerprint import stamp
 from util.gallery import Row
-from util.made import Made, stamp
+from util.made import Made
 from util.metrics.generation import METRICS, Generate, generation_scores
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
 GENERATED = "generated"
-
-
-def grey_bytes(images: torch.Tensor) -> torch.Tensor:
-    """[..., H, W] in [-1, 1] -> uint8, rounded, on the same device; uint8 stays as it is."""
-    if images.dtype == torch.uint8:
-        return images
-    return images.add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def groups(sizes: Sequence[tuple[int, int]], limit: int = BATCH_PIXELS) -> list[tuple[tuple[int, int], list[int]]]:
@@ -160,8 +155,8 @@ def _unchanged(record: Mapping[str, Any], job: Job) -> bool:
 
 
 def copy_small(path: Path, image: torch.Tensor) -> None:
-    """A small copy of an input [C, H, W], so that the results can be moved and looked at alone."""
+    """A small copy of an image [C, H, W], uint8 or in [-1, 1], so that results can be moved and looked at alone."""
     height, width = image.shape[-2:]
     if width > PREVIEW_WIDTH:
         image = resize(image, (max(1, round(height * PREVIEW_WIDTH / width)), PREVIEW_WIDTH))
-    write_image(path, to_uint8(image.float() / 127.5 - 1 if image.dtype == torch.uint8 else image))
+    write_image(path, to_uint8(image))

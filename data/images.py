@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data.counts import COUNT_MODES, ThermalRange, bytes_from_counts, grey_from_counts
 from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems
+from util.colour import grey_bytes
 
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to
 _WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
@@ -198,9 +199,9 @@ def to_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def to_uint8(tensor: torch.Tensor) -> np.ndarray:
-    """[1 or 3, H, W] in [-1, 1], clamped and rounded -> uint8 [H, W] or [H, W, 3]."""
+    """[1 or 3, H, W] in [-1, 1], clamped and rounded, or uint8 -> uint8 [H, W] or [H, W, 3]."""
     assert tensor.ndim == 3 and tensor.shape[0] in (1, 3), tuple(tensor.shape)
-    grey = tensor.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to("cpu", torch.uint8)
+    grey = grey_bytes(tensor.detach()).cpu()
     return grey[0].numpy() if grey.shape[0] == 1 else grey.permute(1, 2, 0).contiguous().numpy()
 
 

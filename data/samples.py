@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.cache import Cache, key_of, stamp
+from data.cache import Cache, key_of
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
 from data.layouts import Pair, Split
 from data.pair_masks import annotations_of, read_mask, source_of
 from data.transforms import Preprocess, resize, to_size
 from options.train import TrainOptions
+from util.fingerprint import stamp
 
 Sample = dict[str, torch.Tensor]
 

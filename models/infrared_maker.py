@@ -12,6 +12,7 @@ from models.generators import ResidualBlock, UNetGenerator
 from models.tile_statistics import take_exact, take_sample, with_tile_norms
 from models.tiling import cut_tiles
 from models.trained import OneDirection
+from util.colour import grey_bytes
 from util.compute import Compute
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
@@ -96,6 +97,5 @@ class InfraredMaker:
                 take_exact(run, self.norms, visible, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
         for tile in tiles:
-            levels = run(tile.cut(visible)).add_(1).mul_(127.5).round_().clamp_(0, 255)
-            tile.paste(levels.to("cpu", torch.uint8), made)
+            tile.paste(grey_bytes(run(tile.cut(visible))).cpu(), made)
         return made

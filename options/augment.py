@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from options.cli import check_epoch
 from options.data import SAMPLE_ROOT
 
 
@@ -52,8 +53,7 @@ class AugmentOptions:
     def __post_init__(self) -> None:
         if (self.name is None) == (self.weights is None):
             raise ValueError("--name RUN, --weights FILE: give one of them")
-        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
-            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        check_epoch(self.epoch)
         if self.size is not None and not all(side >= 16 for side in self.size):
             raise ValueError(f"--size {self.size[0]} {self.size[1]}: give a height and a width of at least 16")
         for option, low in (("batch_size", 1), ("num_threads", 0)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
 import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +64,22 @@ def run_command(command: Callable[[], int | None]) -> typing.NoReturn:
         fail(str(error))
 
 
+def run_subcommand(usage: str, modules: Mapping[str, tuple[str, str]], kind: str, argv: Sequence[str]) -> int:
+    """Run main(argv) of the module that the first word names; without one, or with --help, tell what there is.
+
+    modules: word -> (module, what it is for). kind: what a word names, for the message about one that does not."""
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, modules)) + 1
+        lines = [f"  {name:{width}} {what}" for name, (_, what) in modules.items()]
+        command = usage.partition(" WHAT")[0]
+        print("\n".join([f"usage: {usage}", "", *lines, "", f"{command} WHAT --help names the options of each."]))
+        return 0 if argv else USER_ERROR
+    if argv[0] not in modules:
+        raise ValueError(f"{argv[0]}: no such {kind}; give {', '.join(modules)}")
+    # One module is imported, not all: each needs packages that the others do not.
+    return importlib.import_module(modules[argv[0]][0]).main(list(argv[1:]))
+
+
 def _one_line(box: str) -> str:
     """The message of tyro's error box, and what it suggests, as one line."""
     lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
@@ -81,6 +98,12 @@ def _one_line(box: str) -> str:
     if suggestions:
         message += f" (did you mean {' or '.join(dict.fromkeys(suggestions[:3]))}?)"
     return message or " ".join(box.split())
+
+
+def check_epoch(epoch: str) -> None:
+    """ValueError where --epoch names no weights of a run."""
+    if epoch not in ("auto", "best", "last") and not epoch.isdigit():
+        raise ValueError(f"--epoch {epoch}: give best, last, auto or the number of an epoch")
 
 
 def to_dict(options: Any) -> dict[str, Any]:

@@ -31,15 +31,27 @@ def words_of(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word for part in given for word in part.split(",") if word)
 
 
-def _check(out: Path, num_threads: int | None) -> None:
-    if out.suffix != ".json":
-        raise ValueError(f"--out is {out}: give a file that ends in .json; table and page go beside it")
-    if num_threads is not None and not num_threads >= 0:
-        raise ValueError(f"--num_threads is {num_threads}: give a whole number of at least 0")
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What every evaluation of images is told."""
+
+    out: Path
+    """Every image's values; FILE.csv, FILE.html and FILE_images/ go beside it."""
+    num_threads: int | None = None
+    """Threads that read and score; 0 scores in the main thread. By default as many as this process has processors,
+    at most 16."""
+    device: str = "auto"
+    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".json":
+            raise ValueError(f"--out is {self.out}: give a file that ends in .json; table and page go beside it")
+        if self.num_threads is not None and not self.num_threads >= 0:
+            raise ValueError(f"--num_threads is {self.num_threads}: give a whole number of at least 0")
 
 
 @dataclass(frozen=True)
-class EvaluateFusionOptions:
+class EvaluateFusionOptions(ScoringOptions):
     """Score fused images against their sources, beside the average, the maximum and the two sources alone."""
 
     fused: tuple[str, ...] = ()
@@ -54,23 +66,17 @@ class EvaluateFusionOptions:
     convention: Literal["standard", "vifb"] = "standard"
     """standard: the saved 8-bit grey image. vifb: formulas and colour handling of the benchmark VIFB."""
     out: Path = Path("results/evaluation/fusion.json")
-    """Every image's values; FILE.csv, FILE.html and FILE_images/ go beside it."""
-    num_threads: int | None = None
-    """Threads that read and score; 0 scores in the main thread. By default as many as this process has processors,
-    at most 16."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
 
     def __post_init__(self) -> None:
         methods_of("fused", self.fused)
         if self.visible is None or self.infrared is None:
             missing = "visible" if self.visible is None else "infrared"
             raise ValueError(f"--{missing} is missing: give the folder of the {missing} images that were fused")
-        _check(self.out, self.num_threads)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class EvaluateGenerationOptions:
+class EvaluateGenerationOptions(ScoringOptions):
     """Score generated infrared images against real ones, beside luminance, inverted luminance and a constant."""
 
     generated: tuple[str, ...] = ()
@@ -89,12 +95,6 @@ class EvaluateGenerationOptions:
     lpips_weights: Path | None = None
     """LPIPS: file of torchvision's AlexNet, alexnet-owt-7be5be79.pth; by default it is downloaded."""
     out: Path = Path("results/evaluation/generation.json")
-    """Every image's values; FILE.csv, FILE.html and FILE_images/ go beside it."""
-    num_threads: int | None = None
-    """Threads that read and score; 0 scores in the main thread. By default as many as this process has processors,
-    at most 16."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
 
     def __post_init__(self) -> None:
         methods_of("generated", self.generated)
@@ -102,4 +102,4 @@ class EvaluateGenerationOptions:
             raise ValueError("--real is missing: give the folder of the real infrared images")
         if self.constant is not None and not 0 <= self.constant <= 255:
             raise ValueError(f"--constant is {self.constant}: give a grey level from 0 to 255")
-        _check(self.out, self.num_threads)
+        super().__post_init__()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from options.cli import check_epoch
+
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "aoti": ".pt2"}
 
 
@@ -41,8 +43,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if (self.name is None) == (self.weights is None):
             raise ValueError("--name RUN, --weights FILE: give one of them")
-        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
-            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        check_epoch(self.epoch)
         suffix = SUFFIXES[self.format]
         if self.out is not None and self.out.suffix != suffix:
             raise ValueError(f"--out {self.out}: a file of --format {self.format} ends in {suffix}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
+from options.cli import check_epoch
 from options.data import SAMPLE_ROOT, DataOptions
 
 
@@ -74,8 +75,7 @@ class NetworkOptions:
     def __post_init__(self) -> None:
         if self.name is not None and self.weights is not None:
             raise ValueError("--name and --weights: give the run or the file, not both")
-        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
-            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        check_epoch(self.epoch)
         if not self.batch_size >= 1:
             raise ValueError(f"--batch_size is {self.batch_size}: give a whole number of at least 1")
         if self.tile is not None and self.tile != 0 and not self.tile >= 16:

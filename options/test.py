@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
+from options.cli import check_epoch
 from options.data import SAMPLE_ROOT, DataOptions
 
 
@@ -71,8 +72,7 @@ class GenerateOptions:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least {low}")
         if self.num_test is not None and not self.num_test >= 1:
             raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every image")
-        if self.epoch not in ("auto", "best", "last") and not self.epoch.isdigit():
-            raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        check_epoch(self.epoch)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from options.cli import parse, run_command
 from options.data import DataOptions
 from util.allocator import keep_freed_memory
 from util.compute import choose
-from util.made import digest
+from util.fingerprint import digest
 from util.run_folder import RunFolder, code_version, write_whole
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 
-from options.cli import run_command
+from options.cli import run_command, run_subcommand
 
 EVALUATIONS = {
     "fusion": ("scripts.evaluate_fusion", "fused images against their sources, in one of two conventions"),
@@ -16,27 +14,9 @@ EVALUATIONS = {
 }
 
 
-def usage() -> str:
-    """What can be evaluated, one line each."""
-    lines = [f"  {name:11} {what}" for name, (_, what) in EVALUATIONS.items()]
-    return "\n".join(
-        ["usage: python -m scripts.evaluate WHAT [--out FILE.json] ...", "", *lines, ""]
-        + ["python -m scripts.evaluate WHAT --help names the options of each."]
-    )
-
-
 def main(argv: Sequence[str]) -> int:
-    """The command: the first word names what is evaluated, the others are its options."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(usage())
-        return 0 if argv else 2
-    if argv[0] not in EVALUATIONS:
-        raise ValueError(f"{argv[0]}: no such evaluation; give {', '.join(EVALUATIONS)}")
-    # One is imported, not all: each needs packages that the others do not.
-    path = EVALUATIONS[argv[0]][0]
-    if importlib.util.find_spec(path) is None:
-        raise ValueError(f"{path} is not in this copy of the code: fetch it with git")
-    return importlib.import_module(path).main(list(argv[1:]))
+    """The command: the first word names the evaluation, the others are its options."""
+    return run_subcommand("python -m scripts.evaluate WHAT [--out FILE.json] ...", EVALUATIONS, "evaluation", argv)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from options.cli import parse
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.compute import choose
 from util.evaluation_page import shown_images, write_evaluation_page
-from util.fusion_page import FusionScores
+from util.fusion_page import TRIVIAL, FusionScores
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,9 @@ def write_page(options: EvaluateFusionOptions, evaluation: Evaluation, cases: Se
     sheet, page = evaluation.sheet, options.out.with_suffix(".html")
     images = options.out.with_name(f"{options.out.stem}_images")
     copies: dict[str, dict[str, Path]] = {}
+    shown = shown_images(sheet)
     for case in cases:
-        if case.stem not in shown_images(sheet):
+        if case.stem not in shown:
             continue
         visible, infrared, _ = read_sources(case.job, "standard")
         pictures = {"visible": visible, "infrared": infrared}
@@ -136,7 +137,7 @@ def main(argv: list[str]) -> int:
     options = parse(EvaluateFusionOptions, argv)
     evaluation = Evaluation(options)
     folders = methods_of("fused", options.fused)
-    if {"visible", "infrared", "average", "maximum"} & set(folders):
+    if set(TRIVIAL) & set(folders):
         raise ValueError("--fused: visible, infrared, average and maximum name the trivial rows; give other names")
     cases, lines = find_cases(options)
     policies = {name: range_policy(folder) for name, folder in folders.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from options.cli import parse, run_command
 from util.visdom_client import VisdomClient
 from util.visdom_display import RunView
 from util.visdom_files import missing, static_folder
-from util.visdom_server import start_server
+from util.visdom_server import free_port, start_server
 
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -95,9 +94,7 @@ def main() -> int:
     if missing(static_folder()):
         raise ValueError("visdom's page lacks its files: python -m scripts.visdom_offline")
     run = options.checkpoints_dir / options.name
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         started = start_server(port, folder=Path(folder))
         try:

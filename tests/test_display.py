@@ -177,19 +177,26 @@ def test_a_server_that_hangs_does_not_block(dead_socket: int, tmp_path: Path) ->
         assert time.monotonic() - begun < FIRST_ANSWER_S + 0.5
 
 
+def answer_once(listener: socket.socket, body: bytes) -> None:
+    """Answer the first request with this body, from a thread; then nothing more."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode() + body)
+
+    threading.Thread(target=answer, daemon=True).start()
+
+
 def test_a_server_that_hangs_later_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """It answers once, and then takes connections only."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(50)
 
-        def once() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]")
-
-        threading.Thread(target=once, daemon=True).start()
+        answer_once(listener, b"[]")
         lines: list[str] = []
         client = VisdomClient("http://127.0.0.1", listener.getsockname()[1], "r", 0.5)
         display = Display(RunView(written(tmp_path / "r").path, client), False, lines.append)
@@ -206,13 +213,7 @@ def test_what_is_no_visdom_server_is_told_apart() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
 
-        def answer() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
-
-        threading.Thread(target=answer, daemon=True).start()
+        answer_once(listener, b"<html>")
         with pytest.raises(NoAnswer, match="no visdom server"):
             VisdomClient("http://127.0.0.1", listener.getsockname()[1], "x").check()
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from util.visdom_client import VisdomClient
-from util.visdom_server import Started, start_server
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+from util.visdom_server import Started, free_port, start_server
 
 
 class Server:

@@ -4,7 +4,6 @@ Its first line says by what the results are made; every other line is one finish
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Mapping
@@ -12,18 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from util.run_folder import write_whole
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def stamp(path: Path) -> list[Any]:
-    """What tells that a file is still the one it was: path, bytes, time of its last change in nanoseconds."""
-    about = path.stat()
-    return [str(path.absolute()), about.st_size, about.st_mtime_ns]
 
 
 class Made:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import rankdata
+
 from util.gallery import format_number
 from util.run_folder import write_whole
 
@@ -32,12 +34,8 @@ def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
 
 def ranks(values: Mapping[str, float], higher: bool) -> dict[str, float]:
     """Place of each name, 1 the best; equal values share the mean of their places; nan has none and is left out."""
-    known = {name: value for name, value in values.items() if not math.isnan(value)}
-    better = {
-        name: sum((v > value) if higher else (v < value) for v in known.values()) for name, value in known.items()
-    }
-    alike = {name: sum(v == value for v in known.values()) for name, value in known.items()}
-    return {name: better[name] + (alike[name] + 1) / 2 for name in known}
+    known = {name: -value if higher else value for name, value in values.items() if not math.isnan(value)}
+    return dict(zip(known, map(float, rankdata(list(known.values()))), strict=True))
 
 
 def mean_ranks(table: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool]) -> dict[str, float]:

@@ -127,8 +127,7 @@ class VisdomClient:
         """The images of a history that the server holds, from an earlier client."""
         if self.post("win_exists", {"win": name, "eid": self.env}) != "true":
             return []
-        pane = json.loads(self.post("win_data", {"win": name, "eid": self.env}))
-        content = pane.get("content") if isinstance(pane, dict) else None
+        content = self.read(name).get("content")
         if not isinstance(content, list):
             return [{}]  # something else, to be replaced
         return [{"type": "image_history", "content": {"src": image.get("src")}} for image in content]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,13 @@ _SERVE = "import sys; sys.argv[0] = 'visdom'; from visdom.server.run_server impo
 def default_folder() -> Path:
     """Where visdom keeps its environments."""
     return Path.home() / ".visdom"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from data.images import read_visible
+from scripts.benchmarks.reference import reference_environment
 from util.run_folder import ROOT
 
 MAKE_WEIGHTS = """
@@ -89,15 +90,9 @@ class Reference:
 
     def __init__(self, checkout: Path, folder: Path, netG: str, ngf: int, device: torch.device) -> None:
         self.checkout, self.folder, self.netG, self.ngf = checkout, folder / "reference", netG, ngf
-        stub = self.folder / "path" / "wandb"  # it imports wandb, which nothing here uses
+        stub = self.folder / "path"
         stub.mkdir(parents=True)
-        (stub / "__init__.py").touch()
-        # It takes the first GPU that it sees, and the CPU where it sees none.
-        visible = ""
-        if device.type == "cuda":
-            seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            visible = seen.split(",")[device.index or 0] if seen else str(device.index or 0)
-        self.environment = dict(os.environ) | {"PYTHONPATH": str(stub.parent), "CUDA_VISIBLE_DEVICES": visible}
+        self.environment = reference_environment(stub, device)
 
     def make_weights(self, ours: Path) -> None:
         """Random weights of its generator, as its own file and, imported, as ours."""

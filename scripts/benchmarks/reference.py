@@ -1,4 +1,4 @@
-"""The training step of pytorch-CycleGAN-and-pix2pix, timed in a process of its own from a checkout of it."""
+"""pytorch-CycleGAN-and-pix2pix in a process of its own, from a checkout of it; its training step timed there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 # Runs inside the checkout, whose packages are called as ours are. What it times is what its train.py does for every
 # batch: with its loader, and then again and again on one batch.
@@ -52,22 +54,29 @@ print("RESULT " + json.dumps({"loaded": loaded, "alone": alone, "memory": memory
 """
 
 
+def reference_environment(folder: Path, device: torch.device) -> dict[str, str]:
+    """Variables of a process that runs the reference on a device; folder: for the module that it wants and does not
+    use, wandb."""
+    (folder / "wandb.py").write_text("")
+    # It takes the first GPU that it sees, and the CPU where it sees none.
+    visible = ""
+    if device.type == "cuda":
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        visible = seen.split(",")[device.index or 0] if seen else str(device.index or 0)
+    return dict(os.environ) | {"PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": visible}
+
+
 def reference_step(
-    checkout: Path, dataroot: Path, on_cuda: bool, options: Sequence[str], steps: int, warm_up: int
+    checkout: Path, dataroot: Path, device: torch.device, options: Sequence[str], steps: int, warm_up: int
 ) -> dict[str, float | None]:
     """{"loaded", "alone"}: seconds a step with its own loader and without; "memory": peak bytes on CUDA; "images" of a
     step. dataroot: trainA, trainB. ValueError where the checkout cannot run."""
     if not (checkout / "models" / "cycle_gan_model.py").is_file():
         raise ValueError(f"--reference {checkout}: is no checkout of pytorch-CycleGAN-and-pix2pix")
     with tempfile.TemporaryDirectory() as scratch:
-        Path(scratch, "wandb.py").write_text("")  # imported by its visualizer, not used
-        environment = os.environ | {
-            "PYTHONPATH": f"{checkout.resolve()}{os.pathsep}{scratch}",
-            "BENCHMARK_STEPS": str(steps),
-            "BENCHMARK_WARM_UP": str(warm_up),
-        }
-        if not on_cuda:
-            environment["CUDA_VISIBLE_DEVICES"] = ""
+        environment = reference_environment(Path(scratch), device)
+        environment["PYTHONPATH"] = f"{checkout.resolve()}{os.pathsep}{environment['PYTHONPATH']}"
+        environment |= {"BENCHMARK_STEPS": str(steps), "BENCHMARK_WARM_UP": str(warm_up)}
         words = ["--dataroot", str(dataroot.resolve()), "--name", "benchmark", "--checkpoints_dir", scratch,
                  "--model", "cycle_gan", "--input_nc", "3", "--output_nc", "1", "--lambda_identity", "0", "--no_html",
                  *options]  # fmt: skip

@@ -249,12 +249,12 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[t
     }
 
 
-def reference_row(options: Options, root: Path, batch: int, on_cuda: bool) -> dict[str, Any]:
+def reference_row(options: Options, root: Path, batch: int, device: torch.device) -> dict[str, Any]:
     """The reference's row: its own train.py's step in fp32, with its own loader."""
     words = {"load_size": options.load_size, "crop_size": options.crop_size, "netG": options.netG, "ngf": options.ngf,
              "ndf": options.ndf, "num_threads": options.num_threads, "batch_size": batch}  # fmt: skip
     arguments = [word for name, value in words.items() for word in (f"--{name}", str(value))]
-    found = reference_step(options.reference, root, on_cuda, arguments, options.steps, options.warm_up)
+    found = reference_step(options.reference, root, device, arguments, options.steps, options.warm_up)
     memory = found["memory"]
     return {
         "objective": "reference",
@@ -292,7 +292,7 @@ def main(argv: list[str]) -> int:
         sizes = options.reference_batch_size or tuple(dict.fromkeys((1, *options.batch_size)))
         references = {}
         if options.reference and distributed.is_writer():
-            references = {size: reference_row(options, root, size, device.type == "cuda") for size in sizes}
+            references = {size: reference_row(options, root, size, device) for size in sizes}
         distributed.barrier()
         for objective, batch, precision, mode in itertools.product(
             options.objective, options.batch_size, options.precision, options.compile

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import socket
 import warnings
@@ -16,6 +15,8 @@ from urllib.error import URLError
 import torch
 from safetensors.torch import load_file
 from torch import nn
+
+from util.fingerprint import digest
 
 PATIENCE = 10.0  # seconds that a download may stand still
 LPIPS_SIDE = 35  # pixels of the shorter side, at least, that AlexNet's layers need
@@ -37,12 +38,6 @@ class LearnedMetrics:
     inception: Callable[[torch.Tensor], torch.Tensor] | None = None  # uint8 [N, 3, H, W] -> [N, features]
     unavailable: dict[str, str] = field(default_factory=dict)
     about: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(option: str, path: Path) -> dict[str, torch.Tensor]:
@@ -77,7 +72,7 @@ def _cached(name: str) -> Path:
 
 
 def _facts(path: Path) -> dict[str, str]:
-    return {"weights": str(path), "sha256": file_hash(path)}
+    return {"weights": str(path), "sha256": digest(path)}
 
 
 def load_inception(weights: Path | None, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
