@@ -17,11 +17,11 @@ from util.visdom_plots import COLOURS, GREYS, HEIGHT, WIDTH, line, loss_plot, pl
 from util.visdom_run import Points, RunReader, RunState, best_scores
 
 HIGHER = HIGHER_IS_BETTER | {name: metric.higher_is_better for name, metric in FUSION_METRICS.items()}
-RATE_TITLES = {
-    "lr": ("Learning rate", ""),
-    "images_per_second": ("Speed", "images of each kind a second"),
-    "data_wait": ("Time spent waiting for images", "%"),
-    "memory": ("GPU memory, highest so far", "GiB"),
+RATE_PLOTS = {  # rate -> title, unit, what its values are multiplied by
+    "lr": ("Learning rate", "", 1),
+    "images_per_second": ("Speed", "images of each kind a second", 1),
+    "data_wait": ("Time spent waiting for images", "%", 100),
+    "memory": ("GPU memory, highest so far", "GiB", 1),
 }
 BADGES = {"running": "#2b8a3e", "finished": "#1864ab", "stopped": "#e67700", "NaN": "#c92a2a", "failed": "#c92a2a"}
 TEXT = "font:13px/1.5 system-ui,sans-serif;color:#343a40"
@@ -54,7 +54,6 @@ def state_window(run: RunReader, state: RunState) -> Window:
     reason = f"<p style='color:#c92a2a;margin:6px 0'>{html.escape(state.reason)}</p>" if state.reason else ""
     if state.is_silent:
         reason += f"<p style='color:#e67700;margin:6px 0'>no word for {duration(state.silent_s)}: it may be gone</p>"
-    done = min(1.0, run.step / (state.steps * state.epochs)) if state.steps and state.epochs else 0.0
     whole = state.steps * state.epochs
     done = 1.0 if state.word == "finished" else min(1.0, run.step / whole) if whole else 0.0
     bar = (
@@ -132,14 +131,9 @@ def _scaled(points: Points, factor: float) -> Points:
 
 def _rate_plots(run: RunReader) -> list[Window]:
     windows = []
-    for rate, (title, unit) in RATE_TITLES.items():
+    for rate, (title, unit, factor) in RATE_PLOTS.items():
         if rate in run.rates:
-            trace = line(
-                title,
-                *_scaled(run.rates[rate], 100 if rate == "data_wait" else 1),
-                COLOURS[len(windows)],
-                showlegend=False,
-            )
+            trace = line(title, *_scaled(run.rates[rate], factor), COLOURS[len(windows)], showlegend=False)
             windows.append(plot(f"rate_{rate}", title, [trace], unit))
             windows[-1].layout["yaxis"]["rangemode"] = "tozero"
     return windows
@@ -205,10 +199,9 @@ def comparison_windows(runs: Sequence[RunReader]) -> list[Window]:
                 curve = _curve(run.scores, best[run.name][metric][0], metric)
                 traces.append(line(run.name, *curve, COLOURS[index % len(COLOURS)], mode="lines+markers"))
         windows.append(plot(f"score_{metric}", f"Validation {metric}", traces + _shared_baselines(runs, metric)))
-    for rate, (title, unit) in RATE_TITLES.items():
-        scale = 100 if rate == "data_wait" else 1
+    for rate, (title, unit, factor) in RATE_PLOTS.items():
         traces = [
-            line(run.name, *_scaled(run.rates[rate], scale), COLOURS[index % len(COLOURS)])
+            line(run.name, *_scaled(run.rates[rate], factor), COLOURS[index % len(COLOURS)])
             for index, run in enumerate(runs)
             if rate in run.rates
         ]
