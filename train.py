@@ -33,7 +33,7 @@ from util.loss_log import LossLog, NotFinite, first_bad
 from util.optimizers import Optimizers
 from util.previews import Previews
 from util.progress import Progress, duration
-from util.run_folder import CHECKPOINT_FORMAT, RunFolder
+from util.run_folder import CHECKPOINT_FORMAT, RunFolder, remove_parts
 from util.step import train_step
 from util.stop_signal import StopSignal
 from util.training_page import write_training_page
@@ -441,6 +441,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, state: dict[s
     if distributed.is_writer():
         if shown.start_visdom and shown.display != "none":
             start_dashboard(shown)
+        remove_parts(run.path)
         if state is None:
             run.clear()
         announce(training, steps, remarks)

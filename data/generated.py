@@ -18,9 +18,11 @@ from util.fingerprint import stamp
 from util.gallery import Row
 from util.made import Made
 from util.metrics.generation import METRICS, Generate, generation_scores
+from util.run_folder import remove_parts
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
 GENERATED = "generated"
+KINDS = {"infrared": ".png", "visible": ".jpg", "real": ".jpg"}  # folder of results -> how its files end
 
 
 def groups(sizes: Sequence[tuple[int, int]], limit: int = BATCH_PIXELS) -> list[tuple[tuple[int, int], list[int]]]:
@@ -77,15 +79,20 @@ class Results:
 
     def written(self, stem: str) -> Path:
         """Where a generated image goes."""
-        return self.folder / "infrared" / f"{stem}.png"
+        return self._file("infrared", stem)
+
+    def _file(self, kind: str, stem: str) -> Path:
+        return self.folder / kind / f"{stem}{KINDS[kind]}"
 
     def _previews(self, job: Job) -> dict[str, Path]:
         stem = job.visible.stem
-        copies = {"visible": self.folder / "visible" / f"{stem}.jpg", "generated": self.written(stem)}
-        return copies | ({"infrared": self.folder / "real" / f"{stem}.jpg"} if job.real else {})
+        copies = {"visible": self._file("visible", stem), "generated": self.written(stem)}
+        return copies | ({"infrared": self._file("real", stem)} if job.real else {})
 
     def take_finished(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are still to be done; scores and gallery rows of the others are taken over."""
+        for kind in KINDS:
+            remove_parts(self.folder / kind)
         self._remove_forgotten({job.visible.stem for job in jobs})
         left = []
         for job in jobs:
@@ -101,8 +108,8 @@ class Results:
     def _remove_forgotten(self, wanted: set[str]) -> None:
         """Images of other weights or options must not lie among those that are made now."""
         for stem in set(self.made.forgotten) - wanted:
-            for kind, suffix in (("infrared", ".png"), ("visible", ".jpg"), ("real", ".jpg")):
-                (self.folder / kind / f"{stem}{suffix}").unlink(missing_ok=True)
+            for kind in KINDS:
+                self._file(kind, stem).unlink(missing_ok=True)
 
     def _keep(self, job: Job, scores: Mapping[str, Mapping[str, float]]) -> None:
         stem = job.visible.stem

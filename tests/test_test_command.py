@@ -77,6 +77,7 @@ def test_a_killed_command_goes_on_where_it_stopped(command: Callable, tmp_path: 
     before = {path.name: path.stat().st_mtime_ns for path in images.glob("[0-9]*.png")}
     with made.open("a") as file:
         file.write('{"name": "torn')  # as a kill in the middle of a line leaves it
+    (images / ".149.png.1.part").write_bytes(b"half")  # and one in the middle of an image
     done = command("test.py", *words)
     assert f"{finished} of 150 images are there already" in done.stdout
     after = modified(images)

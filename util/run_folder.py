@@ -29,6 +29,12 @@ def write_whole(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder, which no other process writes to now."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def code_version() -> str:
     """The commit this code stands at, with "+" where it has been changed since; "unknown" outside git."""
     try:
