@@ -17,7 +17,10 @@ def histogram(values: torch.Tensor, bins: int) -> torch.Tensor:
     """[..., H, W] integers in [0, bins) -> [..., bins] float64, the share of pixels in each bin."""
     rows = values.flatten(-2).long().reshape(-1, values.shape[-2] * values.shape[-1])
     offsets = bins * torch.arange(len(rows), device=rows.device)
-    counts = torch.bincount((rows + offsets[:, None]).flatten(), minlength=bins * len(rows))
+    places = (rows + offsets[:, None]).flatten()
+    # Not torch.bincount, which makes the host wait for a GPU to tell the largest value.
+    counts = torch.zeros(bins * len(rows), dtype=torch.long, device=rows.device)
+    counts.scatter_add_(0, places, counts.new_ones(()).expand_as(places))
     return counts.reshape(*values.shape[:-2], bins).double() / rows.shape[-1]
 
 
