@@ -11,17 +11,50 @@ from torch import nn
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """Instance norm without parameters, right in every memory layout.
+    """Instance norm without parameters, right and without detours in every memory layout.
 
-    PyTorch's CPU backward is wrong at batch size 1 when the gradient arrives in channels_last order (seen in
-    2.13 to 2.15), so there the gradient is made contiguous first. Compiled code has a backward of its own."""
+    PyTorch's own copies channels_last images to the default layout, and on the CPU its gradient is then wrong at
+    batch size 1 (seen in 2.13 to 2.15). One image is a batch of its own, for which batch norm is the same, in either
+    layout; compiled code fuses the formula itself best, and keeps its gradient in the layout too."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N, C, H, W] -> the same shape; each channel of each image with mean 0 and variance 1."""
-        y = super().forward(x)
-        if not torch.compiler.is_compiling() and y.device.type == "cpu" and len(y) == 1 and y.requires_grad:
-            y.register_hook(torch.Tensor.contiguous)
-        return y
+        if torch.compiler.is_dynamo_compiling():  # not when it is exported, where instance norm has a name
+            values = x.float()
+            variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
+            return ((values - mean) * torch.rsqrt(variance + self.eps)).to(x.dtype)
+        if len(x) == 1 and x.requires_grad and x.device.type == "cpu":
+            return F.batch_norm(x, None, None, training=True, eps=self.eps)
+        return super().forward(x)
+
+
+class NormedConv2d(nn.Conv2d):
+    """A convolution before an instance norm, which takes any bias away: it is kept for files that have it, and not
+    computed, which saves a sum over the whole image in the gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As nn.Conv2d, without its bias."""
+        return F.conv2d(x, self.weight, None, self.stride, self.padding)
+
+
+class NormedConvTranspose2d(nn.ConvTranspose2d):
+    """As NormedConv2d, transposed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As nn.ConvTranspose2d, without its bias."""
+        return F.conv_transpose2d(x, self.weight, None, self.stride, self.padding, self.output_padding)
+
+
+def conv_before(
+    norm: str, inside: int, outside: int, side: int, stride: int = 1, padding: int = 0, upwards: bool = False
+) -> nn.Module:
+    """A convolution of side x side, followed by the norm named; upwards: transposed, for twice the size at stride 2."""
+    bias = norm != "batch"
+    if not upwards:
+        kind = NormedConv2d if norm == "instance" else nn.Conv2d
+        return kind(inside, outside, side, stride, padding, bias=bias)
+    kind = NormedConvTranspose2d if norm == "instance" else nn.ConvTranspose2d
+    return kind(inside, outside, side, stride, padding, output_padding=side % 2, bias=bias)
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from models.blocks import norm_layer
+from models.blocks import conv_before, norm_layer
 
 
 class PatchDiscriminator(nn.Module):
@@ -16,13 +16,13 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int, ndf: int = 64, layers: int = 3, norm: str = "instance") -> None:
         super().__init__()
-        layer, bias = norm_layer(norm), norm != "batch"
+        layer = norm_layer(norm)
         body: list[nn.Module] = [nn.Conv2d(in_channels, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
         width = ndf
         for depth in range(1, layers + 1):
             wider = min(2**depth, 8) * ndf
             stride = 2 if depth < layers else 1
-            body += [nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=bias)]
+            body += [conv_before(norm, width, wider, 4, stride, 1)]
             body += [layer(wider), nn.LeakyReLU(0.2, True)]
             width = wider
         body += [nn.Conv2d(width, 1, 4, padding=1)]
@@ -37,14 +37,13 @@ class PixelDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int, ndf: int = 64, norm: str = "instance") -> None:
         super().__init__()
-        bias = norm != "batch"
         self.body = nn.Sequential(
             nn.Conv2d(in_channels, ndf, 1),
             nn.LeakyReLU(0.2, True),
-            nn.Conv2d(ndf, 2 * ndf, 1, bias=bias),
+            conv_before(norm, ndf, 2 * ndf, 1),
             norm_layer(norm)(2 * ndf),
             nn.LeakyReLU(0.2, True),
-            nn.Conv2d(2 * ndf, 1, 1, bias=bias),
+            nn.Conv2d(2 * ndf, 1, 1, bias=norm != "batch"),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from models.blocks import norm_layer, run_padded
+from models.blocks import conv_before, norm_layer, run_padded
 
 
 class ResidualBlock(nn.Module):
@@ -14,15 +14,15 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, norm: str, dropout: bool) -> None:
         super().__init__()
-        layer, bias = norm_layer(norm), norm != "batch"
+        layer = norm_layer(norm)
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            conv_before(norm, channels, channels, 3),
             layer(channels),
             nn.ReLU(inplace=True),
             *([nn.Dropout(0.5)] if dropout else []),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            conv_before(norm, channels, channels, 3),
             layer(channels),
         )
 
@@ -30,14 +30,14 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-def _up(inside: int, outside: int, bias: bool, upsample: str) -> list[nn.Module]:
-    """Twice the height and width."""
+def _up(inside: int, outside: int, side: int, norm: str, upsample: str) -> list[nn.Module]:
+    """Twice the height and width, by a transposed convolution of side x side or a 3x3 one; before the norm named."""
     if upsample == "transpose":
-        return [nn.ConvTranspose2d(inside, outside, 3, stride=2, padding=1, output_padding=1, bias=bias)]
+        return [conv_before(norm, inside, outside, side, 2, 1, upwards=True)]
     return [
         nn.Upsample(scale_factor=2, mode="nearest"),
         nn.ReflectionPad2d(1),
-        nn.Conv2d(inside, outside, 3, bias=bias),
+        conv_before(norm, inside, outside, 3),
     ]
 
 
@@ -57,15 +57,15 @@ class ResNetGenerator(nn.Module):
         upsample: str = "transpose",
     ) -> None:
         super().__init__()
-        layer, bias = norm_layer(norm), norm != "batch"
-        body: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, 7, bias=bias)]
+        layer = norm_layer(norm)
+        body: list[nn.Module] = [nn.ReflectionPad2d(3), conv_before(norm, in_channels, ngf, 7)]
         body += [layer(ngf), nn.ReLU(inplace=True)]
         for width in (ngf, 2 * ngf):
-            body += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias)]
+            body += [conv_before(norm, width, 2 * width, 3, 2, 1)]
             body += [layer(2 * width), nn.ReLU(inplace=True)]
         body += [ResidualBlock(4 * ngf, norm, dropout) for _ in range(blocks)]
         for width in (4 * ngf, 2 * ngf):
-            body += _up(width, width // 2, bias, upsample)
+            body += _up(width, width // 2, 3, norm, upsample)
             body += [layer(width // 2), nn.ReLU(inplace=True)]
         body += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
         self.body = nn.Sequential(*body)
@@ -81,19 +81,19 @@ class UNetLevel(nn.Module):
         self, outside: int, width: int, inner: UNetLevel | None, norm: str, dropout: bool, upsample: str
     ) -> None:
         super().__init__()
-        layer, bias = norm_layer(norm), norm != "batch"
+        layer = norm_layer(norm)
         # The innermost level has no norm after its way down: one pixel may be left, which has no variance.
         self.down = nn.Sequential(
             nn.LeakyReLU(0.2),
-            nn.Conv2d(outside, width, 4, stride=2, padding=1, bias=bias),
-            *([layer(width)] if inner else []),
+            *(
+                [conv_before(norm, outside, width, 4, 2, 1), layer(width)]
+                if inner
+                else [nn.Conv2d(outside, width, 4, 2, 1, bias=norm != "batch")]
+            ),
         )
         self.inner = inner
         merged = 2 * width if inner else width
-        if upsample == "transpose":
-            up: list[nn.Module] = [nn.ConvTranspose2d(merged, outside, 4, stride=2, padding=1, bias=bias)]
-        else:
-            up = _up(merged, outside, bias, upsample)
+        up = _up(merged, outside, 4, norm, upsample)
         self.up = nn.Sequential(nn.ReLU(), *up, layer(outside), *([nn.Dropout(0.5)] if dropout and inner else []))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -118,20 +118,14 @@ class UNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple = 2**levels
-        bias = norm != "batch"
         widths = [min(2**i, 8) * ngf for i in range(levels)]
         inner: UNetLevel | None = None
         for depth in range(levels - 1, 0, -1):
             between = dropout and depth >= 4
             inner = UNetLevel(widths[depth - 1], widths[depth], inner, norm, between, upsample)
-        self.first = nn.Conv2d(in_channels, ngf, 4, stride=2, padding=1, bias=bias)
+        self.first = nn.Conv2d(in_channels, ngf, 4, stride=2, padding=1, bias=norm != "batch")
         self.inner = inner
-        last: list[nn.Module]
-        if upsample == "transpose":
-            last = [nn.ConvTranspose2d(2 * ngf, out_channels, 4, stride=2, padding=1)]
-        else:
-            last = _up(2 * ngf, out_channels, True, upsample)
-        self.last = nn.Sequential(nn.ReLU(), *last, nn.Tanh())
+        self.last = nn.Sequential(nn.ReLU(), *_up(2 * ngf, out_channels, 4, "none", upsample), nn.Tanh())
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:
         return self.last(self.inner(self.first(x)))

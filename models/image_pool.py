@@ -19,6 +19,8 @@ class ImagePool:
         batch = batch.detach()
         if not self.size:
             return batch
+        if self.images and self.images[0].device != batch.device:  # a checkpoint's are on the CPU
+            self.images = [image.to(batch.device) for image in self.images]
         answer = []
         for image in batch.split(1):
             if len(self.images) < self.size:
@@ -26,10 +28,10 @@ class ImagePool:
                 answer.append(image)
                 continue
             swap, place = bool(torch.rand(()) < 0.5), int(torch.randint(self.size, ()))
-            old = self.images[place].to(image)
+            old = self.images[place]
             # A run may change its crop size when it goes on; older images then no longer fit the batch.
             if swap and old.shape == image.shape:
-                answer.append(old)
+                answer.append(old.to(image.dtype))
                 self.images[place] = image.clone()
             else:
                 answer.append(image)

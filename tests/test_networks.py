@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.blocks import InstanceNorm2d, initialise, run_padded
+from models.blocks import InstanceNorm2d, conv_before, initialise, run_padded
 from models.discriminators import make_discriminator
 from models.generators import ResNetGenerator, make_generator
 
@@ -62,7 +62,7 @@ def gradients(network: nn.Module, x: torch.Tensor, layout: torch.memory_format) 
     y = network(x.contiguous(memory_format=layout))
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).view_as(y)
     (y * weight.contiguous(memory_format=layout)).sum().backward()
-    return [parameter.grad.clone().contiguous() for parameter in network.parameters()]
+    return [p.grad.clone().contiguous() for p in network.parameters() if p.grad is not None]
 
 
 def layouts_agree(device: str) -> None:
@@ -87,18 +87,45 @@ def test_gradients_agree_in_both_memory_layouts_on_cuda() -> None:
     layouts_agree("cuda")
 
 
-def test_instance_norm_gradient_is_right_for_channels_last() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("n", [1, 2])
+def test_instance_norm_and_its_gradient_are_the_formula(n: int, layout: torch.memory_format, compiled: bool) -> None:
     torch.manual_seed(0)
-    x = torch.rand(1, 3, 5, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
-    weight = torch.rand(1, 3, 5, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
-    (InstanceNorm2d(3)(x) * weight).sum().backward()
+    norm = InstanceNorm2d(3)
+    if compiled:
+        torch.compiler.reset()
+        norm.compile(backend="aot_eager", fullgraph=True)
+    x = torch.rand(n, 3, 5, 4).contiguous(memory_format=layout).requires_grad_()
+    weight = torch.rand(n, 3, 5, 4).contiguous(memory_format=layout)
 
-    def value(y: torch.Tensor) -> torch.Tensor:
+    def formula(y: torch.Tensor) -> torch.Tensor:
         centred = y - y.mean((2, 3), keepdim=True)
-        return (centred / (centred.square().mean((2, 3), keepdim=True) + 1e-5).sqrt() * weight).sum()
+        return centred / (centred.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
 
-    (expected,) = torch.autograd.grad(value(x), x)
-    torch.testing.assert_close(x.grad, expected)
+    made = norm(x)
+    (made * weight).sum().backward()
+    (expected,) = torch.autograd.grad((formula(x) * weight).sum(), x)
+    torch.testing.assert_close(made, formula(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(x.grad, expected, rtol=1e-4, atol=1e-5)
+    if n == 1 or compiled:
+        assert made.is_contiguous(memory_format=layout), "images stay in their layout"
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+def test_a_bias_before_an_instance_norm_changes_nothing_and_is_not_computed(upwards: bool) -> None:
+    torch.manual_seed(0)
+    ours = conv_before("instance", 3, 5, 3, 2, 1, upwards)
+    theirs = conv_before("none", 3, 5, 3, 2, 1, upwards)
+    nn.init.normal_(ours.bias)
+    theirs.load_state_dict(ours.state_dict())
+    x, norm = torch.rand(2, 3, 8, 6), InstanceNorm2d(5)
+    made = norm(ours(x))
+    assert made.shape == ((2, 5, 16, 12) if upwards else (2, 5, 4, 3))
+    torch.testing.assert_close(made, norm(theirs(x)), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(ours(x), theirs(x), atol=1e-2)
+    made.square().sum().backward()
+    assert ours.bias.grad is None and ours.weight.grad is not None
 
 
 @pytest.mark.parametrize("kind", ["normal", "xavier", "kaiming", "orthogonal"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -45,6 +47,31 @@ def test_a_resumed_schedule_goes_on(policy: str) -> None:
     faster = make(policy, lr=1e-2, beta1=0.9)
     faster.load_state_dict(first.state_dict())
     assert faster.rate == pytest.approx(10 * expected[5]) and faster.adam["a"].param_groups[0]["betas"][0] == 0.9
+
+
+@pytest.mark.parametrize("layouts", ["channels_last to default", "default to channels_last"])
+def test_a_run_goes_on_alike_in_another_memory_layout(layouts: str) -> None:
+    """A run in bf16 on a GPU lies in channels_last; what continues it in fp32 or on a CPU does not."""
+    order = [torch.channels_last, torch.contiguous_format]
+    before, after = order if layouts.startswith("channels_last") else order[::-1]
+    torch.manual_seed(0)
+    image, network = torch.rand(2, 3, 8, 8), nn.Conv2d(3, 4, 3).to(memory_format=before)
+    compute = choose("cpu", "fp32")
+
+    def steps(network: nn.Module, state: dict | None) -> Optimizers:
+        optimizers = Optimizers({"a": network}, 1e-2, 0.5, None, compute)
+        optimizers.schedule("linear", 3, 3, 1, True)
+        if state:
+            optimizers.load_state_dict(state)
+        for _ in range(3):
+            optimizers.backward("a", {"loss": network(image).square().mean()})
+            optimizers.step("a")
+        return optimizers
+
+    state = copy.deepcopy(steps(network, None).state_dict())
+    same, other = copy.deepcopy(network), copy.deepcopy(network).to(memory_format=after)
+    steps(same, copy.deepcopy(state)), steps(other, copy.deepcopy(state))
+    torch.testing.assert_close(other.weight, same.weight, rtol=1e-5, atol=1e-6)
 
 
 def test_clipping_bounds_the_step_direction() -> None:

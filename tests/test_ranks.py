@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, TINY, write_pairs
+from util import distributed
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
@@ -94,3 +95,24 @@ def test_a_dead_rank_ends_all_and_the_run_goes_on_exactly_or_with_other_ranks(tm
     assert "goes on with 1 rank(s); before there were 2" in out and "at the same share" in out
     records = [json.loads(line) for line in (runs / "alone" / "losses.jsonl").read_text().splitlines()]
     assert state(runs / "alone")["epoch"] == 4 and records[-1]["epoch"] == 4
+
+
+def test_the_mean_over_ranks_in_every_memory_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ranks whose gradients lie in memory as their parameters do, played by one process."""
+    torch.manual_seed(0)
+
+    def gradients() -> list[torch.Tensor]:
+        wide, deep = torch.rand(4, 3, 5, 5), torch.rand(6, 4, 3, 1)
+        return [wide.contiguous(memory_format=torch.channels_last), torch.rand(7), deep, torch.rand(2, 3).t()]
+
+    ours, theirs = gradients(), gradients()
+    expected = [(a + b) / 2 for a, b in zip(ours, theirs, strict=True)]
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda joined: sent.append(joined.clone()))
+    distributed.average(theirs)  # by one rank alone: halved, as nothing was added
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda joined: joined.add_(sent[0]))
+    pointers = [tensor.data_ptr() for tensor in ours]
+    distributed.average([None, *ours])
+    torch.testing.assert_close(ours, expected)
+    assert [tensor.data_ptr() for tensor in ours] == pointers

@@ -211,7 +211,10 @@ def test_records_survive_a_torn_line_and_other_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.cuda
-def test_cuda_makes_what_the_cpu_makes(command: Callable, tmp_path: Path, weights: Path) -> None:
+def test_cuda_makes_what_the_cpu_makes(
+    command: Callable, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     folder = write_folder(tmp_path / "in", [(64, 80)] * 5 + [(131, 402)])
     words = ("--weights", weights, "--dataroot", folder, "--precision", "fp32", "--tile", 220)
     command("test.py", *words, "--name", "cpu", "--device", "cpu")

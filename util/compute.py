@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from util.words import plural
+
 T = TypeVar("T")
 
 
@@ -34,8 +36,10 @@ class Compute:
         if self.device.type == "cuda":
             where = f"{self.device} ({torch.cuda.get_device_name(self.device)})"
         else:
-            where = f"{self.device} ({torch.get_num_threads()} threads)"
+            where = f"{self.device} ({plural(torch.get_num_threads(), 'thread')})"
         name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+        if self.device.type == "cuda" and self.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
+            name += " (TF32 in convolutions)"
         return f"{where}, {name}" + (", channels_last" if self.is_channels_last else "")
 
     @property
@@ -48,7 +52,11 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def place(self, module: nn.Module) -> nn.Module:
-        """The module on this device, in this memory layout."""
+        """The module on this device, in this memory layout. Convolutions that are not trained are kept in this
+        precision: autocast would cast their weights anew at every call."""
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d) and not part.weight.requires_grad:
+                part.to(self.dtype)
         return module.to(self.device, memory_format=self.memory_format)
 
     def compile(self, networks: Iterable[nn.Module], mode: str) -> None:
@@ -64,6 +72,29 @@ class Compute:
     def expect_one_size(self) -> None:
         """Let cuDNN try its algorithms at each new image size: pays where sizes seldom change."""
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
+
+    @contextlib.contextmanager
+    def many_sizes(self, compiled: bool) -> Iterator[None]:
+        """A context for images of many sizes, in which compiled networks run as they were written and cuDNN tries
+        nothing. compiled: whether there are any."""
+        trying = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = False
+        try:
+            with torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext():
+                yield
+        finally:
+            torch.backends.cudnn.benchmark = trying
+
+    def remarks(self, compiled: str) -> list[str]:
+        """What a user should know before a long run. compiled: the mode of --compile."""
+        if self.device.type == "cpu" and self.dtype == torch.float16:
+            return ["fp16 is emulated on the CPU, and very slow: leave --precision out"]
+        if self.device.type != "cuda" or compiled != "off":
+            return []
+        return [
+            "--compile default fuses the many small kernels of a step, of which a GPU runs one after the other; "
+            "to compare: python -m scripts.benchmark train --compile off default"
+        ]
 
     def memory(self) -> dict[str, float]:
         """{"memory": the most that tensors have taken of the GPU so far, GiB}; empty on the CPU. Never waits."""
@@ -98,10 +129,12 @@ def choose(device: str = "auto", precision: str = "auto", channels_last: str = "
     except RuntimeError:
         raise ValueError(f"--device {device}: give auto, cpu, cuda or cuda:N") from None
     if where.type == "cuda":
-        count = torch.cuda.device_count()
-        if (where.index or 0) >= count:
+        count, rank = torch.cuda.device_count(), int(os.environ.get("LOCAL_RANK", 0))
+        if where.index is None and 0 < count <= rank:
+            raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {count}")
+        where = torch.device("cuda", rank if where.index is None else where.index)
+        if where.index >= count:
             raise ValueError(f"--device {device}: PyTorch sees {count} CUDA devices here; use --device cpu")
-        where = torch.device("cuda", where.index or 0)
         torch.cuda.set_device(where)
     elif where.type != "cpu":
         raise ValueError(f"--device {device}: give auto, cpu, cuda or cuda:N")

@@ -39,7 +39,8 @@ def start(device: torch.device, minutes: float = 30.0) -> torch.device:
             raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {torch.cuda.device_count()}")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    # What is said between hosts goes by gloo: it does not wait for a GPU, and fails at once when a rank is gone.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
     return device
 
@@ -65,6 +66,12 @@ def is_writer() -> bool:
     return rank() == 0
 
 
+def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
+    """A view whose dimensions are in the order in which the numbers lie, so that flattening copies nothing. Gradients
+    lie as their parameters do, and so alike on all ranks."""
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+
+
 def average(tensors: Iterable[torch.Tensor | None]) -> None:
     """Replace each tensor by its mean over the ranks, in one message per dtype. None entries are passed over."""
     if world() == 1:
@@ -74,6 +81,7 @@ def average(tensors: Iterable[torch.Tensor | None]) -> None:
         if tensor is not None:
             by_type.setdefault(tensor.dtype, []).append(tensor)
     for group in by_type.values():
+        group = [_in_memory_order(tensor) for tensor in group]
         joined = torch.cat([tensor.reshape(-1) for tensor in group])
         with _together():
             dist.all_reduce(joined)
@@ -90,11 +98,11 @@ def broadcast(tensors: Sequence[torch.Tensor]) -> None:
                 dist.broadcast(tensor, 0)
 
 
-def largest(values: Sequence[int], device: torch.device) -> list[int]:
-    """The largest of each value over the ranks; every rank must ask at the same step."""
+def largest(values: Sequence[int]) -> list[int]:
+    """The largest of each value over the ranks; every rank must ask at the same step. Waits for no GPU."""
     if world() == 1:
         return list(values)
-    votes = torch.tensor(values, device=device)
+    votes = torch.tensor(values)
     with _together():
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return votes.tolist()

@@ -14,6 +14,15 @@ from util import distributed
 from util.compute import Compute
 
 
+def _lay_out_as_parameters(adam: torch.optim.Adam) -> None:
+    """Give loaded moments their parameters' memory layout. A run may go on in another layout than it was saved in, and
+    the fused Adam would take the numbers in the order in which they lie, or refuse."""
+    for parameter, kept in adam.state.items():
+        for name, value in kept.items():
+            if value.shape == parameter.shape:
+                kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 class Optimizers:
     """Adam for each player. Gradients reach only the player whose turn it is."""
 
@@ -94,6 +103,8 @@ class Optimizers:
         for part, holders in (("adam", self.adam), ("scalers", self.scalers)):
             for name, holder in holders.items():
                 holder.load_state_dict(state[part][name])
+        for adam in self.adam.values():
+            _lay_out_as_parameters(adam)
         for name, adam in self.adam.items():
             schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
             group["betas"] = (self.beta1, group["betas"][1])

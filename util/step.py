@@ -36,7 +36,7 @@ def train_step(method: Method, batches: Sequence[Batch], optimizers: Optimizers,
             moved, terms = update
             optimizers.backward(moved, terms, share)
             for name, term in terms.items():
-                value = share * term.detach()
+                value = term.detach() if share == 1 else share * term.detach()
                 logged[name] = logged[name] + value if turn is not turns[0] else value
         if moved is None:
             return logged

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import time
 
-import torch
-
 from util import distributed
 
 MOST_STEPS, SECONDS = 10, 3.0  # from one vote to the next, at the most
@@ -15,9 +13,8 @@ MOST_STEPS, SECONDS = 10, 3.0  # from one vote to the next, at the most
 class Votes:
     """Votes of all ranks at the same steps, which they agree on as well."""
 
-    def __init__(self, step: int, device: torch.device) -> None:
+    def __init__(self, step: int) -> None:
         """step: the last one that was done before the first vote."""
-        self.device = device
         self._step, self._time, self._next = step, time.monotonic(), step + 1
 
     def agree(self, step: int, due: bool, stopped: bool) -> tuple[bool, bool]:
@@ -29,6 +26,6 @@ class Votes:
         pace = (step - self._step) / max(time.monotonic() - self._time, 1e-3)
         pause = min(MOST_STEPS, max(1, int(SECONDS * pace)))
         # The largest of the negative ones: all take the pause of the slowest rank.
-        due, stopped, pause = distributed.largest([due, stopped, -pause], self.device)
+        due, stopped, pause = distributed.largest([due, stopped, -pause])
         self._step, self._time, self._next = step, time.monotonic(), step - pause
         return bool(due), bool(stopped)
