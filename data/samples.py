@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.cache import Cache, key_of
+from data.cache import Cache
+from data.cache_files import key_of
+from data.disk_cache import DiskCache
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
 from data.layouts import Pair, Split
 from data.pair_masks import annotations_of, read_mask, source_of
@@ -38,11 +41,11 @@ class Reader:
 
     def visible(self, source: Source) -> Sample:
         """{"visible"}."""
-        return self._kept(
-            ["visible"],
-            lambda: self._facts(source),
-            lambda: {"visible": to_size(*read_reduced(source, self.working_size))},
-        )
+
+        def read() -> Sample:
+            return {"visible": to_size(*read_reduced(source, self.working_size))}
+
+        return self._kept(lambda: self.visible_keys(source), read)
 
     def infrared(self, source: Source) -> Sample:
         """{"infrared"}."""
@@ -51,7 +54,7 @@ class Reader:
             array = read_infrared(source, self.thermal)
             return {"infrared": to_size(array, self.working_size(*array.shape))}
 
-        return self._kept(["infrared"], lambda: self._facts(source), read)
+        return self._kept(lambda: self.infrared_keys(source), read)
 
     def pair(self, pair: Pair) -> Sample:
         """The whole sample, at the working size of its infrared image; the infrared comes last."""
@@ -64,8 +67,36 @@ class Reader:
                 sample["mask"] = resize(torch.from_numpy(read_mask(pair, array, self.masks))[None], size)
             return finished(sample | {"infrared": to_size(array, size)})
 
+        return self._kept(lambda: self.pair_keys(pair), read)
+
+    def visible_keys(self, source: Source) -> dict[str, bytes]:
+        """Name of a tensor of `visible` -> its key in a cache; OSError where there is no such file."""
+        return {"visible": key_of("visible", self._facts(source))}
+
+    def infrared_keys(self, source: Source) -> dict[str, bytes]:
+        """As visible_keys."""
+        return {"infrared": key_of("infrared", self._facts(source))}
+
+    def pair_keys(self, pair: Pair) -> dict[str, bytes]:
+        """As visible_keys."""
         names = ["visible", "infrared"] if self.masks is None else ["visible", "mask", "infrared"]
-        return self._kept(names, lambda: (*self._facts(pair.visible, pair.infrared), self._mask_facts(pair)), read)
+        facts = *self._facts(pair.visible, pair.infrared), self._mask_facts(pair)
+        return {name: key_of(name, facts) for name in names}
+
+    def claim(self, pairs: Sequence[Pair], visible: Sequence[Source], infrared: Sequence[Source]) -> int:
+        """How many images of these a cache on disk has from earlier runs; from now on it keeps them for this one."""
+        if not isinstance(self.cache, DiskCache):
+            return 0
+        listed = ((pairs, self.pair_keys), (visible, self.visible_keys), (infrared, self.infrared_keys))
+        wanted = [(item, keys_of) for items, keys_of in listed for item in items] if len(self.cache) else []
+
+        def keys(item: tuple[Any, Callable[[Any], dict[str, bytes]]]) -> list[bytes]:
+            with contextlib.suppress(OSError):  # no such file
+                return list(item[1](item[0]).values())
+            return []
+
+        with ThreadPoolExecutor() as pool:
+            return self.cache.claim(key for found in pool.map(keys, wanted) for key in found)
 
     def _facts(self, *sources: Source) -> tuple[object, ...]:
         """All that decoded images depend on."""
@@ -82,22 +113,19 @@ class Reader:
             return stamp(pair.mask)
         return annotations_of(pair) if kind == "boxes" else kind
 
-    def _kept(
-        self, names: Sequence[str], facts: Callable[[], tuple[object, ...]], read: Callable[[], Sample]
-    ) -> Sample:
-        """What the cache holds under the facts, or what is read and then kept there."""
+    def _kept(self, keys_of: Callable[[], dict[str, bytes]], read: Callable[[], Sample]) -> Sample:
+        """What the cache holds under the keys, or what is read and then kept there."""
         if self.cache is None:
             return read()
         try:
-            known = facts()
+            keys = keys_of()
         except OSError:  # no such file: reading says so
             return read()
-        keys = [key_of(name, known) for name in names]
-        found = [self.cache.get(key) for key in keys]
-        if all(image is not None for image in found):
-            return dict(zip(names, found, strict=True))
+        found = {name: self.cache.get(key) for name, key in keys.items()}
+        if all(image is not None for image in found.values()):
+            return found
         sample = read()
-        for name, key in zip(names, keys, strict=True):
+        for name, key in keys.items():
             self.cache.put(key, sample[name])
         return sample
 
@@ -140,16 +168,20 @@ def read_validation(split: Split | None, options: TrainOptions, with_mask: bool 
 
 
 def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int = 200) -> float:
-    """Mean grey level, in [-1, 1], of at most `count` of the images, evenly spread."""
+    """Mean grey level, in [-1, 1], of at most `count` of the images, evenly spread; the ImageError of the first where
+    none of them can be read."""
     thermal = ThermalRange.from_options(options.data)
 
-    def mean(source: Source) -> float | None:
+    def mean(source: Source) -> float | ImageError:
         try:
             grey = read_infrared(source, thermal)
-        except ImageError:
-            return None
+        except ImageError as error:
+            return error
         return float(grey.mean()) / (255 if grey.dtype == np.uint8 else 65535) * 2 - 1
 
     with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
-        means = [m for m in pool.map(mean, evenly(sources, count)) if m is not None]
+        found = list(pool.map(mean, evenly(sources, count)))
+    means = [value for value in found if isinstance(value, float)]
+    if found and not means:
+        raise found[0]
     return sum(means) / len(means) if means else 0.0

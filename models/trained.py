@@ -12,7 +12,8 @@ from torch import nn
 from models import METHODS
 from models.generators import make_generator
 from options.cli import from_dict
-from options.train import TrainOptions, read_train
+from options.recorded import read_train
+from options.train import TrainOptions
 from util.colour import luminance
 from util.run_folder import RunFolder
 from util.weights import load_weights

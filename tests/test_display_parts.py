@@ -10,6 +10,7 @@ import math
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,12 +19,13 @@ import pytest
 
 from options.display import DisplayOptions
 from util.run_folder import RunFolder
+from util.training_text import score_lines
+from util.validation import TASKS
 from util.visdom_client import VisdomClient, is_local
 from util.visdom_files import FILES, missing, put_in_place
 from util.visdom_images import _chosen
 from util.visdom_plots import smooth, thin
 from util.visdom_run import RunReader, RunState, best_scores
-from util.watching import score_lines
 
 
 @pytest.mark.parametrize(
@@ -102,8 +104,11 @@ def test_best_scores_know_the_better_direction(tmp_path: Path) -> None:
     reader.read()
     higher = {"ssim": True, "mae": False}
     assert best_scores(reader, higher) == {"ssim": ("generated", 0.5, 1), "mae": ("generated", 20.0, 2)}
-    lines = score_lines(tmp_path, higher)
-    assert "(!)" not in lines[1] and "20 (!)" in lines[2], "mae does not beat the constant"
+    lines = score_lines(tmp_path, replace(TASKS["generation"], higher_is_better=higher, deciding="ssim"))
+    assert lines[0].split("  ")[0] == "" and "generated, epoch 1" in lines[0]
+    assert "0.5" in lines[1] and "(!)" not in lines[1]
+    assert "30 (!)" in lines[2], "the best weights' mae does not beat the constant"
+    assert "20 (2)" in lines[2], "and another epoch's is better"
 
 
 def test_smooth_is_a_weighted_mean_without_a_start_from_zero() -> None:

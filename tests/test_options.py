@@ -11,7 +11,8 @@ from models import METHODS
 from options.cli import from_dict, to_dict
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
-from options.train import for_method, parse_train, read_train
+from options.recorded import parse_train, read_train
+from options.train import for_method
 
 TABLE = {name: method.Options for name, method in METHODS.items()}
 

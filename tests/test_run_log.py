@@ -1,4 +1,4 @@
-"""The run folder, the losses on their way to it, progress lines, the choice of device and precision."""
+"""The run folder, losses and scores on their way to it, progress lines, batches, the choice of device and precision."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from tests.training_fixtures import begun, train
+from util.batches import Batches
 from util.compute import choose
-from util.loss_log import LossLog, first_bad
+from util.loss_log import LossLog, NotFinite, first_bad
 from util.previews import Previews
 from util.progress import Progress, duration
 from util.run_folder import CHECKPOINT_FORMAT, RunFolder, write_whole
+from util.run_log import RunLog
 from util.training_page import curves, loss_groups
 
 
@@ -159,3 +163,47 @@ def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path: Path) -
     run.save_checkpoint({"format": CHECKPOINT_FORMAT - 1, "epoch": 1})
     with pytest.raises(ValueError, match="another version"):
         run.load_checkpoint()
+
+
+def test_a_run_records_losses_scores_and_their_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    state, run = begun(), RunFolder(tmp_path)
+    progress = Progress(epochs=2, steps=4, done=0, images=1, every=1e9, shown=False)
+    log = RunLog(run, state, choose("cpu", "fp32"), progress, {"ssim": True}, {"method": "toy"})
+    for value in (1.0, 3.0):
+        train(state, 1)
+        log.add({"loss": torch.tensor(value)})
+    log.collect()
+    assert run.records() == [], "losses arrive one collection late"
+    train(state, 1)
+    log.add({"loss": torch.tensor(9.0)})
+    log.flush()
+    state.epoch = 1
+    log.validated({"generated": {"ssim": 0.5}}, True)
+    log.write_page(running=True)
+    first, second, scores = run.records()
+    assert [(record["step"], record["losses"]) for record in (first, second)] == [(2, {"loss": 2}), (3, {"loss": 9})]
+    assert set(first) == {"step", "epoch", "losses", "lr", "images_per_second", "data_wait", "time"}
+    assert (scores["step"], scores["epoch"], scores["val"]) == (3, 1, {"generated": {"ssim": 0.5}})
+    assert "epoch 1 val (best so far)" in capsys.readouterr().out
+    page = (run.web / "index.html").read_text()
+    assert "toy" in page and "1 of 2" in page and "Validation after epoch 1" in page
+    log.add({"loss": torch.tensor(float("nan"))})
+    with pytest.raises(NotFinite, match="the loss loss at step 3"):
+        log.flush()
+    assert len(run.records()) == 3, "what is no number is not recorded"
+
+
+def test_batches_reach_the_device_and_unreadable_images_are_named_once(capsys: pytest.CaptureFixture) -> None:
+    bad = [("a.png", "is truncated")]
+    white = torch.full((1, 3, 4, 6), 255, dtype=torch.uint8)
+    items = [{"visible": white, "skipped": bad if i < 3 else []} for i in range(4)]
+    loader = DataLoader(items, batch_size=None)
+    with Batches(loader, 2, choose("cpu", "fp32")) as batches:
+        for _ in range(2):
+            images, waited = batches.read()
+            assert [image["visible"].unique().tolist() for image in images] == [[1.0], [1.0]] and waited >= 0
+            assert list(images[0]) == ["visible"]
+    assert capsys.readouterr().err == "skipped a.png: is truncated (1 so far)\n"
+    failing = DataLoader([{"error": ValueError("nothing can be read")}], batch_size=None)
+    with Batches(failing, 1, choose("cpu", "fp32")) as batches, pytest.raises(ValueError, match="nothing can be read"):
+        batches.read()

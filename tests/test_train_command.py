@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from data.images import ThermalRange, read_infrared
+from data.images import ThermalRange, read_infrared, write_image
 from tests.conftest import ROOT, TINY, write_pairs
+from util.run_folder import RunFolder
 from util.weights import load_weights
 
 
@@ -303,3 +305,33 @@ def test_test_command_finds_the_runs_own_folders_again(command: Callable, tmp_pa
             "--n_epochs_decay", 0)  # fmt: skip
     done = command("test.py", "--name", "f", "--dataroot", root, "--num_threads", 0)
     assert len(list((tmp_path / "results/f/infrared").iterdir())) == 1 and "luminance" in done.stdout
+
+
+def test_wrong_thermal_units_are_noticed_before_anything_is_created(command: Callable, tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", 4)
+    for path in (root / "infrared").iterdir():
+        write_image(path, np.full((40, 48), 30_000, np.uint16))  # in hundredths of a kelvin, not in the default unit
+    done = command("train.py", "--dataroot", root, "--name", "x", *TINY, status=2)
+    assert "kelvin_per_count" in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_run_can_go_on_after_its_first_epoch_and_says_when_it_is_done(
+    command: Callable, pairs_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--dataroot", pairs_root, "--name", "x", *TINY, "--n_epochs", 2, "--n_epochs_decay", 0,
+             "--max_dataset_size", 3, "--save_epoch_freq", 9)  # fmt: skip
+    folder = tmp_path / "checkpoints" / "x"
+    kept = []
+    append = RunFolder.append
+
+    def watched(run: RunFolder, record: dict) -> None:
+        kept.append((record.get("epoch"), run.checkpoint.exists()))
+        append(run, record)
+
+    monkeypatch.setattr(RunFolder, "append", watched)
+    command("train.py", *words)
+    assert (0, False) in kept
+    assert (1, True) in kept, "the second epoch begins with a checkpoint of the first"
+    done = command("train.py", "--name", "x", "--continue_train", "--display", "none")
+    assert "all 2 epochs are done: a higher --n_epochs" in done.stdout and (folder / "last.pt").is_file()

@@ -1,4 +1,4 @@
-"""A run's beginnings and ends in its log, the dashboard that follows it, and the summary at its end."""
+"""A run's beginnings and ends in its log, and the dashboard that follows it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ from util.loss_log import NotFinite
 from util.run_folder import RunFolder
 from util.visdom_client import VisdomClient
 from util.visdom_display import Display, RunView
-from util.visdom_run import RunReader, best_scores
+from util.visdom_server import ensure_server
 
 
 def say(line: str) -> None:
     """One line for the user, beside a progress bar."""
     tqdm.write(line, file=sys.stderr)
+
+
+def start_dashboard(server: str, port: int, public: bool) -> None:
+    """Start visdom's server if none answers; what prevents it is one line, and no reason not to train."""
+    try:
+        ensure_server(server, port, public)
+    except (ValueError, OSError) as trouble:
+        print(f"dashboard none: {trouble}", file=sys.stderr)
 
 
 def open_display(folder: Path, client: VisdomClient, patient: bool) -> Display:
@@ -67,25 +75,3 @@ class Watch:
 
     def _note(self, event: str, facts: Mapping[str, Any]) -> None:
         self.run.append({**self.at(), "event": event, "time": round(time.time(), 2), **facts})
-
-
-def score_lines(folder: Path, higher: Mapping[str, bool]) -> list[str]:
-    """The best of each validation score of a run with its epoch, beside the baselines, as lines of a table."""
-    run = RunReader(folder)
-    run.read()
-    if not run.scores:
-        return []
-    latest = run.scores[-1]["val"]
-    product, *baselines = latest
-    rows = [["", f"{product}, best", "epoch", *baselines]]
-    for metric, (_, value, epoch) in best_scores(run, higher).items():
-        sign = 1 if higher.get(metric, True) else -1
-        rivals = [latest[name][metric] for name in baselines]
-        beaten = all(sign * value > sign * rival for rival in rivals)
-        ours = f"{value:.4g}{'' if beaten else ' (!)'}"
-        rows.append([f"{metric} {'↑' if sign > 0 else '↓'}", ours, str(epoch), *(f"{rival:.4g}" for rival in rivals)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    if any("(!)" in line for line in lines):
-        lines.append("(!) does not beat every baseline")
-    return lines

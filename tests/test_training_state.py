@@ -1,0 +1,86 @@
+"""What training changes: saved and gone on from exactly, also with other data; which score is the best."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training_fixtures import begun, train
+from util.loss_log import NotFinite
+from util.run_folder import RunFolder
+from util.training_state import TrainingState
+from util.weights import load_weights
+
+
+def weights(state: TrainingState) -> list[torch.Tensor]:
+    return [*state.method.state_dict().values(), *state.network.state_dict().values()]
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_a_state_that_went_through_a_file_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, ema_decay: float | None
+) -> None:
+    one, run = begun(ema_decay=ema_decay), RunFolder(tmp_path)
+    train(one, 3)
+    one.improves(0.5, True)
+    run.save_checkpoint(one.state_dict())
+    train(one, 3)
+    two = begun(seed=1, ema_decay=ema_decay)
+    assert two.load_state_dict(run.load_checkpoint()) == [], "nothing to remark"
+    assert (two.step, two.total, two.best, two.mean_infrared) == (3, 3, 0.5, 0.25)
+    train(two, 3)
+    for a, b in zip(weights(one), weights(two), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_other_data_and_another_length_are_remarked_and_the_position_keeps_its_share() -> None:
+    one = begun(steps=4)
+    train(one, 3)
+    two = begun(steps=8, fingerprint="b")
+    remarks = two.load_state_dict(one.state_dict())
+    assert (two.step, two.total) == (6, 3)
+    assert len(remarks) == 2 and "8 steps, not 4" in remarks[0] and "data set has changed" in remarks[1]
+
+
+def test_an_average_that_was_not_kept_before_begins_at_the_weights() -> None:
+    one, two = begun(), begun(seed=1, ema_decay=0.5)
+    train(one, 1)
+    two.load_state_dict(one.state_dict())
+    assert torch.equal(two.network.weight, one.method.maker.weight) and two.network is not two.trained
+
+
+def test_the_best_score_is_the_largest_or_smallest_and_never_nan() -> None:
+    state = begun()
+    assert not state.improves(math.nan, True) and state.best is None
+    assert [state.improves(score, True) for score in (0.2, 0.1, math.nan, 0.2, 0.3)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert state.best == 0.3 and not state.improves(0.4, False) and state.improves(0.1, False)
+
+
+def test_weights_for_use_are_the_average_and_say_what_they_are(tmp_path: Path) -> None:
+    state = begun(ema_decay=0.9)
+    start = state.network.weight.clone()
+    train(state, 2)
+    state.epoch = 7
+    state.save_weights(tmp_path / "w.safetensors", {"model": "toy"})
+    metadata, tensors = load_weights(tmp_path / "w.safetensors")
+    assert metadata == {"model": "toy", "epoch": "7", "mean_infrared": "0.250000", "range": "clip"}
+    assert torch.equal(tensors["weight"], state.ema.average.weight)
+    assert not torch.equal(tensors["weight"], start) and not torch.equal(tensors["weight"], state.trained.weight)
+
+
+def test_a_weight_that_is_no_number_is_found() -> None:
+    state = begun()
+    state.check_finite()
+    with torch.no_grad():
+        state.method.judge.weight[0, 1] = math.inf
+    with pytest.raises(NotFinite, match="the weights"):
+        state.check_finite()

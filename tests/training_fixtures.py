@@ -1,0 +1,55 @@
+"""A training of a toy method, in milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.image_pool import ImagePool
+from util.compute import choose
+from util.optimizers import Optimizers
+from util.training_state import TrainingState
+
+
+class Toy(nn.Module):
+    """A method of two small players and a pool, which draws random numbers."""
+
+    trained = "maker"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maker, self.judge, self.pool = nn.Linear(3, 2), nn.Linear(2, 1), ImagePool(2)
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"maker": self.maker, "judge": self.judge}
+
+    def saved(self) -> dict[str, Any]:
+        return self.players() | {"pool": self.pool}
+
+    def remarks(self) -> list[str]:
+        return ["a toy"]
+
+
+def begun(seed: int = 0, ema_decay: float | None = None, steps: int = 4, fingerprint: str = "a") -> TrainingState:
+    """A training of Toy that has not begun."""
+    torch.manual_seed(seed)
+    method, compute = Toy(), choose("cpu", "fp32")
+    optimizers = Optimizers(method.players(), 0.1, 0.5, None, compute)
+    optimizers.schedule("linear", 1, 1, 1, True)
+    state = TrainingState(method, optimizers, ema_decay, compute.device, steps, fingerprint)
+    state.mean_infrared = 0.25
+    return state
+
+
+def train(state: TrainingState, count: int) -> None:
+    """Steps of the first player, which depend on random numbers, the pool and the other player."""
+    for _ in range(count):
+        made = state.method.maker(torch.rand(2, 3))
+        older = state.method.pool.query(made)
+        state.optimizers.backward(
+            "maker", {"loss": (state.method.judge(made) + state.method.judge(older)).square().sum()}
+        )
+        state.optimizers.step("maker")
+        state.stepped()
