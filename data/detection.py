@@ -149,7 +149,9 @@ def draw_batch(data: Labelled, places: Sequence[int], draws: torch.Tensor, devic
     """Images at `places`, each flipped, zoomed, shifted and with other grey levels as five numbers in [0, 1) of
     draws [B, 5] say: the same draws do the same to any image."""
     height, width = data.images.shape[-2:]
-    images = data.images[list(places)].to(device).float() / 255
+    images = data.images[list(places)]
+    images = images.pin_memory() if device.type == "cuda" else images  # else its copy may wait for the device
+    images = images.to(device, non_blocking=True).float() / 255
     flip = torch.where(draws[:, 0] < 0.5, -1.0, 1.0)
     zoom = SCALES[0] * (SCALES[1] / SCALES[0]) ** draws[:, 1]
     across, down = (2 * draws[:, 2] - 1) * SHIFT, (2 * draws[:, 3] - 1) * SHIFT
@@ -158,8 +160,8 @@ def draw_batch(data: Labelled, places: Sequence[int], draws: torch.Tensor, devic
     theta[:, 0, 0], theta[:, 1, 1] = flip / zoom, 1 / zoom
     theta[:, 0, 2], theta[:, 1, 2] = 2 * across, 2 * down
     power = GAMMA ** (2 * draws[:, 4] - 1)
-    images = images ** power.to(device)[:, None, None, None]
-    grid = functional.affine_grid(theta.to(device), list(images.shape), align_corners=False)
+    images = images ** power.to(device, non_blocking=True)[:, None, None, None]
+    grid = functional.affine_grid(theta.to(device, non_blocking=True), list(images.shape), align_corners=False)
     images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     batch = Batch(standardise(images), [], [], [])
     for k, place in enumerate(places):

@@ -93,5 +93,6 @@ def find_objects(
     best, where = scores.flatten(1).topk(min(most, classes * height * width))
     label, cell = where // (height * width), where % (height * width)
     boxes = to_boxes(distances).flatten(2).gather(2, cell[:, None].expand(-1, 4, -1)).transpose(1, 2)
-    limits = boxes.new_tensor([width, height, width, height]) * STRIDE
-    return boxes.clamp_min(0).minimum(limits), best, label
+    ends = (width * STRIDE, height * STRIDE) * 2
+    boxes = torch.stack([side.clamp(0, end) for side, end in zip(boxes.unbind(2), ends, strict=True)], dim=2)
+    return boxes, best, label

@@ -42,10 +42,10 @@ class Centre:
         ignored: Sequence[torch.Tensor],
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         """{"heat", "box"}, terms to lower."""
-        targets = make_targets(boxes, labels, ignored, self.classes, self.size)
+        targets = make_targets(boxes, labels, ignored, self.classes, self.size, images.device)
         with self.compute.autocast():
             output = self.network(images)
-        return detection_loss(output, [target.to(images.device, non_blocking=True) for target in targets])
+        return detection_loss(output, targets)
 
     def find(self, images: torch.Tensor) -> list[Found]:
         """For each image (boxes [n, 4], scores [n], labels [n]), best first."""
@@ -72,7 +72,10 @@ class FasterRcnn:
         """torchvision's four terms to lower."""
         device = images.device
         targets = [
-            {"boxes": box[~skip].to(device), "labels": label[~skip].to(device) + 1}
+            {
+                "boxes": box[~skip].to(device, non_blocking=True),
+                "labels": label[~skip].to(device, non_blocking=True) + 1,
+            }
             for box, label, skip in zip(boxes, labels, ignored, strict=True)
         ]
         return self.network(list(images.expand(-1, 3, -1, -1)), targets)

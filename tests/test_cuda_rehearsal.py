@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import METHODS
 from models.cycle_gan import CycleGAN
-from models.detection_loss import make_targets
 from models.detectors import Centre
 from models.fuser import Fuser
 from models.infrared_maker import InfraredMaker
@@ -112,6 +111,8 @@ def test_a_step_stays_on_the_device_and_never_waits(name: str, changed: dict, mo
     method, average = METHODS[name](options), METHODS[name].network(options)
     draw_scalars_on_the_host(monkeypatch)
     with cuda_of_fakes(monkeypatch):
+        if "pool_size" in changed:  # as a checkpoint leaves it
+            method.infrared_pool.images = [torch.empty(1, 1, 44, 44) for _ in range(changed["pool_size"])]
         optimizers = MadeUpGradients(on_cuda(method).players(), 1e-3, 0.5, 1.0, BFLOAT16)
         ema, log = EMA(nn.Identity(), 0.999), LossLog()
         ema.network, ema.average = method.players()[method.trained], on_cuda(average)
@@ -179,11 +180,12 @@ def test_generation_metrics_stay_on_the_device(monkeypatch: pytest.MonkeyPatch) 
 def test_the_detector_learns_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = Centre(2, (64, 96), Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last))
     detector.compute = BFLOAT16
-    shapes = [target.shape for target in make_targets([torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2,
-                                                      [torch.zeros(0)] * 2, 2, (64, 96))]  # fmt: skip
+    monkeypatch.setattr("models.detection_loss.CELLS_AT_ONCE", 2 * 16 * 24)
     with cuda_of_fakes(monkeypatch):
         on_cuda(detector.network)
-        # Targets are drawn on the host from boxes, whose values a fake tensor does not have.
-        monkeypatch.setattr("models.detectors.make_targets", lambda *_: [torch.empty(shape) for shape in shapes])
-        terms = detector.losses(torch.empty(2, 1, 64, 96, device=CUDA), [], [], [])
-        assert {term.device for term in terms.values()} == {CUDA}
+        for counts in ((3, 5), (4, 0), (0, 0)):
+            boxes, labels = [torch.empty(n, 4) for n in counts], [torch.empty(n, dtype=torch.int64) for n in counts]
+            ignored = [torch.empty(n, dtype=torch.bool) for n in counts]
+            terms = detector.losses(torch.empty(2, 1, 64, 96, device=CUDA), boxes, labels, ignored)
+            assert {term.device for term in terms.values()} == {CUDA}
+            assert all(term.shape == () and term.requires_grad for term in terms.values())

@@ -1,4 +1,4 @@
-"""The detector, its targets and losses, average precision, and the comparison of training sets."""
+"""The detector, average precision, and the comparison of training sets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from data.coco import read_coco
 from data.detection import Labelled, draw_batch, read_labelled, standardise
 from data.images import write_image
-from models.detection_loss import box_loss, detection_loss, heat_loss, make_targets
-from models.detector import STRIDE, CentreDetector, find_objects, to_boxes
+from models.detector import STRIDE, CentreDetector, find_objects
 from models.detectors import FasterRcnn
 from options.data import DataOptions
 from options.detection import DetectionOptions
@@ -98,34 +97,6 @@ def test_ignored_boxes_count_neither_for_nor_against() -> None:
     assert average_precision(truth, both, ["car"]).boxes == {"car": 1}
     truth[0].what[1] = False
     assert average_precision(truth, [boxes_of((0, 0, 10, 10, 0, 0.5))], ["car"]).map == pytest.approx(51 / 101)
-
-
-def test_targets_lie_where_the_boxes_are() -> None:
-    boxes = [torch.tensor([[16.0, 8.0, 80.0, 40.0], [40.0, 20.0, 52.0, 28.0], [0.0, 48.0, 16.0, 64.0]])]
-    heat, care, target, weight = make_targets(
-        boxes, [torch.tensor([1, 0, 0])], [torch.tensor([0, 0, 1]).bool()], 2, SIZE
-    )
-    assert heat.shape == (1, 2, 16, 24) and (heat == 1).sum() == 2
-    assert heat[0, 1, 6, 12] == 1 and heat[0, 0, 6, 11] == 1
-    assert 0 < heat[0, 1, 6, 15] < 1 and heat[0, 1, 6, 15] == pytest.approx(float(heat[0, 1, 6, 9]))
-    assert care[0, 0, 12:, :4].sum() == 0 and care.sum() == care.numel() - 16
-    assert target[0, :, 6, 11].tolist() == boxes[0][1].tolist()  # the smaller one has the shared cell
-    assert target[0, :, 6, 15].tolist() == boxes[0][0].tolist() and weight[0, 0, 0] == 0
-
-
-def test_losses_are_lowest_at_the_truth() -> None:
-    boxes = [torch.tensor([[16.0, 8.0, 80.0, 40.0]])]
-    heat, care, target, weight = make_targets(boxes, [torch.tensor([0])], [torch.tensor([False])], 1, SIZE)
-    sure = torch.where(heat == 1, 20.0, -20.0)
-    assert heat_loss(sure, heat, care) < 1e-6 < heat_loss(-sure, heat, care)
-    y, x = torch.meshgrid(torch.arange(16) * 4 + 2.0, torch.arange(24) * 4 + 2.0, indexing="ij")
-    exact = torch.stack([x - 16, y - 8, 80 - x, 40 - y])[None]
-    assert torch.equal(to_boxes(exact)[0, :, 5, 7], boxes[0][0])
-    assert box_loss(exact, target, weight) == pytest.approx(0, abs=1e-5)
-    assert box_loss(exact + 4, target, weight) > 0.1
-    empty = make_targets([torch.zeros(0, 4)], [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0).bool()], 1, SIZE)
-    terms = detection_loss((torch.full((1, 1, 16, 24), -3.0, requires_grad=True), exact), empty)
-    assert torch.isfinite(terms["heat"]) and terms["box"] == 0
 
 
 def test_objects_are_found_at_peaks() -> None:
