@@ -11,7 +11,10 @@ from typing import Any
 
 from data.coco import CocoFolder, Placement
 from options.cli import read_json
-from util.run_folder import write_whole
+from util.fingerprint import stamp
+from util.made import Made
+from util.run_folder import remove_parts, write_whole
+from util.words import plural
 
 FOLDERS = {"train": ("images_rgb_train", "images_thermal_train"), "val": ("images_rgb_val", "images_thermal_val")}
 
@@ -23,6 +26,44 @@ class Written:
     place: Placement
     bytes: int
     md5: str
+
+
+def placement(image: Mapping[str, Any], file: tuple[int, int], camera: str, size: tuple[int, int]) -> Placement:
+    """Where the labels of an entry of coco.json lie in what is made of it. file: (W, H) of its picture; size:
+    (height, width) of the result."""
+    labelled = int(image.get("width") or file[0]), int(image.get("height") or file[1])
+    return Placement.of(labelled, file, camera, size)
+
+
+def note_finished(made: Made, folder: Path, name: str, source: Path, file: tuple[int, int], done: Written) -> None:
+    """Keep in mind that folder/name is there in full, made of the file `source` of (W, H) pixels."""
+    facts = {"input": stamp(source), "file": file, "size": [done.place.height, done.place.width]}
+    made.add(f"{folder.name}/{name}", facts | {"bytes": done.bytes, "md5": done.md5})
+
+
+def take_finished(labels: CocoFolder, folder: Path, camera: str, made: Made) -> dict[str, Written]:
+    """file_name -> what earlier calls wrote to `folder` from the files as they are now. What else they wrote there
+    is removed."""
+    for parent in {(folder / image["file_name"]).parent for image in labels.images}:
+        remove_parts(parent)
+    finished = {}
+    for image in labels.images:
+        name, record = image["file_name"], made.records.get(f"{folder.name}/{image['file_name']}")
+        if record is not None and _stands(record, labels.file(image), folder / name):
+            place = placement(image, tuple(record["file"]), camera, tuple(record["size"]))
+            finished[name] = Written(place, record["bytes"], record["md5"])
+    ours = {name.removeprefix(f"{folder.name}/") for name in made.records if name.startswith(f"{folder.name}/")}
+    for name in ours - finished.keys():
+        (folder / name).unlink(missing_ok=True)
+    return finished
+
+
+def _stands(record: Mapping[str, Any], source: Path, written: Path) -> bool:
+    """Whether a record tells of an image that is there, made from the file as it is now."""
+    try:
+        return record["input"] == stamp(source) and record["bytes"] == written.stat().st_size
+    except OSError:  # one of them is gone
+        return False
 
 
 @dataclass
@@ -42,8 +83,8 @@ class Carried:
     def text(self) -> str:
         """E.g. "194 images (2 without boxes), 3404 boxes: 12 cut at the border, 3 more outside and dropped"."""
         return (
-            f"{self.images} images ({self.empty} without boxes), {self.boxes} boxes: {self.cut} cut at the border, "
-            f"{self.dropped} more outside and dropped"
+            f"{plural(self.images, 'image')} ({self.empty} without boxes), {plural(self.boxes, 'box')}: "
+            f"{self.cut} cut at the border, {self.dropped} more outside and dropped"
         )
 
 

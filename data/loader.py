@@ -22,6 +22,7 @@ from data.samples import Reader, worker_count
 from data.transforms import Preprocess
 from options.train import TrainOptions
 from util.stop_signal import ignore_in_worker
+from util.words import plural
 
 ATTEMPTS = 32  # other images tried in the place of unreadable ones before giving up
 PATIENCE = 600  # seconds that a batch may take
@@ -58,6 +59,8 @@ class TrainingImages(Dataset):
             self.masks,
             open_cache(options),
         )
+        chosen = (self.pairs, (), ()) if self.paired else ((), self.visible, self.infrared)
+        self.held = self.reader.claim(*chosen)  # images that the cache has from earlier runs
 
     def _check(self) -> None:
         if self.paired and not self.pairs:
@@ -91,11 +94,11 @@ class TrainingImages(Dataset):
         """What a user should know before training: pairs without patches; what the cache holds and needs."""
         remarks = []
         if self.too_small:
-            remarks.append(f"{self.too_small} training pairs are smaller than --crop_size and give no patch")
+            remarks.append(f"{plural(self.too_small, 'training pair')} smaller than --crop_size, without a patch")
         if (cache := self.reader.cache) is not None:
-            held, needed = len(cache), self._decoded_bytes()
+            needed = self._decoded_bytes()
             line = f"cache in {cache.place}: the images take {needed / 1e6:,.1f} MB of {cache.limit / 1e6:,.1f}"
-            line += f", {held} are there already" if held else ""
+            line += f", {self.held} of them are there already" if self.held else ""
             remarks.append(line + ("; raise --cache_gb or free space there" if needed > cache.limit else ""))
         return remarks
 

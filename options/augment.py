@@ -16,7 +16,8 @@ class AugmentOptions:
     the generated images with the boxes, categories and ids of the visible coco.json."""
 
     out: Path
-    """Folder to write; it must be empty or not there yet."""
+    """Folder to write: empty, not there yet, or one that this command has half done: it goes on where it stopped,
+    if weights, data set and options are the same."""
     name: str | None = None
     """Name of the run whose generator is used; its preprocessing is read from its options.json."""
     checkpoints_dir: Path = Path("checkpoints")
@@ -48,7 +49,7 @@ class AugmentOptions:
     strict: bool = False
     """A file that is missing or cannot be read ends the command; without it it is skipped, reported and counted."""
     overwrite: bool = False
-    """Replace what an earlier call of this command wrote to --out."""
+    """Make every image anew, whatever an earlier call of this command wrote to --out, and by what."""
 
     def __post_init__(self) -> None:
         if (self.name is None) == (self.weights is None):

@@ -10,14 +10,26 @@ import json
 import shutil
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from data.augmented import FOLDERS, Carried, Written, carry, carry_index, check_names, write_labels
+from data.augmented import (
+    FOLDERS,
+    Carried,
+    Written,
+    carry,
+    carry_index,
+    check_names,
+    note_finished,
+    placement,
+    take_finished,
+    write_labels,
+)
 from data.coco import CocoFolder, Placement, find_folder, read_coco
 from data.counts import ThermalRange
 from data.first_use import ensure_sample
@@ -31,11 +43,15 @@ from options.augment import AugmentOptions
 from options.cli import parse, run_command
 from options.data import DataOptions
 from util.allocator import keep_freed_memory
-from util.compute import choose
+from util.compute import Compute, choose
 from util.fingerprint import digest
+from util.made import Made, other_than, read_lines
 from util.run_folder import RunFolder, code_version, write_whole
+from util.words import plural
+from util.writable import check_folder
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what
+MADE = "made.jsonl"  # which images of it are finished
 WAITING = 64  # images that may wait to be written
 
 
@@ -59,18 +75,40 @@ def visible_folders(options: AugmentOptions) -> dict[str, CocoFolder]:
     return found
 
 
-def check_out(options: AugmentOptions) -> None:
-    """ValueError where --out holds anything but, with --overwrite, what this command wrote there."""
+def check_out(options: AugmentOptions, key: Mapping[str, Any]) -> None:
+    """ValueError where --out holds anything but what this command wrote there by the same key, or, with --overwrite,
+    by any."""
     out, root = options.out.resolve(), options.dataroot.resolve()
     if out == root or out in root.parents or root in out.parents:
         raise ValueError(f"--out {options.out}: lies in --dataroot or around it: give another folder")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out}: is a file: give a folder")
     if options.out.is_dir() and any(options.out.iterdir()):
-        if not options.overwrite:
-            raise ValueError(f"--out {options.out}: is not empty: give another folder, or --overwrite")
         if not (options.out / RECORD).is_file():
-            raise ValueError(f"--out {options.out}: was not written by this command: give another folder")
+            raise ValueError(f"--out {options.out}: holds what this command did not write: give another folder")
+        if options.overwrite:
+            return
+        lines = read_lines(options.out / MADE)
+        if not lines and any((options.out / folder).exists() for _, folder in FOLDERS.values()):
+            raise ValueError(f"--out {options.out}: has no {MADE} to go on from: give another folder, or --overwrite")
+        if changed := other_than(key, lines):
+            raise ValueError(
+                f"--out {options.out}: was made with other {' and '.join(changed)}: give another folder, or --overwrite"
+            )
+
+
+def made_with(
+    weights: Path, preprocess: Preprocess | None, options: AugmentOptions, compute: Compute
+) -> dict[str, Any]:
+    """By what images are made: those that were made by anything else are not gone on with."""
+    return {
+        "dataroot": str(options.dataroot.resolve()),
+        "weights": digest(weights),
+        "scale": asdict(preprocess) if preprocess else "input",
+        "camera_crop": options.camera_crop,
+        "size": options.size,
+        "precision": str(compute.dtype),
+    }
 
 
 def write_one(path: Path, image: torch.Tensor, place: Placement) -> Written:
@@ -82,27 +120,35 @@ def write_one(path: Path, image: torch.Tensor, place: Placement) -> Written:
 
 def generate(
     labels: CocoFolder, folder: Path, maker: InfraredMaker, preprocess: Preprocess | None, options: AugmentOptions,
-    errors: list[ImageError],
+    made: Made, errors: list[ImageError],
 ) -> dict[str, Written]:  # fmt: skip
-    """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written."""
+    """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written, now or earlier."""
     camera = "flir_v2" if options.camera_crop else "none"
-    entries = {labels.file(image): image for image in labels.images}
+    written = take_finished(labels, folder, camera, made)
+    if written:
+        print(f"note      {len(written)} of {len(labels.images)} images of {folder.name} are there already "
+              "(--overwrite makes them anew)", flush=True)  # fmt: skip
+    (folder / "coco.json").unlink(missing_ok=True)  # it says that a folder is complete
+    entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
     jobs = [Job(Source(path, path.stem, camera)) for path in entries]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
     batches = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
                            maker.compute.device.type == "cuda")  # fmt: skip
-    written: dict[str, Written] = {}
     waiting: deque[tuple[str, Future]] = deque()
+
+    def write(name: str, source: Path, file: tuple[int, int], image: torch.Tensor, place: Placement) -> Written:
+        done = write_one(folder / name, image, place)
+        note_finished(made, folder, name, source, file, done)
+        return done
+
     with ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
         for visible, items in batches:
             sizes = [options.size or tuple(item["size"]) for item in items]
             for item, image in zip(items, at_own_size(maker(visible), sizes), strict=True):
                 path = item["job"].visible.path
                 entry, file = entries[path], pixel_size(path)
-                labelled = int(entry.get("width") or file[0]), int(entry.get("height") or file[1])
-                place = Placement.of(labelled, file, camera, tuple(image.shape[-2:]))
-                name = entry["file_name"]
-                waiting.append((name, writers.submit(write_one, folder / name, image.cpu(), place)))
+                place, name = placement(entry, file, camera, tuple(image.shape[-2:])), entry["file_name"]
+                waiting.append((name, writers.submit(write, name, path, file, image.cpu(), place)))
             while len(waiting) > WAITING:
                 name, future = waiting.popleft()
                 written[name] = future.result()
@@ -114,6 +160,7 @@ def generate(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(AugmentOptions, argv)
+    check_folder("--out", options.out)
     trained, run = None, RunFolder(options.checkpoints_dir / (options.name or ""))
     if options.name is not None:
         trained = open_run(run, "generation")
@@ -122,26 +169,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, _, metadata = load_network(weights, "generation", trained)
     ensure_sample(options.dataroot)
     folders = visible_folders(options)
-    check_out(options)
+    preprocess = Preprocess.from_options(trained.input) if trained and options.scale == "train" else None
+    key = made_with(weights, preprocess, options, compute)
+    check_out(options, key)
     if compute.device.type == "cpu":
         keep_freed_memory()
     maker = InfraredMaker(network, compute)
-    preprocess = Preprocess.from_options(trained.input) if trained and options.scale == "train" else None
     made_by: dict[str, Any] = {
-        "run": options.name or "", "weights": weights.name, "weights_sha256": digest(weights),
+        "run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"],
         "epoch": metadata.get("epoch", ""), "code_version": code_version(),
     }  # fmt: skip
     facts = {"generated_from": str(options.dataroot.resolve()), **made_by, "scale": options.scale,
              "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
     for name, text in (("weights", str(weights)), ("device", compute.describe()), ("writes", f"{options.out}/")):
         print(f"{name:9} {text}", flush=True)
-    for name in (infrared for _, infrared in FOLDERS.values()):
-        shutil.rmtree(options.out / name, ignore_errors=True)
     write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
+    made = Made(options.out / MADE, key, options.overwrite)
+    for name in (infrared for _, infrared in FOLDERS.values() if options.overwrite):
+        shutil.rmtree(options.out / name, ignore_errors=True)
     errors: list[ImageError] = []
     total = Carried()
     for name, labels in folders.items():
-        written = generate(labels, options.out / name, maker, preprocess, options, errors)
+        written = generate(labels, options.out / name, maker, preprocess, options, made, errors)
         content, carried = carry(labels, written, made_by)
         write_labels(options.out / name, content, carry_index(labels.path / "index.json", written))
         print(f"{name:20} {carried.text()}", flush=True)
@@ -150,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_whole(options.out / RECORD, json.dumps(facts | {"finished": True} | counts, indent=2).encode())
     for error in errors:
         print(f"skipped {error}", file=sys.stderr)
-    missed = f"; {len(errors)} visible files missing or unreadable, left out" if errors else ""
+    missed = f"; {plural(len(errors), 'visible file')} missing or unreadable, left out" if errors else ""
     print(f"in all    {total.text()}{missed}; in {options.out}")
     return 1 if errors else 0
 

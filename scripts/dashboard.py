@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +29,7 @@ class DashboardOptions:
     compare_env: str = "comparison"
     """Environment of visdom with a curve for each run, where there are several."""
     follow: bool = False
-    """Go on showing what is new until every run has ended, or Ctrl-C."""
+    """Go on showing what is new until every run has ended, or Ctrl-C. A server that ends meanwhile is waited for."""
     server: ServerOptions = field(default_factory=ServerOptions)
 
     def __post_init__(self) -> None:
@@ -40,6 +42,37 @@ class DashboardOptions:
             raise ValueError(f"--name {' '.join(self.name)}: names a run twice")
         if len(self.name) > 1 and self.compare_env in self.name:
             raise ValueError(f"--compare_env {self.compare_env}: is a run's name; give another")
+
+
+def update(views: Sequence[RunView], comparison: Comparison | None) -> None:
+    """Show what is new; NoAnswer where the server does not take it: the next time sends it again."""
+    for view in views:
+        view.update()
+    if comparison:
+        comparison.update()
+
+
+def follow(
+    views: Sequence[RunView], comparison: Comparison | None, say: Callable[[str], None], pause_s: float = FOLLOW_S
+) -> None:
+    """Show what is new until every run has ended and its end is shown. say: prints one line when the server falls
+    silent, and one when it is back."""
+    address, silent = views[0].client.address, False
+    while silent or any(RunState(view.run).word == "running" for view in views):
+        time.sleep(pause_s)
+        try:
+            update(views, comparison)
+        except NoAnswer as error:
+            if not silent:
+                say(
+                    f"dashboard: {address} does not answer ({error}); it is asked again every {pause_s:g} s and then "
+                    "shown what it missed; Ctrl-C ends this"
+                )
+            silent = True
+            continue
+        if silent:
+            say(f"dashboard: {address} is back, and shows all that it missed")
+        silent = False
 
 
 def main() -> int:
@@ -56,10 +89,7 @@ def main() -> int:
         comparison = Comparison(views, clients[-1])
     try:
         clients[0].check()
-        for view in views:
-            view.update()
-        if comparison:
-            comparison.update()
+        update(views, comparison)
     except NoAnswer as error:
         raise OSError(
             f"{clients[0].address} does not answer as visdom's server does ({error}): add --start_visdom, or give "
@@ -67,15 +97,8 @@ def main() -> int:
         ) from None
     for client in clients:
         print(f"{client.env:20} {client.url}", flush=True)
-    while options.follow and any(RunState(view.run).word == "running" for view in views):
-        time.sleep(FOLLOW_S)
-        try:
-            for view in views:
-                view.update()
-            if comparison:
-                comparison.update()
-        except NoAnswer:
-            continue  # the next round sends everything again
+    if options.follow:
+        follow(views, comparison, lambda line: print(line, file=sys.stderr, flush=True))
     return 0
 
 

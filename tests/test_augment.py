@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +24,7 @@ from models.generators import make_generator
 from options.augment import AugmentOptions
 from options.cli import to_dict
 from options.cycle_gan import CycleGANOptions
+from tests.conftest import ROOT
 from util.weights import save_weights
 
 SIZE = (122, 102)  # width, height; FLIR's 1224 x 1024 in small, of which the thermal camera sees a part
@@ -26,10 +33,10 @@ CATEGORIES = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
 CPU = ("--device", "cpu", "--precision", "fp32", "--num_threads", 0)
 
 
-def write_visible(root: Path, folder: str = "images_rgb_train") -> Path:
-    """Three images, one of them without boxes; boxes inside, across and outside the thermal camera's view."""
+def write_visible(root: Path, folder: str = "images_rgb_train", count: int = 3) -> Path:
+    """Images, the first and third with boxes: inside, across and outside the thermal camera's view."""
     rng = np.random.default_rng(0)
-    names = [f"video-abc-frame-{k:06d}-id{k}" for k in range(3)]
+    names = [f"video-abc-frame-{k:06d}-id{k}" for k in range(count)]
     for name in names:
         write_image(root / folder / "data" / f"{name}.jpg", rng.integers(0, 255, (SIZE[1], SIZE[0], 3), np.uint8))
     boxes = [
@@ -51,7 +58,7 @@ def write_visible(root: Path, folder: str = "images_rgb_train") -> Path:
     (root / folder / "coco.json").write_text(json.dumps(content))
     frames = [
         {"datasetFrameId": f"id{k}", "videoMetadata": {"videoId": "abc", "frameIndex": k}, "isEmpty": False,
-         "annotations": [{"labels": ["car"], "boundingBox": {"x": 0, "y": 0, "w": 5, "h": 5}}]} for k in range(3)
+         "annotations": [{"labels": ["car"], "boundingBox": {"x": 0, "y": 0, "w": 5, "h": 5}}]} for k in range(count)
     ]  # fmt: skip
     (root / folder / "index.json").write_text(json.dumps({"datasetId": "x", "videos": [], "frames": frames}))
     return root
@@ -129,18 +136,84 @@ def test_writes_a_labelled_infrared_data_set(tmp_path: Path, command: Callable, 
     assert "flir_adas_v2" in report and "3 infrared unpaired" in report
 
 
+def stamps(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_a_killed_command_goes_on_where_it_stopped(tmp_path: Path, command: Callable, weights: Path) -> None:
+    """kill -9 in the middle; the next one keeps what is finished; labels are as if nothing had happened."""
+    root = write_visible(tmp_path / "flir", count=120)
+    words = ["--weights", weights, "--dataroot", root, *CPU, "--batch_size", 2, "--size", 120, 150]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scripts.augment", *map(str, words), "--out", tmp_path / "made"], cwd=ROOT,
+        stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    record, folder = tmp_path / "made/made.jsonl", tmp_path / "made/images_thermal_train"
+    while process.poll() is None and not (record.is_file() and record.read_text().count("\n") > 5):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = record.read_text().count("\n") - 1
+    assert 5 <= finished < 120 and not (folder / "coco.json").exists(), "what is half done does not look complete"
+    before = stamps(folder / "data")
+    (folder / "data/.a.jpg.1.part").write_bytes(b"half")
+    done = command("scripts.augment", *words, "--out", "made")
+    assert f"{finished} of 120 images of images_thermal_train are there already" in done.stdout
+    after = stamps(folder / "data")
+    assert sum(after[name] == before[name] for name in before if name in after) >= finished and len(after) == 120
+    command("scripts.augment", *words, "--out", "through")
+    for name in ("coco.json", "coco_annotation_counts.txt"):
+        made, through = (tmp_path / out / "images_thermal_train" / name for out in ("made", "through"))
+        assert made.read_text() == through.read_text()
+    index = json.loads((folder / "index.json").read_text())["frames"]
+    assert len(index) == 120
+    for frame in index:
+        path = folder / f"data/video-abc-frame-{frame['videoMetadata']['frameIndex']:06d}-{frame['datasetFrameId']}.jpg"
+        assert hashlib.md5(path.read_bytes()).hexdigest() == frame["md5"]
+    assert json.loads((tmp_path / "made/augment.json").read_text())["finished"]
+
+
+def test_only_what_changed_is_made_anew(tmp_path: Path, command: Callable, weights: Path) -> None:
+    root = write_visible(tmp_path / "flir")
+    call = ("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
+    command(*call)
+    images, visible = tmp_path / "made/images_thermal_train/data", root / "images_rgb_train"
+    first, labels = stamps(images), json.loads((visible / "coco.json").read_text())
+    names = [Path(image["file_name"]).name for image in labels["images"]]
+    write_image(visible / "data" / names[0], np.zeros((SIZE[1], SIZE[0], 3), np.uint8))  # another picture
+    labels["images"].pop(1)
+    labels["annotations"][0]["bbox"] = [40, 40, 10, 10]
+    (visible / "coco.json").write_text(json.dumps(labels))
+    assert "1 of 2 images of images_thermal_train are there already" in command(*call).stdout
+    second, found = stamps(images), read_coco(images.parent)
+    assert second.keys() == {names[0], names[2]} and second[names[2]] == first[names[2]]
+    assert second[names[0]] > first[names[0]] and len(found.images) == 2
+    wide, high = 640 / (RIGHT - LEFT), 512 / (BOTTOM - TOP)
+    moved = [(40 - LEFT) * wide, (40 - TOP) * high, 10 * wide, 10 * high]
+    assert found.annotations[0][0]["bbox"] == pytest.approx(moved), "labels follow without their image"
+    (visible / "data" / names[2]).unlink()
+    assert "1 visible file missing" in command(*call, status=1).stdout
+    assert stamps(images).keys() == {names[0]}, "an image whose picture is gone does not stay among the labelled ones"
+    write_visible(root)
+    done = command(*call, "--overwrite")
+    assert "already" not in done.stdout and len(stamps(images)) == 3
+    record = tmp_path / "made/made.jsonl"
+    record.unlink()
+    assert "has no made.jsonl to go on from" in command(*call, status=2).stderr
+
+
 def test_sizes_splits_and_missing_files(tmp_path: Path, command: Callable, weights: Path) -> None:
     root = write_visible(tmp_path / "flir")
     (root / "images_rgb_train/data/video-abc-frame-000000-id0.jpg").unlink()
     call = ("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
     done = command(*call, "--size", 40, 80, "--no_camera_crop", status=1)
-    assert "no such file" in done.stderr and "1 visible files missing or unreadable, left out" in done.stdout
+    assert "no such file" in done.stderr and "1 visible file missing or unreadable, left out" in done.stdout
     labels = read_coco(tmp_path / "made/images_thermal_train")
     assert [image["id"] for image in labels.images] == [7, 14] and labels.images[0]["width"] == 80
     assert labels.annotations[14][0]["bbox"] == pytest.approx(
         [50 * 80 / 122, 50 * 40 / 102, 8 * 80 / 122, 12 * 40 / 102]
     )
-    assert "is not empty" in command(*call, status=2).stderr
+    assert "other camera_crop and size: give another folder, or --overwrite" in command(*call, status=2).stderr
     assert "no such file" in command(*call, "--overwrite", "--strict", status=2).stderr
     assert "has no images_rgb_val/coco.json" in command(*call, "--split", "val", status=2).stderr
 
@@ -150,7 +223,8 @@ def test_what_is_refused_before_anything_is_written(tmp_path: Path, command: Cal
     call = ("scripts.augment", "--weights", weights, "--dataroot", root, *CPU)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    assert "not written by this command" in command(*call, "--out", "mine", "--overwrite", status=2).stderr
+    assert "this command did not write" in command(*call, "--out", "mine", "--overwrite", status=2).stderr
+    assert "this command did not write" in command(*call, "--out", "mine", status=2).stderr
     assert "lies in --dataroot" in command(*call, "--out", root / "new", status=2).stderr
     assert "no such run" in command("scripts.augment", "--name", "none", "--out", "made", status=2).stderr
     content = json.loads((root / "images_rgb_train/coco.json").read_text())

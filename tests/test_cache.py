@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.cache import Cache, key_of, open_cache
+from data.cache import open_cache
+from data.cache_files import CacheFiles, key_of
 from data.images import ImageError, Source, ThermalRange, write_image
 from data.layouts import find
 from data.loader import TrainingImages, make_loader
@@ -33,8 +34,8 @@ def options_for(root: Path, runs: Path, **changes: object) -> TrainOptions:
     return TrainOptions(run, DataOptions(dataroot=root), InputOptions(**values), method=CycleGANOptions())
 
 
-def cache_in(folder: Path, limit: int = 10**6) -> Cache:
-    return Cache(folder / "index", folder / "pixels", limit)
+def cache_in(folder: Path, limit: int = 10**6) -> CacheFiles:
+    return CacheFiles(folder / "index", folder / "pixels", limit)
 
 
 def batches(options: TrainOptions, count: int, masks: bool = False) -> list[dict]:
@@ -101,7 +102,7 @@ def test_what_a_power_failure_cut_short_is_absent_and_replaced(tmp_path: Path, l
         assert torch.equal(cache.get(key_of(0)), EIGHT_BIT) and torch.equal(cache.get(key_of(1)), EIGHT_BIT + 1)
 
 
-def _fill(cache: Cache, process: int) -> None:
+def _fill(cache: CacheFiles, process: int) -> None:
     for i in range(60):
         number = (i * 7 + process * 11) % 40  # every image by several processes, in orders of their own
         if cache.get(key_of(number)) is None:
@@ -220,7 +221,7 @@ def test_its_remark_says_what_it_holds_and_what_fits(pairs_root: Path, tmp_path:
     (line,) = TrainingImages(split, roomy).remarks()
     assert str(tmp_path) in line and "--cache_gb" not in line and "already" not in line
     (line,) = TrainingImages(split, roomy).remarks()
-    assert "2 are there already" in line
+    assert "2 of them are there already" in line
     (line,) = TrainingImages(split, options_for(pairs_root, tmp_path, cache="memory", cache_gb=1e-6)).remarks()
     assert "raise --cache_gb" in line
     assert TrainingImages(split, options_for(pairs_root, tmp_path)).remarks() == []

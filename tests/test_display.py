@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+from scripts.dashboard import follow, update
 from tests.conftest import TINY
 from tests.visdom_fixtures import Server, free_port, running_server
 from util.loss_log import NotFinite
@@ -156,6 +157,33 @@ def test_a_server_that_ends_in_mid_run_costs_one_line(server: Server, tmp_path: 
     display.close()
     assert curves(windows(client)["loss_adv"])["adv_infrared raw"][0] == list(range(20, 401, 20)), "the last is shown"
     assert len(lines) == 1, "silence after the line"
+
+
+def test_following_waits_for_a_server_that_ends(server: Server, tmp_path: Path) -> None:
+    """It says so once, and again when the server is back, which then has all, the run's end too."""
+    runs, lines = [written(tmp_path / name) for name in ("four", "five")], []
+    views = [RunView(run.path, server.client(run.path.name)) for run in runs]
+    both = Comparison(views, server.client("four and five"))
+    update(views, both)
+    thread = threading.Thread(target=follow, args=(views, both, lines.append, 0.05), daemon=True)
+    thread.start()
+    server.kill()
+    until(lambda: bool(lines))
+    for run in runs:
+        note(run, 120)
+        run.append({"step": 120, "epoch": 2, "event": "finish", "time": 2000.0})
+    time.sleep(0.3)
+    assert thread.is_alive() and len(lines) == 1, "all runs have ended, but their end is not shown"
+    server.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(lines) == 2 and f"{server.port} does not answer" in lines[0] and "is back" in lines[1]
+    for run in runs:
+        shown = windows(server.client(run.path.name))
+        assert curves(shown["loss_adv"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120]
+        assert "finished" in shown["state"]["content"] and len(shown["samples"]["content"]) == 2
+        assert list(server.folder.glob(f"start {server.starts}/{run.path.name}.json")), "and keeps it"
+    assert "loss_adv_infrared" in windows(server.client("four and five"))
 
 
 @pytest.fixture
@@ -314,7 +342,7 @@ def test_a_server_is_started_once_also_without_its_page(tmp_path: Path, monkeypa
     ensure_server("http://localhost", port, False, lines.append)
     process = int(re.search(r"kill (\d+)", lines[-1])[1])
     try:
-        assert "1 files are missing (the registry does not answer)" in lines[1] and "visdom_offline" in lines[1]
+        assert "for want of 1 file (the registry does not answer)" in lines[1] and "visdom_offline" in lines[1]
         assert "this machine only" in lines[2] and os.getsid(process) != os.getsid(0), "Ctrl-C is not meant for it"
         VisdomClient("http://127.0.0.1", port, "x").check()
         ensure_server("http://localhost", port, False, lines.append)

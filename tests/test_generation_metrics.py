@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from util.metrics.generation import baselines, generation_scores, grey_levels, mae, psnr, ssim
+from util.metrics import generation, strips
+from util.metrics.generation import METRICS, baselines, generation_scores, grey_levels, mae, ms_ssim, psnr, ssim
 
 
 def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,6 +60,35 @@ def test_scores_are_of_rounded_grey_levels() -> None:
     scores = generation_scores(a / 127.5 - 1, b / 127.5 - 1)
     assert scores["psnr"].tolist() == pytest.approx(psnr(a, b).tolist())
     assert set(scores) == {"psnr", "ssim", "mae"}
+
+
+@pytest.mark.parametrize("size", [(181, 203), (400, 170), (170, 401)])
+def test_large_images_are_scored_in_strips_as_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same values, and never more than a strip of an image at once."""
+    generator = torch.Generator().manual_seed(0)
+    real = torch.randint(0, 256, (2, 1, *size), generator=generator, dtype=torch.uint8)
+    other = (real.float() + 20 * torch.randn(real.shape, generator=generator)).clamp(0, 255).round().to(torch.uint8)
+    whole = {name: metric(other, real) for name, metric in METRICS.items()} | {"ms_ssim": ms_ssim(other, real)}
+    seen: list[int] = []
+    maps = generation.similarity_maps
+
+    def watched(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(a[0].numel())
+        return maps(a, b)
+
+    monkeypatch.setattr(generation, "similarity_maps", watched)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 5000)
+    parts = {name: metric(other, real) for name, metric in METRICS.items()} | {"ms_ssim": ms_ssim(other, real)}
+    for name, values in whole.items():
+        assert parts[name].tolist() == pytest.approx(values.tolist(), rel=1e-9), name
+    assert max(seen) <= 5000 + 13 * size[1], "a strip, the rows that its windows reach, and an even number"
+
+
+def test_strips_cover_every_row_once() -> None:
+    for height, width, pixels in ((7, 5, 10), (1, 9, 4), (100, 3, 50), (9000, 12000, 1 << 21), (12, 4, 1000)):
+        rows = [row for part in strips.strips(height, width, pixels) for row in range(height)[part]]
+        assert rows == list(range(height))
+        assert all(part.start % 2 == 0 for part in strips.strips(height, width, pixels))
 
 
 def test_baselines() -> None:

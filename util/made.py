@@ -6,11 +6,31 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from util.run_folder import write_whole
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole line of a made.jsonl, none without a file; the last line of a killed command may be torn."""
+    lines = []
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(line, dict):
+                lines.append(line)
+    return lines
+
+
+def other_than(key: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What of the key is another than that of the records in these lines; nothing where they have no key."""
+    key, before = json.loads(json.dumps(key)), lines[0].get("made_by") if lines else None
+    return [] if before in (None, key) else sorted(k for k in key | before if key.get(k) != before.get(k))
 
 
 class Made:
@@ -19,29 +39,16 @@ class Made:
     def __init__(self, path: Path, key: Mapping[str, Any], overwrite: bool = False) -> None:
         """key: by what results are made. Records made by another key, or if overwrite, are forgotten."""
         self.path, self.lock = path, threading.Lock()
-        lines = self._read()
+        lines = read_lines(path)
         before = lines[0].get("made_by") if lines and not overwrite else None
         key = json.loads(json.dumps(key))
-        self.changed = [] if before in (None, key) else sorted(k for k in key | before if key.get(k) != before.get(k))
+        self.changed = [] if overwrite else other_than(key, lines)
         """What of the key is another than that of the records forgotten."""
         self.forgotten = [] if before == key else [line["name"] for line in lines[1:] if "name" in line]
         """Names of results whose records are forgotten; their files may still be there."""
         self.records = {line["name"]: line for line in lines[1:] if "name" in line} if before == key else {}
         content = [{"made_by": key}, *self.records.values()]
         write_whole(path, "".join(json.dumps(line) + "\n" for line in content).encode())
-
-    def _read(self) -> list[dict[str, Any]]:
-        """Every whole line; the last one of a command that was killed may be torn."""
-        lines = []
-        if self.path.is_file():
-            for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    line = json.loads(text)
-                except json.JSONDecodeError:
-                    continue
-                if isinstance(line, dict):
-                    lines.append(line)
-        return lines
 
     def add(self, name: str, record: Mapping[str, Any]) -> None:
         """One more finished result; its files must be there in full."""

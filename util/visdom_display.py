@@ -33,11 +33,12 @@ class RunView:
     def update(self) -> None:
         """Read what is new and show it; NoAnswer if the server does not take it."""
         self.run.read()
+        saved, self._saved = self._saved, -1  # whether a server that fails now has kept anything is not known
         self.client.show(run_windows(self.run, self.samples))
         worth = len(self.run.scores) + len(self.run.events)
-        if worth != self._saved:
+        if worth != saved:
             self.client.save()
-            self._saved = worth
+        self._saved = worth
 
 
 class Comparison:

@@ -8,65 +8,81 @@ import torch
 
 from util.colour import luminance
 from util.metrics.filters import blur
+from util.metrics.strips import by_strips, means_of_maps
 from util.metrics.structure import MS_SSIM_WEIGHTS, halve
 
+WINDOW = 11  # side of SSIM's, pixels
 HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "mae": False}
 Generate = Callable[[torch.Tensor], torch.Tensor]
 
 
 def grey_levels(images: torch.Tensor) -> torch.Tensor:
-    """[-1, 1] -> 0..255, rounded as a written 8-bit image is."""
+    """[-1, 1] -> 0..255, rounded as a written 8-bit image is; uint8 stays as it is."""
+    if images.dtype == torch.uint8:
+        return images
     return images.float().clamp(-1, 1).add(1).mul(127.5).round()
 
 
 def psnr(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255, twice -> [N] dB, peak 255; equal images give infinity."""
-    error = (generated - real).square().mean(dim=(1, 2, 3))
+    (error,) = means_of_maps(lambda a, b: [(a.float() - b.float()).square()], generated, real)
     return 10 * torch.log10(255.0**2 / error)
 
 
 def similarity_maps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """[N, 1, H, W] float64 in 0..255, twice -> SSIM's maps of luminance and of contrast and structure."""
-    mean_a, mean_b = blur(a, 11, 1.5), blur(b, 11, 1.5)
-    variances = blur(a**2 + b**2, 11, 1.5) - mean_a**2 - mean_b**2
-    covariance = blur(a * b, 11, 1.5) - mean_a * mean_b
+    """[N, 1, H, W] in 0..255, twice -> SSIM's maps [N, 1, H - 10, W - 10] of luminance and of contrast and
+    structure, float64."""
+    a, b = a.double(), b.double()
+    mean_a, mean_b = (blur(image, WINDOW, 1.5) for image in (a, b))
+    variances = blur(a**2 + b**2, WINDOW, 1.5) - mean_a**2 - mean_b**2
+    covariance = blur(a * b, WINDOW, 1.5) - mean_a * mean_b
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     luminance_term = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return luminance_term, (2 * covariance + c2) / (variances + c2)
+
+
+def mean_similarities(a: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
+    """As similarity_maps -> [mean of the product of both maps, mean of contrast and structure], [N] each."""
+
+    def maps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        luminance_term, contrast = similarity_maps(a, b)
+        return luminance_term * contrast, contrast
+
+    return means_of_maps(maps, a, b, WINDOW - 1)
 
 
 def ssim(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255, twice, sides of at least 11 -> [N] in [-1, 1].
 
     Wang et al., TIP 2004: Gaussian window 11, sigma 1.5, only where it fits, peak 255."""
-    luminance_term, contrast = similarity_maps(generated.double(), real.double())
-    return (luminance_term * contrast).mean(dim=(1, 2, 3))
+    return mean_similarities(generated, real)[0]
 
 
 def ms_ssim(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255, twice, sides of at least 161 -> [N] in [0, 1].
 
     Wang, Simoncelli and Bovik, Asilomar 2003, five scales, each half of the one before; a negative mean counts as 0."""
-    a, b = generated.double(), real.double()
+    a, b = generated, real
     product = torch.ones(len(a), dtype=torch.float64, device=a.device)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS, start=1):
-        luminance_term, contrast = similarity_maps(a, b)
-        term = luminance_term * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
-        product = product * term.mean(dim=(1, 2, 3)).clamp(min=0) ** weight
-        a, b = halve(a), halve(b)
+        whole, contrast = mean_similarities(a, b)
+        term = whole if scale == len(MS_SSIM_WEIGHTS) else contrast
+        product = product * term.clamp(min=0) ** weight
+        a, b = (by_strips(lambda part: halve(part.float()), image) for image in (a, b))  # of grey levels: exact
     return product
 
 
 def mae(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255, twice -> [N] grey levels."""
-    return (generated - real).abs().mean(dim=(1, 2, 3))
+    (error,) = means_of_maps(lambda a, b: [(a.float() - b.float()).abs()], generated, real)
+    return error
 
 
 METRICS = {"psnr": psnr, "ssim": ssim, "mae": mae}
 
 
 def generation_scores(generated: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Every metric of [N, 1, H, W] images in [-1, 1], computed on their 8-bit grey levels: name -> [N]."""
+    """Every metric of [N, 1, H, W] images, uint8 or in [-1, 1], computed on their 8-bit grey levels: name -> [N]."""
     generated, real = grey_levels(generated), grey_levels(real)
     return {name: metric(generated, real) for name, metric in METRICS.items()}
 

@@ -17,9 +17,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from util.fingerprint import digest
+from util.metrics.strips import strips
+from util.words import plural
 
 PATIENCE = 10.0  # seconds that a download may stand still
 LPIPS_SIDE = 35  # pixels of the shorter side, at least, that AlexNet's layers need
+LPIPS_PIXELS = 16 << 20  # that AlexNet sees at once, at most
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 INCEPTION_FILE, ALEXNET_FILE = "weights-inception-2015-12-05-6726825d.pth", "alexnet-owt-7be5be79.pth"
 RESIZE = "299x299, bilinear, antialiased, one channel repeated to three"
@@ -145,17 +148,24 @@ def three_channels(images: torch.Tensor) -> torch.Tensor:
 def lpips_scores(learned: LearnedMetrics, generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255, twice -> [N], 0 upward, lower is better; nan where a side is less than LPIPS_SIDE.
 
-    Zhang et al., CVPR 2018: weighted distances of normalised AlexNet features."""
-    if min(real.shape[-2:]) < LPIPS_SIDE:
+    Zhang et al., CVPR 2018: weighted distances of normalised AlexNet features. Of an image of more than LPIPS_PIXELS
+    the mean over strips, each seen alone."""
+    height, width = real.shape[-2:]
+    if min(height, width) < LPIPS_SIDE:
         return torch.full((len(real),), math.nan)
-    a, b = (three_channels(image.float() / 127.5 - 1) for image in (generated, real))
-    return learned.lpips(a, b)
+    found = 0.0
+    for rows in strips(height, width, LPIPS_PIXELS):
+        a, b = (three_channels(image[..., rows, :].float() / 127.5 - 1) for image in (generated, real))
+        found = found + learned.lpips(a, b) * (a.shape[-2] / height)
+    return found
 
 
 @torch.no_grad()
 def features_of(learned: LearnedMetrics, images: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255 -> [N, features] on the CPU."""
-    return learned.inception(three_channels(images.round().clamp(0, 255).to(torch.uint8))).cpu()
+    if images.dtype != torch.uint8:
+        images = images.round().clamp(0, 255).to(torch.uint8)
+    return learned.inception(three_channels(images)).cpu()
 
 
 class _Features(nn.Module):
@@ -197,6 +207,7 @@ def fid_warning(generated: int, real: int, features: int) -> str | None:
     if min(generated, real) >= features:
         return None
     return (
-        f"FID of {generated} generated and {real} real images, fewer than its {features} features: it is too high by "
-        "an amount that depends on their number; compare only sets of the same size, or KID, which has no such bias"
+        f"FID of {generated} generated and {plural(real, 'real image')}, fewer than its {features} features: it is "
+        "too high by an amount that depends on their number; compare only sets of the same size, or KID, which has no "
+        "such bias"
     )
