@@ -29,20 +29,27 @@ part() { # NAME COMMAND...: runs it if it is wanted, with its output in OUT/NAME
 beside=()
 [ -n "$reference" ] && beside=(--reference "$reference")
 if [ "$device" = cpu ]; then
-    size=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --warm_up 1 --num_threads 0)
-    batches=(--batch_size 1 2) few=(--batch_size 1) modes=(--compile default)
+    size=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --seconds 0 --warm_up 1 --num_threads 0)
+    batches=(--batch_size 1 2) one=(--batch_size 1) best=(--batch_size 2) graphs=default tuned=default
     generate=(--ngf 16 --size 192 256 --images 16 --repeats 1 --reference_images 16)
     data=(--pairs 8) length=(--n_epochs 1 --n_epochs_decay 0 --ngf 4 --ndf 4 --max_dataset_size 2)
     fuse=(--repeats 1)
 else
-    size=(--num_threads 16) batches=(--batch_size 1 4 8 16 32) few=(--batch_size 1 16)
-    modes=(--compile default reduce-overhead) generate=()
-    data=(--pairs 512 --workers 1 2 4 8 16 --device cuda) length=(--n_epochs 60 --n_epochs_decay 60) fuse=()
+    size=(--num_threads 14) batches=(--batch_size 1 4 8 16 32) one=(--batch_size 1) best=(--batch_size 16)
+    graphs=reduce-overhead tuned=max-autotune generate=()
+    data=(--pairs 2048 --workers 4 8 16 --device cuda) length=(--n_epochs 60 --n_epochs_decay 60) fuse=()
 fi
 
 part tests "$python" -m pytest -q -m cuda
-part train "$python" -m scripts.benchmark train --device "$device" "${size[@]}" "${batches[@]}" "${beside[@]}" --out "$out/train.json"
-part compiled "$python" -m scripts.benchmark train --device "$device" "${size[@]}" "${few[@]}" "${modes[@]}" --out "$out/compiled.json"
+training() { # ARGUMENTS...: of the benchmark of training steps, at the sizes above, beside the reference
+    "$python" -m scripts.benchmark train --device "$device" "${size[@]}" "${beside[@]}" "$@"
+}
+
+part train training "${batches[@]}" --out "$out/train.json"
+part compiled training "${one[@]}" "${best[1]}" --compile default --out "$out/compiled.json"
+part graphs training "${one[@]}" --compile "$graphs" --out "$out/graphs.json"
+part layout training "${best[@]}" --objective plain --channels_last off --compile off default --out "$out/layout.json"
+part tuned training "${best[@]}" --objective plain --compile "$tuned" --out "$out/tuned.json"
 part generate "$python" -m scripts.benchmark generate --device "$device" "${generate[@]}" "${beside[@]}" --out "$out/generate.json"
 part fuse "$python" -m scripts.benchmark fuse --device "$device" "${fuse[@]}" --out "$out/fuse.json"
 part metrics "$python" -m scripts.benchmark metrics --device "$device" --out "$out/metrics.json"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import scripts.benchmark as dispatcher
-from scripts.benchmarks import commands, common, generate
+from data.images import read_infrared, read_visible, write_image
+from scripts.benchmarks import commands, common, generate, pictures
 
 CPU = torch.device("cpu")
 
@@ -66,6 +68,40 @@ def test_commands_report_memory_of_their_own_and_failures(tmp_path: Path) -> Non
     words = [sys.executable, "-S", "-c", "print('why'); raise SystemExit(3)"]
     with pytest.raises(ValueError, match="it failed: why"):
         run(words, tmp_path, {}, tmp_path / "log", "it")
+
+
+def test_pictures_fill_a_folder_again_and_again(tmp_path: Path) -> None:
+    drawn: list[int] = []
+
+    def draw() -> Iterator[np.ndarray]:
+        for number in range(5):
+            drawn.append(number)
+            yield np.full((6, 9), 40 * number, np.uint8)
+
+    pictures.write_files(tmp_path / "many", draw(), 12, ".png")
+    pictures.write_files(tmp_path / "few", draw(), 2, ".png")
+    names = sorted(path.name for path in (tmp_path / "many").iterdir())
+    assert names == [f"{number:05d}.png" for number in range(12)]
+    greys = [int(read_infrared(tmp_path / "many" / name, None)[0, 0]) for name in names]
+    assert greys == [40 * (number % 5) for number in range(12)]
+    assert len(list((tmp_path / "few").iterdir())) == 2 and drawn == [0, 1, 2, 3, 4, 0, 1], "no picture in vain"
+
+
+def test_pictures_are_streets_seen_by_both_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "SCENES", 2)
+    scenes = pictures.streets(3)
+    assert [scene.visible.shape for scene in scenes] == [(512, 640, 3)] * 2
+    assert all(scene.thermal.shape == (512, 640) and scene.thermal.dtype == np.uint8 for scene in scenes)
+    assert not np.array_equal(scenes[0].visible, scenes[1].visible) and len(pictures.streets(1)) == 1
+
+
+def test_generate_reads_a_folder_of_its_own(tmp_path: Path) -> None:
+    for number in range(2):
+        write_image(tmp_path / "in" / f"{number}.png", np.full((20, 30, 3), 90 * number, np.uint8))
+    options = generate.Options(dataroot=tmp_path / "in", size=(16, 24))
+    generate.write_folder(tmp_path / "out", options, 3)
+    assert [read_visible(tmp_path / "out" / f"0000{number}.png").mean() for number in range(3)] == [0, 90, 0]
+    assert read_visible(tmp_path / "out" / "00002.png").shape == (16, 24, 3)
 
 
 def test_flops_are_those_of_the_network() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-SMALL = ["--device", "cpu", "--netG", "resnet_6blocks", "--ngf", 4, "--ndf", 4, "--steps", 1, "--warm_up", 1,
-         "--num_threads", 0, "--precision", "fp32"]  # fmt: skip
+SMALL = ["--device", "cpu", "--netG", "resnet_6blocks", "--ngf", 4, "--ndf", 4, "--steps", 1, "--seconds", 0,
+         "--warm_up", 1, "--num_threads", 0, "--precision", "fp32"]  # fmt: skip
 
 STAND_IN = {
     "options/train_options.py": """
@@ -19,7 +19,7 @@ class TrainOptions:
         words = [word for word in sys.argv[1:] if word != "--no_html"]
         values = dict(zip(words[::2], words[1::2]))
         assert values["--output_nc"] == "1" and values["--lambda_identity"] == "0", words
-        return types.SimpleNamespace(batch=int(values["--batch_size"]))
+        return types.SimpleNamespace(batch=int(values["--batch_size"]), device=None)
 """,
     "data/__init__.py": """
 def create_dataset(opt):

@@ -56,11 +56,17 @@ def timed(function: Callable[[], object], device: torch.device, repeats: int, wa
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 10) -> float:
-    """FLOP/s of one large square matrix product in a dtype: what a network could reach at most."""
+    """FLOP/s of one large square matrix product in a dtype: what a network could reach at most. float32 on CUDA is TF32
+    where convolutions are."""
     side = MATRIX_SIDE[device.type]
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    with torch.inference_mode():
-        return 2 * side**3 / timed(lambda: a @ b, device, repeats)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        with torch.inference_mode():
+            return 2 * side**3 / timed(lambda: a @ b, device, repeats)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -93,6 +99,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         facts |= {"gpu": properties.name, "gpu_memory_gb": round(properties.total_memory / 1e9, 1)}
+        facts |= {"fp32_convolutions": "TF32" if torch.backends.cudnn.allow_tf32 else "FP32"}
     return facts | {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from data.images import read_infrared, read_reduced, write_image
+from data.images import read_infrared, read_reduced
 from data.layouts import find
 from data.loader import TrainingImages, collate, make_loader
-from data.sample import render
 from data.transforms import Preprocess, to_size
 from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
 from options.train import InputOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, print_report
+from scripts.benchmarks.pictures import streets, write_files
+from util.writable import check_file
 
-SCENES = 4  # rendered; the files show them again and again
 VISIBLE_SIZE = (1600, 1800)  # height, width of FLIR ADAS v1's visible pictures
 COLUMNS = ("what", "cache", "workers", "pairs_per_second", "later_epochs", "cpu_ms_per_pair", "pairs_per_core_second")
 
@@ -72,16 +72,17 @@ class Options:
                 raise ValueError(f"--{name}: give at least one value")
 
 
+def enlarged(visible: np.ndarray, grain: np.random.Generator) -> np.ndarray:
+    """uint8 [H, W, 3] -> uint8 of VISIBLE_SIZE, with the fine grain that cameras have, which JPEG has to keep."""
+    large = to_size(visible, VISIBLE_SIZE).permute(1, 2, 0).numpy()
+    return np.clip(large + grain.normal(0, 4, large.shape), 0, 255).astype(np.uint8)
+
+
 def write_pictures(folder: Path, count: int) -> Path:
-    """visible/*.jpg of VISIBLE_SIZE and infrared/*.jpg of 640x512, with the fine grain that cameras have."""
-    grain = np.random.default_rng(0)
-    for scene in range(min(SCENES, count)):
-        rendered = render(930_000 + scene)
-        large = to_size(rendered.visible, VISIBLE_SIZE).permute(1, 2, 0).numpy()
-        noisy = np.clip(large + grain.normal(0, 4, large.shape), 0, 255).astype(np.uint8)
-        for i in range(scene, count, SCENES):
-            write_image(folder / "visible" / f"{i:04d}.jpg", noisy)
-            write_image(folder / "infrared" / f"{i:04d}.jpg", rendered.thermal)
+    """visible/*.jpg of VISIBLE_SIZE and infrared/*.jpg of 640x512; the folder."""
+    scenes, grain = streets(count), np.random.default_rng(0)
+    write_files(folder / "visible", (enlarged(scene.visible, grain) for scene in scenes), count, ".jpg")
+    write_files(folder / "infrared", (scene.thermal for scene in scenes), count, ".jpg")
     return folder
 
 
@@ -179,6 +180,7 @@ def stage_rows(options: Options, root: Path, scratch: Path) -> list[dict[str, An
 def main(argv: list[str]) -> int:
     """The command."""
     options = parse(Options, argv)
+    check_file("--out", options.out)
     torch.set_num_threads(1)  # as in a worker
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from data.images import ThermalRange, read_infrared, read_visible, write_image
-from data.sample import render
 from data.transforms import as_tensor
 from models import METHODS
 from models.fuser import Fuser
@@ -20,10 +19,12 @@ from options.cli import parse, to_dict
 from options.fuse import NetworkOptions
 from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import machine, peak_memory, print_report, reset_peak_memory, timed
+from scripts.benchmarks.pictures import streets, write_files
 from util.compute import Compute, choose
 from util.run_folder import ROOT
+from util.writable import check_file
 
-SCENES, FEW, MANY = 4, 4, 16  # scenes rendered; images of the two whole-command runs, whose difference counts
+FEW, MANY = 4, 16  # images of the two whole-command runs, whose difference counts
 COLUMNS = (
     "model", "precision", "read_ms", "network_ms", "write_ms", "peak_memory_mb", "images_per_second",
     "process_memory_mb",
@@ -47,17 +48,16 @@ class Options:
 
 
 def write_inputs(folder: Path, count: int) -> None:
-    """count pairs of street scenes, 640x512; a few scenes, again and again."""
-    scenes = [render(910_000 + i) for i in range(SCENES)]
-    for i in range(count):
-        write_image(folder / "visible" / f"{i:03d}.png", scenes[i % SCENES].visible)
-        write_image(folder / "infrared" / f"{i:03d}.png", scenes[i % SCENES].thermal)
+    """count pairs of street scenes, 640x512."""
+    scenes = streets(count)
+    write_files(folder / "visible", (scene.visible for scene in scenes), count, ".png")
+    write_files(folder / "infrared", (scene.thermal for scene in scenes), count, ".png")
 
 
 def network_row(model: str, compute: Compute, folder: Path, repeats: int) -> dict[str, float]:
     """Stage times in milliseconds, and peak device memory in MB on CUDA, of one method in one precision."""
     thermal, device = ThermalRange(), compute.device
-    visible_path, infrared_path = folder / "visible" / "000.png", folder / "infrared" / "000.png"
+    visible_path, infrared_path = folder / "visible" / "00000.png", folder / "infrared" / "00000.png"
     visible = as_tensor(read_visible(visible_path))[None]
     infrared = as_tensor(read_infrared(infrared_path, thermal))[None]
     network = METHODS[model].network(METHODS[model].Options()).eval()
@@ -89,6 +89,7 @@ def command_row(model: str, device: str, precision: str, folder: Path) -> dict[s
 def main(argv: list[str]) -> int:
     """The benchmark."""
     options = parse(Options, argv)
+    check_file("--out", options.out)
     device = choose(options.device).device
     rows = []
     with tempfile.TemporaryDirectory() as name:

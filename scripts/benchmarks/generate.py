@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data.generated import at_own_size
 from data.images import list_images, read_visible, write_image
-from data.sample import render
 from data.transforms import as_tensor, resize
 from models.cycle_gan import Generators
 from models.infrared_maker import InfraredMaker
@@ -25,12 +24,14 @@ from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
 from scripts.benchmarks.commands import Command, Reference
 from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
+from scripts.benchmarks.pictures import streets, write_files
 from util.allocator import keep_freed_memory
 from util.compute import choose
 from util.run_folder import ROOT
 from util.weights import save_weights
+from util.writable import check_file
 
-SCENES = 8  # synthetic images rendered; the folder holds them again and again
+OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again
 COLUMNS = (
     "what", "batch", "images_per_second", "ms_per_image", "tflops", "matrix_share", "memory_mb", "ratio",
 )  # fmt: skip
@@ -84,18 +85,13 @@ class Options:
 
 
 def write_folder(folder: Path, options: Options, count: int) -> None:
-    """count images of the wanted size, PNG: of --dataroot, or rendered; a few, again and again by hard links."""
+    """count images of the wanted size, PNG: of --dataroot, or rendered; a few, again and again."""
     if options.dataroot is None:
-        pictures = (render(910_000 + i).visible for i in range(min(SCENES, count)))
+        pictures = (scene.visible for scene in streets(count))
     else:
-        pictures = (read_visible(source) for source in list_images(options.dataroot)[: min(4 * SCENES, count)])
-    written = []
-    for number, picture in enumerate(pictures):
-        image = resize(as_tensor(picture), options.size).permute(1, 2, 0).contiguous().numpy()
-        written.append(folder / f"{number:05d}.png")
-        write_image(written[-1], image)
-    for number in range(len(written), count):
-        os.link(written[number % len(written)], folder / f"{number:05d}.png")
+        pictures = (read_visible(source) for source in list_images(options.dataroot)[:OWN])
+    sized = (resize(as_tensor(picture), options.size).permute(1, 2, 0).contiguous().numpy() for picture in pictures)
+    write_files(folder, sized, count, ".png")
 
 
 def flops(options: Options, height: int, width: int) -> int:
@@ -159,6 +155,7 @@ def ours(weights: Path, images: Path, options: Options, device: torch.device, co
 def main(argv: list[str]) -> int:
     """The benchmark."""
     options = parse(Options, argv)
+    check_file("--out", options.out)
     compute = choose(options.device, options.precision)
     device, on_cuda = compute.device, compute.device.type == "cuda"
     count = options.images or (2048 if on_cuda else 8)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from data.sample import render
 from data.transforms import as_tensor
 from options.cli import parse, to_dict
 from scripts.benchmarks.common import machine, print_report, timed
+from scripts.benchmarks.pictures import streets
 from util.compute import choose
 from util.metrics.fusion import CONVENTIONS, FUSION_METRICS, fusion_scores, score_function
+from util.writable import check_file
 
 HEIGHT, WIDTH, BATCH = 480, 640, 32
 ALL = "all"
@@ -41,7 +42,7 @@ class Options:
 
 def pair(channels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Fused, visible, infrared uint8 [1, channels, 480, 640] of a street scene; the fused one is their mean."""
-    scene = render(920_000)
+    scene = streets(1)[0]
     visible, infrared = as_tensor(scene.visible)[None], as_tensor(scene.thermal)[None]
     visible, infrared = (image[:, :, -HEIGHT:, -WIDTH:].contiguous() for image in (visible, infrared))
     visible = visible if channels == 3 else visible[:, 1:2]
@@ -62,6 +63,7 @@ def milliseconds(
 def main(argv: list[str]) -> int:
     """The benchmark."""
     options = parse(Options, argv)
+    check_file("--out", options.out)
     device = choose(options.device, "fp32").device
     threads = torch.get_num_threads()
     rows: dict[str, dict[str, object]] = {name: {"metric": name} for name in (*FUSION_METRICS, ALL)}

@@ -22,7 +22,8 @@ from data import create_dataset
 from models import create_model
 from util.util import init_ddp
 
-warm, steps = int(os.environ["BENCHMARK_WARM_UP"]), int(os.environ["BENCHMARK_STEPS"])
+warm, ahead, least_steps = (int(os.environ["BENCHMARK_" + name]) for name in ("WARM_UP", "READ_AHEAD", "STEPS"))
+least_seconds = float(os.environ["BENCHMARK_SECONDS"])
 opt = TrainOptions().parse()
 opt.device = torch.device(init_ddp())
 dataset = create_dataset(opt)
@@ -33,12 +34,13 @@ def wait():
     if opt.device.type == "cuda":
         torch.cuda.synchronize()
 
-def seconds(data):
+def seconds(data, warm):
     for _ in range(warm):
         model.set_input(next(data)); model.optimize_parameters()
-    wait(); begun = time.perf_counter()
-    for _ in range(steps):
+    wait(); begun, steps = time.perf_counter(), 0
+    while steps < least_steps or time.perf_counter() - begun < least_seconds:
         model.set_input(next(data)); model.optimize_parameters()
+        steps += 1
     wait()
     return (time.perf_counter() - begun) / steps
 
@@ -46,9 +48,9 @@ def forever():
     while True:
         yield from dataset
 
-loaded = seconds(forever())
-batch = next(iter(dataset))
-alone = seconds(itertools.repeat(batch))
+loaded = seconds(forever(), warm + ahead)
+batch = {name: part.to(opt.device) if torch.is_tensor(part) else part for name, part in next(iter(dataset)).items()}
+alone = seconds(itertools.repeat(batch), warm)
 memory = torch.cuda.max_memory_allocated() if opt.device.type == "cuda" else None
 print("RESULT " + json.dumps({"loaded": loaded, "alone": alone, "memory": memory, "images": len(batch["A"])}))
 """
@@ -67,16 +69,20 @@ def reference_environment(folder: Path, device: torch.device) -> dict[str, str]:
 
 
 def reference_step(
-    checkout: Path, dataroot: Path, device: torch.device, options: Sequence[str], steps: int, warm_up: int
-) -> dict[str, float | None]:
-    """{"loaded", "alone"}: seconds a step with its own loader and without; "memory": peak bytes on CUDA; "images" of a
-    step. dataroot: trainA, trainB. ValueError where the checkout cannot run."""
+    checkout: Path, dataroot: Path, device: torch.device, options: Sequence[str], steps: int, seconds: float,
+    warm_up: int, read_ahead: int,
+) -> dict[str, float | None]:  # fmt: skip
+    """{"loaded", "alone"}: seconds a step with its own loader and on one batch that lies on the device; "memory": peak
+    bytes on CUDA; "images" of a step. dataroot: trainA, trainB. ValueError where the checkout cannot run.
+
+    steps, seconds: the least of both that is timed. warm_up: steps before; read_ahead: so many more with the loader."""
     if not (checkout / "models" / "cycle_gan_model.py").is_file():
         raise ValueError(f"--reference {checkout}: is no checkout of pytorch-CycleGAN-and-pix2pix")
     with tempfile.TemporaryDirectory() as scratch:
         environment = reference_environment(Path(scratch), device)
         environment["PYTHONPATH"] = f"{checkout.resolve()}{os.pathsep}{environment['PYTHONPATH']}"
-        environment |= {"BENCHMARK_STEPS": str(steps), "BENCHMARK_WARM_UP": str(warm_up)}
+        environment |= {"BENCHMARK_STEPS": str(steps), "BENCHMARK_SECONDS": str(seconds)}
+        environment |= {"BENCHMARK_WARM_UP": str(warm_up), "BENCHMARK_READ_AHEAD": str(read_ahead)}
         words = ["--dataroot", str(dataroot.resolve()), "--name", "benchmark", "--checkpoints_dir", scratch,
                  "--model", "cycle_gan", "--input_nc", "3", "--output_nc", "1", "--lambda_identity", "0", "--no_html",
                  *options]  # fmt: skip

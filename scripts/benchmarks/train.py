@@ -5,32 +5,26 @@ from __future__ import annotations
 import gc
 import itertools
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from data.images import write_image
-from data.layouts import find
-from data.loader import TrainingImages, make_loader
-from data.sample import render
-from models import METHODS
 from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
-from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, wait
+from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory
+from scripts.benchmarks.pictures import streets, write_files
 from scripts.benchmarks.reference import reference_step
+from scripts.benchmarks.timed_steps import TimedMethod
 from util import distributed
-from util.compute import Compute, choose
-from util.optimizers import Optimizers
-from util.step import Batch, Terms, train_step
+from util.compute import choose
+from util.writable import check_file
 
-SCENES, PAIRS = 8, 64  # scenes rendered; files written, each scene again and again
+PAIRS = 4096  # of images that are written: the reference's loader starts its workers anew for every epoch
+READ_AHEAD = 2  # batches that each of its workers holds ready
 PLAIN = {"lambda_content": 0.0, "lambda_self": 0.0, "lambda_cycle": 10.0}
 COLUMNS = (
     "objective", "ranks", "batch", "precision", "compile", "images_per_second", "with_loader", "data_wait",
@@ -71,9 +65,11 @@ class Options:
     num_threads: int = 4
     """Worker processes that read images."""
     steps: int = 20
-    """Timed steps of each kind."""
+    """Timed steps of each kind, at least."""
+    seconds: float = 5.0
+    """Least time that they take together."""
     warm_up: int = 5
-    """Steps before them that are not counted."""
+    """Steps before them that are not counted; with a loader also as many as its workers have read ahead."""
     reference: Path | None = None
     """Checkout of pytorch-CycleGAN-and-pix2pix to time beside it, plain objective, on the same images and sizes."""
     reference_batch_size: tuple[int, ...] = ()
@@ -85,6 +81,8 @@ class Options:
         for name in ("steps", "warm_up"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
+        if not 0 <= self.seconds < float("inf"):
+            raise ValueError(f"--seconds is {self.seconds}: give a finite number of at least 0")
         for name in ("objective", "batch_size", "precision", "compile"):
             if not getattr(self, name):
                 raise ValueError(f"--{name}: give at least one value")
@@ -92,55 +90,11 @@ class Options:
             raise ValueError("--batch_size: give whole numbers of at least 1")
 
 
-STAGES = ("generators", "discriminators", "averaging", "optimizer")
-
-
-class Stopwatch:
-    """Seconds of each stage, the device waited for at every mark."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, dict.fromkeys(STAGES, 0.0)
-        self.start()
-
-    def start(self) -> None:
-        """What comes now belongs to the next mark."""
-        wait(self.device)
-        self.last = time.perf_counter()
-
-    def mark(self, stage: str) -> None:
-        """The time since the last mark was this stage's."""
-        wait(self.device)
-        now = time.perf_counter()
-        self.seconds[stage], self.last = self.seconds[stage] + now - self.last, now
-
-
-class TimedOptimizers(Optimizers):
-    """Optimizers that tell a stopwatch when a player's gradients are there and when it has moved."""
-
-    watch: Stopwatch | None = None
-
-    def backward(self, player: str, terms: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
-        super().backward(player, terms, share)
-        if self.watch:
-            self.watch.mark(player)
-
-    def average(self, player: str) -> None:
-        super().average(player)
-        if self.watch:
-            self.watch.mark("averaging")
-
-    def step(self, player: str) -> None:
-        super().step(player)
-        if self.watch:
-            self.watch.mark("optimizer")
-
-
 def write_streets(folder: Path) -> Path:
     """trainA and trainB of 640x512 JPEGs; the folder."""
-    scenes = [render(920_000 + i) for i in range(SCENES)]
-    for i in range(PAIRS):
-        write_image(folder / "trainA" / f"{i:03d}.jpg", scenes[i % SCENES].visible)
-        write_image(folder / "trainB" / f"{i:03d}.jpg", scenes[i % SCENES].thermal)
+    scenes = streets(PAIRS)
+    write_files(folder / "trainA", (scene.visible for scene in scenes), PAIRS, ".jpg")
+    write_files(folder / "trainB", (scene.thermal for scene in scenes), PAIRS, ".jpg")
     return folder
 
 
@@ -159,75 +113,20 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
     )  # fmt: skip
 
 
-class Bench:
-    """One combination: a method, its optimizers, its loader."""
-
-    def __init__(self, train: TrainOptions) -> None:
-        torch.manual_seed(0)
-        run, loop = train.run, train.loop
-        compute = choose(run.device, run.precision, run.channels_last)
-        self.compute: Compute = replace(compute, device=distributed.start(compute.device))
-        self.compute.expect_one_size()
-        self.method = self.compute.place(METHODS["cycle_gan"](train.method))
-        self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.compute)
-        dataset = TrainingImages(find(train.data).splits["train"], train)
-        self.loader = make_loader(dataset, train, distributed.rank(), distributed.world())
-        self.batch = self.on_device(next(iter(self.loader)))
-
-    def on_device(self, batch: dict[str, Any]) -> Batch:
-        """A batch of the loader's as the method takes it."""
-        if "error" in batch:
-            raise batch["error"]
-        return {name: self.compute.images(batch[name]) for name in ("visible", "infrared")}
-
-    def step(self, batch: Batch) -> Terms:
-        """One training step."""
-        return train_step(self.method, [batch], self.optimizers, self.compute)
-
-    def flop(self) -> int:
-        """Floating-point operations of one step, a multiply-add counted as two; for networks not yet compiled."""
-        with FlopCounterMode(display=False) as counter:
-            self.step(self.batch)
-        return counter.get_total_flops()
-
-    def seconds(self, batches: Iterator[Batch], steps: int, warm_up: int) -> tuple[float, float]:
-        """(Seconds of a step, share of it spent waiting for the next batch), steps running on without a pause."""
-        for _ in range(warm_up):
-            self.step(next(batches))
-        wait(self.compute.device)
-        begun, waited = time.perf_counter(), 0.0
-        for _ in range(steps):
-            asked = time.perf_counter()
-            batch = next(batches)
-            waited += time.perf_counter() - asked
-            self.step(batch)
-        wait(self.compute.device)
-        whole = time.perf_counter() - begun
-        return whole / steps, waited / whole
-
-    def stages(self, steps: int) -> dict[str, float]:
-        """Seconds of each stage of a step, each waited for, so that their sum is more than a step takes."""
-        self.optimizers.watch = watch = Stopwatch(self.compute.device)
-        for _ in range(steps):
-            watch.start()
-            self.step(self.batch)
-        self.optimizers.watch = None
-        return {name: seconds / steps for name, seconds in watch.seconds.items()}
-
-
 def measure(options: Options, train: TrainOptions, objective: str, rates: dict[torch.dtype, float]) -> dict[str, Any]:
     """A row of the table. rates: matrix rate by dtype, filled as needed."""
-    bench = Bench(train)
+    bench = TimedMethod(train)
     compute, count = bench.compute, train.input.batch_size * distributed.world()
     flop = bench.flop()
     compute.compile(bench.method.networks(), train.run.compile)
     bench.step(bench.batch)
     reset_peak_memory(compute.device)
-    alone, _ = bench.seconds(itertools.repeat(bench.batch), options.steps, options.warm_up)
+    least = options.steps, options.seconds
+    alone, _ = bench.seconds(itertools.repeat(bench.batch), options.warm_up, *least)
     peak = peak_memory(compute.device)
     stages = bench.stages(options.steps)
     batches = (bench.on_device(batch) for batch in bench.loader)
-    loaded, share = bench.seconds(batches, options.steps, options.warm_up)
+    loaded, share = bench.seconds(batches, options.warm_up + bench.read_ahead, *least)
     batches.close()
     if compute.dtype not in rates:
         rates[compute.dtype] = matrix_rate(compute.device, compute.dtype)
@@ -254,7 +153,8 @@ def reference_row(options: Options, root: Path, batch: int, device: torch.device
     words = {"load_size": options.load_size, "crop_size": options.crop_size, "netG": options.netG, "ngf": options.ngf,
              "ndf": options.ndf, "num_threads": options.num_threads, "batch_size": batch}  # fmt: skip
     arguments = [word for name, value in words.items() for word in (f"--{name}", str(value))]
-    found = reference_step(options.reference, root, device, arguments, options.steps, options.warm_up)
+    found = reference_step(options.reference, root, device, arguments, options.steps, options.seconds,
+                           options.warm_up, options.num_threads * READ_AHEAD)  # fmt: skip
     memory = found["memory"]
     return {
         "objective": "reference",
@@ -284,6 +184,7 @@ def report(options: Options, device: torch.device, rows: list[dict], references:
 def main(argv: list[str]) -> int:
     """The command."""
     options = parse(Options, argv)
+    check_file("--out", options.out)
     device = distributed.start(choose(options.device).device)
     rows: list[dict[str, Any]] = []
     rates: dict[torch.dtype, float] = {}

@@ -1,0 +1,131 @@
+"""Training steps to be timed: a method with its optimizers and its loader, whole steps or stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.layouts import find
+from data.loader import TrainingImages, make_loader
+from models import METHODS
+from options.train import TrainOptions
+from scripts.benchmarks.common import wait
+from util import distributed
+from util.compute import Compute, choose
+from util.optimizers import Optimizers
+from util.step import Batch, Terms, train_step
+
+STAGES = ("generators", "discriminators", "averaging", "optimizer")
+
+
+class Stopwatch:
+    """Seconds of each stage, the device waited for at every mark."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, dict.fromkeys(STAGES, 0.0)
+        self.start()
+
+    def start(self) -> None:
+        """What comes now belongs to the next mark."""
+        wait(self.device)
+        self.last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        """The time since the last mark was this stage's."""
+        wait(self.device)
+        now = time.perf_counter()
+        self.seconds[stage], self.last = self.seconds[stage] + now - self.last, now
+
+
+class TimedOptimizers(Optimizers):
+    """Optimizers that tell a stopwatch when a player's gradients are there and when it has moved."""
+
+    watch: Stopwatch | None = None
+
+    def backward(self, player: str, terms: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
+        super().backward(player, terms, share)
+        if self.watch:
+            self.watch.mark(player)
+
+    def average(self, player: str) -> None:
+        super().average(player)
+        if self.watch:
+            self.watch.mark("averaging")
+
+    def step(self, player: str) -> None:
+        super().step(player)
+        if self.watch:
+            self.watch.mark("optimizer")
+
+
+class TimedMethod:
+    """A CycleGAN as train.py would train it: the method, its optimizers, its loader, one batch on the device."""
+
+    def __init__(self, train: TrainOptions) -> None:
+        torch.manual_seed(0)
+        run, loop = train.run, train.loop
+        compute = choose(run.device, run.precision, run.channels_last)
+        self.compute: Compute = replace(compute, device=distributed.start(compute.device))
+        self.compute.expect_one_size()
+        self.method = self.compute.place(METHODS["cycle_gan"](train.method))
+        self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.compute)
+        dataset = TrainingImages(find(train.data).splits["train"], train)
+        self.loader = make_loader(dataset, train, distributed.rank(), distributed.world())
+        self.batch = self.on_device(next(iter(self.loader)))
+
+    def on_device(self, batch: dict[str, Any]) -> Batch:
+        """A batch of the loader's as the method takes it."""
+        if "error" in batch:
+            raise batch["error"]
+        return {name: self.compute.images(batch[name]) for name in ("visible", "infrared")}
+
+    def step(self, batch: Batch) -> Terms:
+        """One training step."""
+        return train_step(self.method, [batch], self.optimizers, self.compute)
+
+    def flop(self) -> int:
+        """Floating-point operations of one step, a multiply-add counted as two; for networks not yet compiled."""
+        with FlopCounterMode(display=False) as counter:
+            self.step(self.batch)
+        return counter.get_total_flops()
+
+    def enough(self, passed: bool) -> bool:
+        """Whether the time has passed on any rank: all take the same number of steps."""
+        return bool(distributed.largest([passed])[0])
+
+    @property
+    def read_ahead(self) -> int:
+        """Batches that the loader's workers hold ready: a burst that says nothing about their speed."""
+        return self.loader.num_workers * (self.loader.prefetch_factor or 0)
+
+    def seconds(
+        self, batches: Iterator[Batch], warm_up: int, least_steps: int, least_seconds: float
+    ) -> tuple[float, float]:
+        """(Mean seconds of a step, share of it spent waiting for the next batch), steps running on without a pause."""
+        for _ in range(warm_up):
+            self.step(next(batches))
+        wait(self.compute.device)
+        begun, waited, steps = time.perf_counter(), 0.0, 0
+        while steps < least_steps or not self.enough(time.perf_counter() - begun >= least_seconds):
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            self.step(batch)
+            steps += 1
+        wait(self.compute.device)
+        whole = time.perf_counter() - begun
+        return whole / steps, waited / whole
+
+    def stages(self, steps: int) -> dict[str, float]:
+        """Seconds of each stage of a step, each waited for, so that their sum is more than a step takes."""
+        self.optimizers.watch = watch = Stopwatch(self.compute.device)
+        for _ in range(steps):
+            watch.start()
+            self.step(self.batch)
+        self.optimizers.watch = None
+        return {name: seconds / steps for name, seconds in watch.seconds.items()}
