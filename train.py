@@ -51,8 +51,11 @@ def choose_task(options: TrainOptions) -> Task:
     return replace(task, deciding=metric)
 
 
-def build(options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str) -> TrainingState:
-    """A training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set."""
+def build(
+    options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str, compiled: str
+) -> TrainingState:
+    """A training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set.
+    compiled: the mode in which networks are compiled."""
     torch.manual_seed(options.run.seed)
     method = METHODS[options.run.model](options.method)
     compute.place(method)
@@ -61,7 +64,7 @@ def build(options: TrainOptions, compute: Compute, task: Task, steps: int, finge
     optimizers = Optimizers(method.players(), loop.lr, loop.beta1, loop.clip_grad, compute)
     optimizers.schedule(loop.lr_policy, loop.n_epochs, loop.n_epochs_decay, loop.lr_decay_iters, best_is_max)
     state = TrainingState(method, optimizers, loop.ema, compute.device, steps, fingerprint)
-    compute.compile(method.networks(), options.run.compile)
+    compute.compile(method.networks(), compiled, forgiving=options.run.compile == "auto")
     if options.input.crops:
         compute.expect_one_size()
     return state
@@ -78,11 +81,12 @@ class Training:
         state: TrainingState,
         task: Task,
         validation: Validation | None,
+        compiled: bool,
         data: str,
     ) -> None:
-        """data: what the page says of the data set."""
+        """compiled: whether networks are. data: what the page says of the data set."""
         self.options, self.compute, self.run, self.state = options, compute, run, state
-        self.validation = validation
+        self.validation, self.compiled = validation, compiled
         loop, done = options.loop, state.epoch * state.steps + state.step
         images = options.input.batch_size * loop.accumulate * distributed.world()
         self.progress = Progress(loop.epochs, state.steps, done, images, loop.log_seconds, distributed.is_writer())
@@ -144,7 +148,7 @@ class Training:
         if self.validation is None:
             return None, False
         state, task, samples = self.state, self.validation.task, self.options.loop.samples
-        with self.compute.many_sizes(compiled=self.options.run.compile != "off"):
+        with self.compute.many_sizes(self.compiled):
             scores = self.validation.scores(state.network)
             if distributed.is_writer():
                 previews = Previews(self.run.web)
@@ -239,14 +243,15 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     dataset = TrainingImages(split, options, masked)
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, distributed.world())
     task = choose_task(options)
-    state = build(options, compute, task, steps, listing.fingerprint())
+    compiled = compute.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
+    state = build(options, compute, task, steps, listing.fingerprint(), compiled)
     remarks = []
     if stored is not None:
         remarks += state.load_state_dict(stored)
         stored.clear()  # it holds a second copy of everything
     if state.mean_infrared is None:
         state.mean_infrared = mean_infrared(split.infrared, options)
-    remarks += [*dataset.remarks(), *compute.remarks(options.run.compile)]
+    remarks += [*dataset.remarks(), *compute.remarks(compiled)]
     validation = None
     if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options, masked)):
         validation = Validation(task, samples, compute, state.mean_infrared)
@@ -259,7 +264,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     loader = make_loader(dataset, options, distributed.rank(), distributed.world(), state.epoch, state.step)
     if distributed.is_writer():
         begin(options, compute, run, state, listing, validation is not None, remarks)
-    training = Training(options, compute, run, state, task, validation, listing.summary())
+    training = Training(options, compute, run, state, task, validation, compiled != "off", listing.summary())
     signal_number = train_watched(training, task, loader) if distributed.is_writer() else training.train(loader)
     return 128 + signal_number if signal_number else 0
 

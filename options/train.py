@@ -33,9 +33,10 @@ class RunOptions:
     """Arithmetic of networks and losses; auto is bf16 where the device computes it natively, else fp32."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Memory layout of the networks; auto is on for CUDA in bf16 or fp16."""
-    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = "auto"
     """Compile the networks in a mode of torch.compile: the first steps take minutes, the others less. On CUDA,
-    reduce-overhead and max-autotune also replay CUDA graphs, which pays at small batches."""
+    reduce-overhead and max-autotune also replay CUDA graphs, which pays at small batches. auto is default for long
+    runs on a CUDA GPU with images of one size, and off elsewhere."""
 
     def __post_init__(self) -> None:
         if not self.name or self.name in (".", "..") or any(mark in self.name for mark in "/\\\0"):
@@ -196,7 +197,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.input.sampling == "paired" and self.data.pairs == "none":
             raise ValueError("--sampling paired needs pairs: leave out --pairs none")
-        if self.run.compile != "off" and not self.input.crops:
+        if self.run.compile not in ("auto", "off") and not self.input.crops:
             raise ValueError(
                 f"--compile {self.run.compile} compiles for images of one size, which --preprocess "
                 f"{self.input.preprocess} does not give: choose a mode that crops"

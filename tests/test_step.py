@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -122,3 +123,34 @@ def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -
             last = train_step(method, [batch], optimizers, compute)
         terms.append({key: term.item() for key, term in last.items()})
     assert terms[1] == pytest.approx(terms[0], rel=2e-2, abs=1e-3)
+
+
+def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = choose("cpu", "fp32")
+    cuda = replace(cpu, device=torch.device("cuda", 0))
+    monkeypatch.setattr("util.compute.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    assert cuda.compile_mode("auto", True, 10**6) == "default"
+    assert cuda.compile_mode("auto", False, 10**6) == cuda.compile_mode("auto", True, 100) == "off"
+    assert cpu.compile_mode("auto", True, 10**6) == "off"
+    assert cpu.compile_mode("reduce-overhead", True, 1) == "reduce-overhead"
+    monkeypatch.setattr("util.compute.shutil.which", lambda name: None)
+    assert cuda.compile_mode("auto", True, 10**6) == "off", "Triton needs a C compiler"
+
+
+@pytest.mark.parametrize("forgiving", [True, False])
+def test_what_cannot_be_compiled_runs_as_it_is_written_where_nobody_asked(
+    forgiving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("util.compute.shutil.which", lambda name: "/usr/bin/g++")
+    network, image = torch.nn.Conv2d(3, 2, 3), torch.rand(1, 3, 6, 6)
+    expected = network(image)
+    torch.compiler.reset()
+    missing = torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/g++")})
+    with torch._dynamo.config.patch(suppress_errors=False), missing:
+        choose("cpu", "fp32").compile([network], "default", forgiving)
+        if forgiving:
+            torch.testing.assert_close(network(image), expected)
+        else:
+            with pytest.raises(Exception, match="C\\+\\+ compiler|CxxCompiler"):
+                network(image)
+    torch.compiler.reset()

@@ -16,6 +16,7 @@ from torch import nn
 from util.words import plural
 
 T = TypeVar("T")
+PAYS_STEPS = 5000  # compiling takes a minute or two, and saves some ten milliseconds a step and more
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,27 @@ class Compute:
                 part.to(self.dtype)
         return module.to(self.device, memory_format=self.memory_format)
 
-    def compile(self, networks: Iterable[nn.Module], mode: str) -> None:
+    def compile_mode(self, wanted: str, one_size: bool, steps: int) -> str:
+        """What --compile stands for. auto is "default" on a CUDA GPU where a C compiler is found, for images of one
+        size and steps enough to pay for the compiling, else "off"."""
+        if wanted != "auto":
+            return wanted
+        compilers = (os.environ.get("CC", "cc"), "gcc", "clang")
+        pays = self.device.type == "cuda" and one_size and steps >= PAYS_STEPS
+        return "default" if pays and any(map(shutil.which, compilers)) else "off"
+
+    def compile(self, networks: Iterable[nn.Module], mode: str, forgiving: bool = False) -> None:
         """Compile networks in their place, in a mode of torch.compile or not at all ("off"); ValueError where this
-        machine lacks the compiler. Every size of images is compiled anew; a graph break is an error."""
+        machine lacks the compiler. Every size of images is compiled anew; a graph break is an error. forgiving: what
+        cannot be compiled runs as it is written, with a warning."""
         if mode == "off":
             return
         if self.device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
             raise ValueError("--compile needs a C++ compiler on the CPU: install one (on Debian: apt install g++)")
+        if forgiving:
+            torch._dynamo.config.suppress_errors = True
         for network in networks:
-            network.compile(fullgraph=True, dynamic=False, mode=mode)
+            network.compile(fullgraph=not forgiving, dynamic=False, mode=mode)
 
     def expect_one_size(self) -> None:
         """Let cuDNN try its algorithms at each new image size: pays where sizes seldom change."""
@@ -86,15 +99,12 @@ class Compute:
             torch.backends.cudnn.benchmark = trying
 
     def remarks(self, compiled: str) -> list[str]:
-        """What a user should know before a long run. compiled: the mode of --compile."""
+        """What a user should know before a long run. compiled: the mode in which networks are compiled."""
         if self.device.type == "cpu" and self.dtype == torch.float16:
             return ["fp16 is emulated on the CPU, and very slow: leave --precision out"]
-        if self.device.type != "cuda" or compiled != "off":
-            return []
-        return [
-            "--compile default fuses the many small kernels of a step, of which a GPU runs one after the other; "
-            "to compare: python -m scripts.benchmark train --compile off default"
-        ]
+        if compiled != "off":
+            return [f"networks are compiled ({compiled}): the first step takes minutes, the others less"]
+        return []
 
     def memory(self) -> dict[str, float]:
         """{"memory": the most that tensors have taken of the GPU so far, GiB}; empty on the CPU. Never waits."""
