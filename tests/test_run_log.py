@@ -120,7 +120,7 @@ def test_curves_group_terms_and_show_baselines() -> None:
     plots = {curve.title: curve.series for curve in curves(json.loads(json.dumps(records)))}
     assert plots["Adversarial losses, generators"]["adv_visible"] == [(20, 2.0), (40, 1.0)]
     assert set(plots["Self-similarity losses"]) == {"self_visible"}
-    assert plots["Validation ssim"] == {"generated": [(40, 0.4)], "luminance": [(40, 0.3)]}
+    assert plots["Validation SSIM"] == {"generated": [(40, 0.4)], "luminance": [(40, 0.3)]}
     assert loss_groups(["a_b", "c", "a_d"]) == {"a": ["a_b", "a_d"], "c": ["c"]}
     assert loss_groups(["real_x", "fake_x"]) == {"discriminator": ["real_x", "fake_x"]}, "of one scale"
 
@@ -149,6 +149,26 @@ def test_device_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("gpu", "cuda:99", "mps"):
         with pytest.raises(ValueError, match="--device"):
             choose(wrong)
+
+
+def test_every_rank_takes_its_own_gpu_and_never_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose("cuda", "fp32").device == torch.device("cuda", 1)
+    assert choose("cuda:0", "fp32").device == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="--nproc_per_node to 2"):
+        choose("cuda", "fp32")
+    assert [device.index for device in taken] == [1, 0]
+
+
+def test_the_cpu_is_told_that_it_emulates_fp16() -> None:
+    assert "emulated" in choose("cpu", "fp16").remarks("off")[0]
+    assert (
+        not choose("cpu", "bf16").remarks("off") and "compiled (default)" in choose("cpu", "bf16").remarks("default")[0]
+    )
 
 
 def test_images_reach_the_device_in_range() -> None:
