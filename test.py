@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,15 @@ import torch
 from PIL import Image
 
 from data.counts import ThermalRange
+from data.finished import notes
 from data.first_use import ensure_sample
 from data.generated import GENERATED, Results, at_own_size, score_batch
 from data.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
-from data.images import list_images
-from data.inference import BATCH_PIXELS, Job, VisibleImages, read_batches, unlike_stems
-from data.layouts import UnknownLayout, find
+from data.generation_inputs import find_jobs
+from data.inference import Job, VisibleImages, batch_limits, read_batches
 from data.samples import evenly, worker_count
 from data.transforms import Preprocess
+from data.writing import Writers, fetch
 from models.infrared_maker import InfraredMaker
 from models.trained import choose_weights, load_network, open_run
 from options.cli import given, parse, run_command
@@ -31,15 +30,17 @@ from options.train import TrainOptions
 from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
-from util.gallery import Table, write_gallery
+from util.gallery import write_gallery
 from util.made import Made
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.run_folder import RunFolder, write_whole
+from util.table_panel import Table
 from util.training_page import score_table
+from util.words import metric_title, plural
+from util.writable import check_folder
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
-WAITING_PIXELS = 64 << 20  # of generated images that may wait to be written
 CONVENTION = "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255"
 
 
@@ -56,56 +57,6 @@ def read_command(argv: Sequence[str]) -> tuple[TestOptions, TrainOptions | None,
     return parse(TestOptions, argv, TestOptions().with_data(trained.data, given(argv, "--dataroot"))), trained, run
 
 
-def find_jobs(options: TestOptions) -> tuple[list[Job], str]:
-    """What to generate from, and one line about it. A folder of no known layout is a folder of images."""
-    roots = options.data.dataroot
-    data = options.data.for_root()
-    if len(roots) == 1 and roots[0].is_dir():
-        try:
-            listing = find(data)
-        except UnknownLayout:
-            if data.layout != "auto" or data.visible_dir is not None:
-                raise
-            jobs = [Job(source) for source in list_images(roots[0])]
-            return jobs, f"{len(jobs)} images in {roots[0]}"
-        wanted = [s for s in listing.splits if options.generate.split in (s, "all")]
-        if not wanted:
-            raise ValueError(
-                f"{listing.root}: has no {options.generate.split} split but {', '.join(listing.splits)}: give --split"
-            )
-        splits = {}
-        for name in wanted:
-            partners = {pair.visible: pair.infrared for pair in listing.splits[name].pairs}
-            splits[name] = [Job(source, partners.get(source)) for source in listing.splits[name].visible]
-        return unlike_stems(splits), listing.summary()
-    jobs = [Job(source) for root in roots for source in list_images(root)]
-    stems = Counter(job.visible.stem.casefold() for job in jobs)
-    twice = next((stem for stem, count in stems.items() if count > 1), None)
-    if twice:
-        raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
-    return jobs, f"{len(jobs)} images"
-
-
-def batch_limits(batch_size: int | None, device: torch.device) -> tuple[int, int]:
-    """(images, pixels) in a batch at most. Small batches keep activations in a CPU's cache; large ones fill a GPU."""
-    if batch_size is not None:
-        return batch_size, BATCH_PIXELS
-    return 64, 1 << (22 if device.type == "cuda" else 17)
-
-
-def fetch(
-    images: list[torch.Tensor], scores: list[torch.Tensor | None], device: torch.device
-) -> tuple[list[torch.Tensor], list[torch.Tensor | None], Callable[[], object]]:
-    """Both on their way to the CPU, and a function that waits until they are there: on CUDA, not the caller does."""
-    images = [image.to("cpu", non_blocking=True) for image in images]
-    scores = [None if score is None else score.to("cpu", non_blocking=True) for score in scores]
-    if device.type != "cuda":
-        return images, scores, bool
-    arrived = torch.cuda.Event()
-    arrived.record()
-    return images, scores, arrived.synchronize
-
-
 def generate(
     maker: InfraredMaker, dataset: VisibleImages, options: GenerateOptions, results: Results,
     methods: dict[str, Generate], strict: bool,
@@ -117,20 +68,17 @@ def generate(
         compute.expect_one_size()
     pinned = compute.device.type == "cuda"
     reading = read_batches(dataset, limit, threads, strict, results.errors, "generating", pinned)
-    writing: deque[tuple[Future, int]] = deque()
-    with ThreadPoolExecutor(max(1, threads)) as writers, torch.inference_mode():
+    with Writers(threads) as writers, torch.inference_mode():
         for visible, items in reading:
             made = maker(visible)
             scores = score_batch(made, items, methods, compute)
-            images, scores, wait = fetch(at_own_size(made, [item["size"] for item in items]), scores, compute.device)
+            images = at_own_size(made, [item["size"] for item in items])
+            fetched, wait = fetch([*images, *scores], compute.device)
+            images, scores = fetched[: len(items)], fetched[len(items) :]
             for item, image, score, shown in zip(items, images, scores, visible, strict=True):
                 kept = item["job"].visible.stem in results.shown  # what waits to be written holds no more than it needs
                 item = {"job": item["job"]} | ({"shown": shown, "real": item.get("real")} if kept else {})
-                writing.append((writers.submit(results.write, item, image, score, wait), image.numel()))
-            while writing and sum(pixels for _, pixels in writing) > WAITING_PIXELS:
-                writing.popleft()[0].result()
-        for future, _ in writing:
-            future.result()
+                writers.submit(image.numel(), results.write, item, image, score, wait)
 
 
 def made_by(weights: Path, preprocess: Preprocess | None, thermal: ThermalRange, opts: GenerateOptions,
@@ -149,6 +97,7 @@ def main() -> int:
     """The command."""
     options, trained, run = read_command(sys.argv[1:])
     opts = options.generate
+    check_folder("--results_dir", opts.results_dir, opts.name)
     Image.MAX_IMAGE_PIXELS = None  # tiles serve images of any size, and Pillow would refuse large ones
     compute = choose(opts.device, opts.precision)
     weights = opts.weights or choose_weights(run, opts.epoch)
@@ -157,7 +106,7 @@ def main() -> int:
         keep_freed_memory()
     maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     ensure_sample(options.data.dataroot[0])
-    jobs, found = find_jobs(options)
+    jobs, found = find_jobs(options.data, opts.split)
     if opts.num_test is not None:
         jobs = evenly(jobs, opts.num_test)
     if opts.evaluate and not any(job.real for job in jobs):
@@ -177,12 +126,8 @@ def main() -> int:
     made = Made(folder / "made.jsonl", made_by(weights, preprocess, thermal, opts, compute), opts.overwrite)
     results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
     left = results.take_finished(jobs)
-    if made.changed:
-        print(f"note      what is there was made with other {' and '.join(made.changed)}: every image is made anew")
-    elif len(left) < len(jobs):
-        print(
-            f"note      {len(jobs) - len(left)} of {len(jobs)} images are there already (--overwrite makes them anew)"
-        )
+    for line in notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
+        print(f"note      {line}", flush=True)
     dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
     generate(maker, dataset, opts, results, methods, options.data.strict)
     facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
@@ -228,8 +173,8 @@ def report(
         content |= {"mean": means["generated"], "baselines": {k: v for k, v in means.items() if k != "generated"}}
         content |= {"images": results.scores["generated"]}
         write_whole(folder / "scores.json", json.dumps(content, indent=2).encode())
-        tables.append(score_table(f"Scores on {scored} real infrared images", means, HIGHER_IS_BETTER))
-        print(f"{'':20}" + "".join(f"{metric:>9}" for metric in METRICS))
+        tables.append(score_table(f"Scores on {plural(scored, 'real infrared image')}", means, HIGHER_IS_BETTER))
+        print(f"{'':20}" + "".join(f"{metric_title(metric):>9}" for metric in METRICS))
         for method, values in means.items():
             print(f"{method:20}" + "".join(f"{values[metric]:9.3f}" for metric in METRICS))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.images import ImageError, Source, ThermalRange, list_images, read_infrared, read_visible, view_size
-from data.inference import Job, VisibleImages, unlike_stems
+from data.first_use import ensure_sample
+from data.images import ImageError, Source, ThermalRange, list_images, read_infrared, read_visible
+from data.inference import BATCH_PIXELS, Job, VisibleImages, images_in, read_seen, unlike_stems
 from data.layouts import Listing, Pair, find
-from data.layouts.pairing import join
-from data.transforms import as_tensor, resize
+from data.layouts.pairing import bare_stem, join
+from data.samples import evenly
+from data.transforms import Preprocess, as_tensor, resize
 from data.video import InStep, Video
+from data.views import note_views
 from options.data import DataOptions
-
-BATCH_PIXELS = 16 << 20  # 64 MB of a visible and an infrared image
+from options.fuse import FuseDataOptions, SourceOptions
+from util.words import plural
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,19 @@ def _names(sources: Sequence[Source]) -> str:
     return ", ".join(source.path.name for source in sources[:3]) + (", ..." if len(sources) > 3 else "")
 
 
-def pair_up(visible: Sequence[Source], infrared: Sequence[Source]) -> list[Pair]:
-    """Pairs of equal stems; what is left over then pairs by its stems without _RGB, _ir and the like."""
-    pairs = list(join(visible, infrared))
-    taken = {source for pair in pairs for source in (pair.visible, pair.infrared)}
-    rest = [[source for source in side if source not in taken] for side in (visible, infrared)]
-    if pairs and all(rest):
-        stems = {pair.stem.casefold() for pair in pairs}
-        more = join(*rest)
-        pairs += [replace(p, stem=p.visible.stem) if p.stem.casefold() in stems else p for p in more]
-    place = {source: number for number, source in enumerate(visible)}
-    return sorted(pairs, key=lambda pair: place[pair.visible])
+def _alone(sources: Sequence[Source], paired: Set[Source], partners: Sequence[Source], other: str) -> list[ImageError]:
+    """Those of one side in no pair. other: what the partners are called."""
+    bare = {bare_stem(partner.stem).casefold(): partner for partner in partners if partner not in paired}
+    errors = []
+    for source in sources:
+        if source in paired:
+            continue
+        near = bare.get(bare_stem(source.stem).casefold())
+        reason = f"no {other} image has its stem"
+        if near is not None:
+            reason += f"; {near.path.name} would be its partner if no other names were equal: give both one name"
+        errors.append(ImageError(source.path, reason))
+    return errors
 
 
 def _job(pair: Pair) -> Job:
@@ -54,8 +59,8 @@ def _job(pair: Pair) -> Job:
 
 
 def find_pairs(visible: Path, infrared: Path) -> Found:
-    """Two files make one pair; images of two folders pair by stem, and those without a partner are skipped.
-    ValueError where nothing pairs."""
+    """Two files make one pair; images of two folders pair as those of data sets do, by stem, or without endings such
+    as _RGB where no stems are equal, and those without a partner are skipped. ValueError where nothing pairs."""
     sides = list_images(visible), list_images(infrared)
     if visible.is_dir() != infrared.is_dir():
         raise ValueError(f"--visible {visible} and --infrared {infrared}: give two folders or two files")
@@ -65,26 +70,24 @@ def find_pairs(visible: Path, infrared: Path) -> Found:
         raise ValueError(
             f"--visible and --infrared are one folder, {visible}: move the images apart, or give --dataroot"
         )
-    pairs = pair_up(*sides)
+    pairs = join(*sides)
     if not pairs:
         raise ValueError(
             f"no image in {visible} ({_names(sides[0])}) has the stem of one in {infrared} ({_names(sides[1])}): "
             "give both images of a pair the same name"
         )
     paired = {source for pair in pairs for source in (pair.visible, pair.infrared)}
-    skipped = [
-        ImageError(source.path, f"no {other} image has its stem")
-        for side, other in zip(sides, ("infrared", "visible"), strict=True)
-        for source in side
-        if source not in paired
-    ]
-    return Found([_job(pair) for pair in pairs], skipped, f"{len(pairs)} pairs of {visible} and {infrared}")
+    skipped = _alone(sides[0], paired, sides[1], "infrared") + _alone(sides[1], paired, sides[0], "visible")
+    first, about = pairs[0], f"{plural(len(pairs), 'pair')} of {visible} and {infrared}"
+    if first.visible.stem.casefold() != first.infrared.stem.casefold():
+        about += f", paired without endings: {first.visible.path.name} and {first.infrared.path.name}, ..."
+    return Found([_job(pair) for pair in pairs], skipped, about)
 
 
 def find_visible(visible: Path) -> Found:
     """Visible images alone, a folder or a file."""
     jobs = [Job(source) for source in list_images(visible)]
-    return Found(jobs, [], f"{len(jobs)} visible images in {visible}")
+    return Found(jobs, [], f"{plural(len(jobs), 'visible image')} in {visible}")
 
 
 def _passed_over(listing: Listing, wanted: Sequence[str]) -> list[ImageError]:
@@ -110,6 +113,29 @@ def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Foun
     return Found(jobs, _passed_over(listing, wanted), listing.summary())
 
 
+def find_inputs(sources: SourceOptions, data: FuseDataOptions) -> Found:
+    """What fuse.py fuses, of its folders, files or data set. ImageError for what is passed over, if strict."""
+    if sources.visible is not None:
+        found = find_pairs(sources.visible, sources.infrared) if sources.infrared else find_visible(sources.visible)
+    else:
+        options = data.for_root()
+        ensure_sample(options.dataroot)
+        found = find_data_set(options, sources.split, with_infrared=sources.generator is None)
+    if found.skipped and data.strict:
+        raise found.skipped[0]
+    return found if sources.num_test is None else replace(found, jobs=evenly(found.jobs, sources.num_test))
+
+
+def note_other_views(jobs: Sequence[Job], num_threads: int) -> list[str]:
+    """A line where visible images show more than their infrared partners, or less."""
+    pairs = [(job.visible, job.real) for job in jobs if job.real is not None]
+    remedy = "--dataroot ROOT, in place of --visible and --infrared, cuts those of FLIR ADAS to the thermal view"
+    line = note_views(
+        pairs, "visible images", "their infrared partners", remedy, num_threads, why="they are fused pixel by pixel"
+    )
+    return [line] if line else []
+
+
 def grey_tensor(array: np.ndarray) -> torch.Tensor:
     """uint8 or uint16 [H, W] -> uint8 [1, H, W], rounded."""
     if array.dtype == np.uint16:
@@ -118,51 +144,57 @@ def grey_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 class FusionInputs(VisibleImages):
-    """Item: {"visible": uint8 [3, H, W], "infrared": uint8 [1, H, W] unless it is to be made, "resized": its size
-    before, where it differed, "job"}; {"job", "error"} for a file that cannot be read."""
+    """Item: {"visible": uint8 [3, H, W], "infrared": uint8 [1, H, W], "resized": its size before, where it differed,
+    "job"}; {"job", "error"} for a file that cannot be read. Where infrared is to be made: no "infrared", but "seen",
+    uint8 [3, h, w] as the generator sees the visible image, if that is at another size. A batch has one H, W."""
 
-    def __init__(self, jobs: Sequence[Job], thermal: ThermalRange) -> None:
-        super().__init__(jobs, thermal, None)
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        thermal: ThermalRange,
+        generator_sees: Preprocess | None = None,
+        batch_pixels: int = BATCH_PIXELS,
+    ) -> None:
+        """generator_sees: whose working size a generator sees images at; None for their own. batch_pixels: that a
+        batch has at most, unless one image has more."""
+        super().__init__(jobs, thermal, None, batch_pixels)
+        self.seen_size = generator_sees.working_size if generator_sees else self.working_size
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         job = self.jobs[index]
         try:
-            item = {"job": job, "visible": as_tensor(read_visible(job.visible))}
-            if job.real is not None:
-                infrared = grey_tensor(read_infrared(job.real, self.thermal))
-                size = tuple(item["visible"].shape[-2:])
-                if tuple(infrared.shape[-2:]) != size:
-                    item["resized"] = tuple(infrared.shape[-2:])
-                item["infrared"] = resize(infrared, size)
+            return {"job": job} | (self._unpaired(job) if job.real is None else self._paired(job))
         except ImageError as error:
             return {"job": job, "error": error}
-        return item
 
-    def batches(self, batch_size: int) -> tuple[list[list[int]], list[ImageError]]:
-        """As in VisibleImages; fewer images in a batch where they are large."""
-        batches, errors = super().batches(batch_size)
-        few = [images_in(batch_size, *view_size(self.jobs[batch[0]].visible)) for batch in batches]
-        return [
-            batch[at : at + count]
-            for batch, count in zip(batches, few, strict=True)
-            for at in range(0, len(batch), count)
-        ], errors
+    def _paired(self, job: Job) -> dict[str, Any]:
+        item = {"visible": as_tensor(read_visible(job.visible))}
+        infrared = grey_tensor(read_infrared(job.real, self.thermal))
+        size = tuple(item["visible"].shape[-2:])
+        if tuple(infrared.shape[-2:]) != size:
+            item["resized"] = tuple(infrared.shape[-2:])
+        return item | {"infrared": resize(infrared, size)}
 
-
-def images_in(batch_size: int, height: int, width: int) -> int:
-    """Images of a batch, by number and by pixels; at least 1."""
-    return max(1, min(batch_size, BATCH_PIXELS // (height * width)))
+    def _unpaired(self, job: Job) -> dict[str, Any]:
+        seen, picture, size = read_seen(job.visible, self.seen_size)
+        if tuple(seen.shape[-2:]) == size:
+            return {"visible": seen}
+        whole = tuple(picture.shape[-2:]) == size
+        return {"visible": picture if whole else as_tensor(read_visible(job.visible)), "seen": seen}
 
 
 class FramePairs:
     """Iterates over batches (times in seconds, visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] or None) of
     two videos in step, or of one; all at the size of the first visible frame. errors: why it ended, if broken."""
 
-    def __init__(self, visible: Path, infrared: Path | None, batch_size: int, limit: int | None) -> None:
-        """limit: frames at most. ImageError for what is no video, ValueError where PyAV is missing."""
+    def __init__(
+        self, visible: Path, infrared: Path | None, limits: tuple[int, int], limit: int | None, pinned: bool = False
+    ) -> None:
+        """limits: of a batch, (images, pixels). limit: frames at most. pinned: whether they lie in memory that a GPU
+        can fetch by itself. ImageError for what is no video, ValueError where PyAV is missing."""
         self.visible, self.infrared = Video(visible), Video(infrared) if infrared else None
         self.steps = InStep(self.visible, self.infrared) if infrared else None
-        self.batch_size, self.limit = batch_size, limit
+        self.limits, self.limit, self.pinned = limits, limit, pinned
         self.errors: list[ImageError] = []
 
     def _frames(self) -> Iterator[tuple[float, torch.Tensor, torch.Tensor | None]]:
@@ -173,9 +205,13 @@ class FramePairs:
             grey = None if partner is None else resize(as_tensor(partner.grey()), size)
             yield frame.time, resize(rgb, size), grey
 
+    def _stack(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
+        batch = torch.stack(list(frames))
+        return batch.pin_memory() if self.pinned else batch
+
     def __iter__(self) -> Iterator[tuple[list[float], torch.Tensor, torch.Tensor | None]]:
         frames = islice(self._frames(), self.limit)
-        count = images_in(self.batch_size, *self.visible.size)
+        count = images_in(self.limits, *self.visible.size)
         while True:
             batch = []
             try:
@@ -184,6 +220,6 @@ class FramePairs:
                 self.errors.append(error)
             if batch:
                 times, visible, infrared = zip(*batch, strict=True)
-                yield list(times), torch.stack(visible), None if infrared[0] is None else torch.stack(infrared)
+                yield list(times), self._stack(visible), None if infrared[0] is None else self._stack(infrared)
             if len(batch) < count:
                 return

@@ -9,16 +9,18 @@ from typing import Any
 
 import torch
 
+from data.finished import inputs_of, remove_forgotten, stands
 from data.images import ImageError, to_uint8, write_image
 from data.inference import BATCH_PIXELS, Job
 from data.transforms import resize
 from util.colour import grey_bytes
 from util.compute import Compute
-from util.fingerprint import stamp
-from util.gallery import Row
+from util.image_rows import Row
 from util.made import Made
 from util.metrics.generation import METRICS, Generate, generation_scores
+from util.metrics.strips import by_strips
 from util.run_folder import remove_parts
+from util.words import metric_title
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
 GENERATED = "generated"
@@ -42,8 +44,20 @@ def at_own_size(made: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[to
     images: dict[int, torch.Tensor] = {}
     for size, places in groups(sizes):
         part = made if len(places) == len(made) else made[places]
-        images |= zip(places, grey_bytes(resize(part, size)), strict=True)
+        images |= zip(places, by_strips(grey_bytes, resize(part, size)), strict=True)
     return [images[place] for place in range(len(sizes))]
+
+
+def _batch(images: Sequence[torch.Tensor]) -> torch.Tensor:
+    return images[0][None] if len(images) == 1 else torch.stack(list(images))  # one large image is not copied
+
+
+def _row(candidate: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    return torch.stack(list(generation_scores(candidate, real).values()))
+
+
+def _baseline(method: Generate, visible: torch.Tensor, compute: Compute) -> torch.Tensor:
+    return by_strips(lambda part: grey_bytes(method(compute.images(part))), visible)
 
 
 def score_batch(
@@ -56,11 +70,14 @@ def score_batch(
     for size, group in groups([tuple(items[place]["real"].shape[-2:]) for place in paired], BATCH_PIXELS // 8):
         places = [paired[i] for i in group]
         real, visible = (
-            torch.cat([compute.images(items[place][name][None]) for place in places])
+            _batch([items[place][name] for place in places]).to(compute.device, non_blocking=True)
             for name in ("real", "visible_at_real")
         )
-        candidates = [resize(compute.images(made[places]), size)] + [method(visible) for method in methods.values()]
-        table = [torch.stack(list(generation_scores(candidate, real).values())) for candidate in candidates]
+        # 8-bit images, and parts of large ones at a time: as floats, those of 100 megapixels would not fit.
+        real = by_strips(grey_bytes, real)
+        shown = by_strips(grey_bytes, resize(made[places].to(compute.device, non_blocking=True), size))
+        table = [_row(shown, real)]
+        table += [_row(_baseline(method, visible, compute), real) for method in methods.values()]
         for place, of_image in zip(places, torch.stack(table).unbind(2), strict=True):
             scores[place] = of_image
     return scores
@@ -93,30 +110,25 @@ class Results:
         """The jobs that are still to be done; scores and gallery rows of the others are taken over."""
         for kind in KINDS:
             remove_parts(self.folder / kind)
-        self._remove_forgotten({job.visible.stem for job in jobs})
+        remove_forgotten(self.made, jobs, lambda stem: [self._file(kind, stem) for kind in KINDS])
         left = []
         for job in jobs:
             stem = job.visible.stem
             record = self.made.records.get(stem)
             needed = self._previews(job).values() if stem in self.shown else [self.written(stem)]
-            if record is None or not _unchanged(record, job) or not all(path.is_file() for path in needed):
-                left.append(job)
-            else:
+            if stands(record, job, needed):
                 self._keep(job, record.get("scores", {}))
+            else:
+                left.append(job)
         return left
-
-    def _remove_forgotten(self, wanted: set[str]) -> None:
-        """Images of other weights or options must not lie among those that are made now."""
-        for stem in set(self.made.forgotten) - wanted:
-            for kind in KINDS:
-                self._file(kind, stem).unlink(missing_ok=True)
 
     def _keep(self, job: Job, scores: Mapping[str, Mapping[str, float]]) -> None:
         stem = job.visible.stem
         for method, values in scores.items():
             self.scores.setdefault(method, {})[stem] = dict(values)
         if stem in self.shown:
-            self.rows[stem] = Row(stem, self._previews(job), scores.get(GENERATED, {}))
+            named = {metric_title(metric): value for metric, value in scores.get(GENERATED, {}).items()}
+            self.rows[stem] = Row(stem, self._previews(job), named)
 
     def write(
         self, item: Mapping[str, Any], image: torch.Tensor, scores: torch.Tensor | None, wait: Callable[[], object]
@@ -133,7 +145,7 @@ class Results:
                 copy_small(previews["infrared"], item["real"])
         values = {} if scores is None else self._named(scores)
         self._keep(job, values)
-        self.made.add(stem, {"inputs": _inputs(job), "scores": values})
+        self.made.add(stem, {"inputs": inputs_of(job), "scores": values})
 
     def _named(self, scores: torch.Tensor) -> dict[str, dict[str, float]]:
         rows = scores.tolist()
@@ -145,20 +157,6 @@ class Results:
             method: {m: sum(v[m] for v in images.values()) / len(images) for m in METRICS}
             for method, images in self.scores.items()
         }
-
-
-def _inputs(job: Job) -> list[Any]:
-    """What a result is made from: the files as they are now and how they are read."""
-    sources = [job.visible] if job.real is None else [job.visible, job.real]
-    return [[stamp(source.path), source.camera, source.half] for source in sources]
-
-
-def _unchanged(record: Mapping[str, Any], job: Job) -> bool:
-    """Whether a record tells of a result made from the files as they are now."""
-    try:
-        return record.get("inputs") == _inputs(job)
-    except OSError:  # gone since it was listed: reading says so
-        return False
 
 
 def copy_small(path: Path, image: torch.Tensor) -> None:

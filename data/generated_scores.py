@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ import torch
 from data.counts import ThermalRange
 from data.fusion_inputs import grey_tensor
 from data.generated import copy_small
-from data.images import ImageError, Source, read_infrared, read_visible
+from data.images import ImageError, Source, pixel_size, read_infrared, read_visible
+from data.inference import LARGE
 from data.scored import in_threads
 from data.transforms import as_tensor, resize
 from util.colour import luminance
 from util.evaluation_page import shown_images, write_evaluation_page
 from util.metrics.generation import mae, ms_ssim, psnr, ssim
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
+from util.metrics.strips import by_strips
 from util.score_sheet import ScoreSheet
+from util.words import plural
 
 HIGHER_IS_BETTER = {
     "PSNR": True, "SSIM": True, "MS-SSIM": True, "MAE": False, "LPIPS": False, "FID": False, "KID": False,
@@ -30,7 +35,7 @@ OF_SETS = ("FID", "KID")
 TRIVIAL = ("luminance", "inverted luminance", "constant")
 CONVENTION = (
     "8-bit grey levels, at the real image's size; PSNR and SSIM peak 255; SSIM Gaussian 11x11 sigma 1.5; MS-SSIM five "
-    "scales, least side 161; LPIPS AlexNet; MAE in grey levels"
+    "scales, least side 161; LPIPS AlexNet, above 16 megapixels the mean over strips; MAE in grey levels"
 )
 
 
@@ -55,6 +60,12 @@ class Scored:
     notes: list[str] = field(default_factory=list)
 
 
+def is_large(source: Source) -> bool:
+    """Whether an image is so large that it is scored alone. ImageError if unreadable."""
+    width, height = pixel_size(source.path)
+    return width * height > LARGE
+
+
 def mean_grey(cases: Sequence[Case], thermal: ThermalRange, num_threads: int | None) -> float:
     """Mean grey level, 0..255, of the real images; of those that can be read."""
 
@@ -63,7 +74,7 @@ def mean_grey(cases: Sequence[Case], thermal: ThermalRange, num_threads: int | N
             image = _real(case, thermal)
         except ImageError:
             return 0.0, 0
-        return float(image.double().sum()), image.numel()
+        return float(image.numpy().sum(dtype="float64")), image.numel()
 
     sums = [found for _, found in in_threads(total, cases, num_threads, "mean grey")]
     count = sum(pixels for _, pixels in sums)
@@ -83,16 +94,17 @@ def _grey(source: Source | Path, thermal: ThermalRange, size: tuple[int, int]) -
 def candidates(
     case: Case, thermal: ThermalRange, constant: float
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor], bool]:
-    """Real uint8 [1, H, W]; method or baseline -> float [1, H, W] in 0..255 of its size; whether any was resized.
-    ImageError for what cannot be read."""
+    """Real uint8 [1, H, W]; method or baseline -> uint8 [1, H, W] of its size; whether any was resized. ImageError
+    for what cannot be read."""
     real = _real(case, thermal)
     size = tuple(real.shape[-2:])
     found = {name: _grey(source, thermal, size) for name, source in case.generated.items()}
-    rows = {name: image.float() for name, (image, _) in found.items()}
+    rows = {name: image for name, (image, _) in found.items()}
     if case.visible is not None:
-        light = luminance(resize(as_tensor(read_visible(case.visible)), size).float()).round()
+        visible = resize(as_tensor(read_visible(case.visible)), size)
+        light = by_strips(lambda part: luminance(part.float()).round().to(torch.uint8), visible)
         rows |= {"luminance": light, "inverted luminance": 255 - light}
-    rows["constant"] = torch.full_like(real, round(constant), dtype=torch.float32)
+    rows["constant"] = torch.full_like(real, round(constant))
     return real, rows, any(resized for _, resized in found.values())
 
 
@@ -118,13 +130,18 @@ def score_cases(
     scored = Scored(ScoreSheet(HIGHER_IS_BETTER, TRIVIAL))
     features: dict[str | None, list[torch.Tensor]] = {}
     small: dict[str, int] = {}
+    one_large = threading.Lock()  # several at once would not fit in memory
 
     def score(case: Case) -> tuple[Any, ...] | ImageError:
         try:
-            real, rows, resized = candidates(case, thermal, constant)
+            with one_large if is_large(case.real) else nullcontext():
+                return score_one(case)
         except ImageError as error:
             return error
-        real, rows = real.to(device)[None].float(), {name: image.to(device)[None] for name, image in rows.items()}
+
+    def score_one(case: Case) -> tuple[Any, ...]:
+        real, rows, resized = candidates(case, thermal, constant)
+        real, rows = real.to(device)[None], {name: image.to(device)[None] for name, image in rows.items()}
         scores = {name: image_scores(image, real, learned) for name, image in rows.items()}
         found = {}
         if learned.inception is not None:
@@ -191,8 +208,8 @@ def _explain(
 def print_scores(scored: Scored, constant: str) -> None:
     """The table, the ranking, what FID depends on, and what is missing."""
     sheet = scored.sheet
-    print(f"\nmean ± standard deviation over {len(next(iter(sheet.rows.values())))} images; "
-          f"constant: {constant}\n")  # fmt: skip
+    images = plural(len(next(iter(sheet.rows.values()))), "image")
+    print(f"\nmean ± standard deviation over {images}; constant: {constant}\n")
     print(sheet.text())
     if len(sheet.methods) > 1:
         print(f"\n{sheet.ranking_text()}")

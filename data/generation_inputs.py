@@ -41,4 +41,4 @@ def find_jobs(options: TestDataOptions, split: str) -> tuple[list[Job], str]:
     twice = next((stem for stem, count in stems.items() if count > 1), None)
     if twice:
         raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
-    return jobs, plural(len(jobs), 'image')
+    return jobs, plural(len(jobs), "image")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,15 +11,43 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, view_size
 from data.samples import worker_count
 from data.transforms import Preprocess, as_tensor, resize
+from util.counting import Counting
 from util.stop_signal import ignore_in_worker
 
 BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
 LARGE = 16 << 20  # pixels of an input that is read alone: decoding it takes some 150 MB
+
+
+def batch_limits(batch_size: int | None, device: torch.device) -> tuple[int, int]:
+    """(images, pixels) in a batch at most. Small batches keep activations in a CPU's cache; large ones fill a GPU."""
+    if batch_size is not None:
+        return batch_size, BATCH_PIXELS
+    return 64, 1 << (22 if device.type == "cuda" else 17)
+
+
+def images_in(limits: tuple[int, int], height: int, width: int) -> int:
+    """Images of a size in a batch of limits (images, pixels); at least 1."""
+    return max(1, min(limits[0], limits[1] // (height * width)))
+
+
+def read_seen(
+    source: Source, working_size: Callable[[int, int], tuple[int, int]]
+) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:
+    """(uint8 [3, h, w] at the size at which a network sees it, the picture that was resized to it, (H, W) of the
+    whole input). The picture is smaller than the input where no more of a JPEG was needed. ImageError if unreadable."""
+    sizes = []
+
+    def size_of(height: int, width: int) -> tuple[int, int]:
+        sizes.append((height, width))
+        return working_size(height, width)
+
+    array, size = read_reduced(source, size_of)
+    picture = as_tensor(array)
+    return resize(picture, size), picture, sizes[0]
 
 
 @dataclass(frozen=True)
@@ -86,19 +113,16 @@ class VisibleImages(Dataset):
         return self.preprocess.working_size(height, width) if self.preprocess else (height, width)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        job, sizes = self.jobs[index], []
+        job = self.jobs[index]
         try:
             real = None if job.real is None else as_tensor(read_infrared(job.real, self.thermal))
-
-            def needed(height: int, width: int) -> tuple[int, int]:
-                """The size that the visible image is resized to, or the larger sides of both sizes."""
-                sizes.extend([(height, width), self.working_size(height, width)])
-                return sizes[1] if real is None else tuple(map(max, sizes[1], real.shape[-2:]))
-
-            visible = as_tensor(read_reduced(job.visible, needed)[0])
-            item = {"job": job, "size": sizes[0], "visible": resize(visible, sizes[1])}
+            visible, picture, size = read_seen(job.visible, self.working_size)
+            item = {"job": job, "size": size, "visible": visible}
             if real is not None:
-                item |= {"real": real, "visible_at_real": resize(visible, tuple(real.shape[-2:]))}
+                at_real = tuple(real.shape[-2:])
+                if tuple(picture.shape[-2:]) != size:  # what is generated must not depend on the real image's size
+                    picture = as_tensor(read_reduced(job.visible, lambda height, width: at_real)[0])
+                item |= {"real": real, "visible_at_real": resize(picture, at_real)}
         except ImageError as error:
             return {"job": job, "error": error}
         return item
@@ -127,7 +151,7 @@ class VisibleImages(Dataset):
                 groups[self.working_size(*size)].append(index)
         batches = []
         for (height, width), group in groups.items():
-            count = max(1, min(batch_size, self.batch_pixels // (height * width)))
+            count = images_in((batch_size, self.batch_pixels), height, width)
             batches += [group[i : i + count] for i in range(0, len(group), count)]
         return batches + large, errors
 
@@ -150,10 +174,11 @@ def read_batches(
     doing: str,
     pinned: bool = False,
 ) -> Iterator[tuple[torch.Tensor, list[dict[str, Any]]]]:
-    """(visible [N, 3, h, w], the items they belong to), batch by batch, read in worker processes under a bar.
+    """(visible [N, 3, h, w], the items they belong to), batch by batch, read in worker processes, with a bar or a line
+    now and then.
 
     Large inputs come last, read one at a time. What cannot be read is added to `errors`, or raised if strict.
-    doing: the bar's label. pinned: whether tensors lie in memory that a GPU can fetch by itself."""
+    doing: its label. pinned: whether tensors lie in memory that a GPU can fetch by itself."""
     batches, unreadable = dataset.batches(batch_size)
     errors += unreadable
     if errors and strict:
@@ -162,7 +187,7 @@ def read_batches(
     small = batches[: len(batches) - len(large)]
     # Workers read ahead, which is what makes them fast, and what large images have no room for.
     loaders = [(small, min(worker_count(threads), len(small))), (large, 0)]
-    with tqdm(total=len(dataset), unit="img", disable=not sys.stderr.isatty(), desc=doing) as bar:
+    with Counting(sum(map(len, batches)), doing) as bar:
         for part, workers in loaders:
             loader = DataLoader(
                 dataset,
@@ -176,6 +201,7 @@ def read_batches(
                 errors += failed
                 if errors and strict:
                     raise errors[0]
-                bar.update(len(items) + len(failed))
+                done = len(items) + len(failed)
                 if visible is not None:
                     yield visible, items
+                bar.update(done)

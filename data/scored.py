@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
 from data.counts import COUNT_MODES
 from data.images import Source, list_images, probe, read_visible
 from data.samples import worker_count
 from data.transforms import as_tensor
+from util.counting import Counting
 
 GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
+MOST_METHODS = 12  # in one folder: more different endings of names are no methods'
 T, R = TypeVar("T"), TypeVar("R")
 
 
@@ -40,33 +42,60 @@ def some(names: Iterable[str], limit: int = 3) -> str:
 
 
 def by_stem(stems: Sequence[str], name: str, sources: Sequence[Source]) -> dict[str, Source]:
-    """Wanted stem -> the image of a method that has it, case aside, or has it with _NAME behind."""
-    ending = f"_{name}".casefold()
-    found = {source.stem.casefold().removesuffix(ending): source for source in sources}
+    """Wanted stem -> the image of a method that has it, case aside, or has it with _NAME or -NAME behind, or NAME_
+    or NAME- before it."""
+    name = re.escape(name.casefold())
+    found = {re.sub(rf"^{name}[_-]", "", source.stem.casefold()): source for source in sources}
+    found |= {re.sub(rf"[_-]{name}$", "", source.stem.casefold()): source for source in sources}
     found |= {source.stem.casefold(): source for source in sources}
     return {stem: found[stem.casefold()] for stem in stems if stem.casefold() in found}
 
 
+def named_methods(stems: Sequence[str], sources: Sequence[Source]) -> list[str]:
+    """The methods that file names tell: GTF of fight_GTF, fight-GTF, GTF_fight where fight is a wanted stem; [] where
+    they are so many that they can be none."""
+    known = {stem.casefold() for stem in stems}
+    found: dict[str, None] = {}
+    for source in sources:
+        cuts = [(source.stem[: cut.start()], source.stem[cut.end() :]) for cut in re.finditer("[_-]", source.stem)]
+        sides = [(stem, name) for stem, name in cuts + [cut[::-1] for cut in cuts] if name and stem.casefold() in known]
+        if sides:
+            found[max(sides, key=lambda side: len(side[0]))[1]] = None  # the longest stem: walking_2_GTF is no walking
+    return list(found) if len(found) <= MOST_METHODS else []
+
+
 def join_methods(
-    stems: Sequence[str], methods: Mapping[str, Sequence[Source]], option: str, partner: str
+    stems: Sequence[str],
+    folders: Mapping[str, Path],
+    inner: str,
+    option: str,
+    partner: str,
+    remedy: str = "give both the same name",
 ) -> tuple[dict[str, dict[str, Source]], list[str]]:
     """(stem -> method -> image, of the stems that all methods have, a line about each method that lacks some or
-    has images that nothing pairs with). partner: what stems are of. ValueError where nothing is left."""
+    has images that nothing pairs with). folders: of each method, as for results_of. partner: what stems are of.
+    ValueError, with the remedy, where nothing is left."""
+    methods = {name: results_of(folder, inner) for name, folder in folders.items()}
     joined = {name: by_stem(stems, name, sources) for name, sources in methods.items()}
-    lines = []
+    lines, told = [], set()
     used = {source.path for found in joined.values() for source in found.values()}  # one folder may hold several
     for name, found in joined.items():
+        folder, unused = folders[name], [source for source in methods[name] if source.path not in used]
+        by_name = " ".join(shlex.quote(f"{other}={folder}") for other in named_methods(stems, unused))
         if not found:
             raise ValueError(
                 f"--{option} {name}: no image ({some(s.path.name for s in methods[name])}) has the stem of a "
-                f"{partner} ({some(stems)}): give both the same name"
+                f"{partner} ({some(stems)}): "
+                + (f"their names tell the method: give --{option} {by_name}" if by_name else remedy)
             )
         lacks = [stem for stem in stems if stem not in found]
         if lacks:
             lines.append(f"{name}: no image for {len(lacks)} of {len(stems)} {partner}s ({some(lacks)})")
-        extra = [source.path.name for source in methods[name] if source.path not in used]
-        if extra:
-            lines.append(f"{name}: no {partner} for {len(extra)} of its images ({some(extra)})")
+        if unused and folder not in told:
+            told.add(folder)
+            more = f"; {by_name} scores them too" if by_name else ""
+            names = some(source.path.name for source in unused)
+            lines.append(f"{name}: no {partner} for {len(unused)} of its images ({names}){more}")
     common = [stem for stem in stems if all(stem in found for found in joined.values())]
     if not common:
         raise ValueError(f"--{option}: no {partner} has an image of every method, so they cannot be compared")
@@ -78,11 +107,10 @@ def join_methods(
 def in_threads(
     function: Callable[[T], R], items: Sequence[T], num_threads: int | None, what: str
 ) -> Iterator[tuple[T, R]]:
-    """(item, function(item)) of all items in order, in so many threads of one processor each, with a bar; a few
-    results wait at most."""
+    """(item, function(item)) of all items in order, in so many threads of one processor each, with a bar, or a line now
+    and then; a few results wait at most. what: its label."""
     count = worker_count(16) if num_threads is None else num_threads
-    bar = tqdm(total=len(items), unit="image", desc=what, disable=not sys.stderr.isatty(), leave=False)
-    with bar:
+    with Counting(len(items), what) as bar:
         if count == 0:
             for item in items:
                 yield item, function(item)

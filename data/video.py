@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.images import ImageError
+from util.words import plural
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 ASSUMED_RATE = Fraction(25)  # frames per second, where a video does not say
@@ -87,6 +88,10 @@ class Video:
             raise ImageError(self.path, f"decoding ends at frame {number} ({error.strerror})") from None
 
 
+def _shorter(first: Video, second: Video, frames: int) -> str:
+    return f"{first.path.name} ends before {second.path.name}: {plural(frames, 'frame')} fused"
+
+
 class InStep:
     """Iterates over pairs of a visible frame and the infrared frame nearest to it in time, until one of the videos
     ends. ended: then one line about the longer one, or empty."""
@@ -102,12 +107,12 @@ class InStep:
             while ahead is not None and abs(ahead.time - frame.time) <= abs(now.time - frame.time):
                 now, ahead = ahead, next(later, None)
             if now is None or (ahead is None and frame.time > now.time + 0.75 / float(self.infrared.rate)):
-                self.ended = f"{self.infrared.path.name} ends before {self.visible.path.name}: {number} frames fused"
+                self.ended = _shorter(self.infrared, self.visible, number)
                 return
             number, time = number + 1, frame.time
             yield frame, now
         if ahead is not None and ahead.time > time + 0.75 / float(self.visible.rate):
-            self.ended = f"{self.visible.path.name} ends before {self.infrared.path.name}: {number} frames fused"
+            self.ended = _shorter(self.visible, self.infrared, number)
 
 
 class VideoWriter:

@@ -121,6 +121,6 @@ def run_tiled(
             assert part.shape[-2:] == (tall, wide), f"{tall}x{wide} became {tuple(part.shape)}"
             if result is None:
                 result = part.new_zeros(*part.shape[:2], height, width)
-            weight = torch.outer(row_weight, column_weight).to(part)
+            weight = torch.outer(*(w.to(part, non_blocking=True) for w in (row_weight, column_weight)))
             result[..., top : top + tall, left : left + wide] += weight * part
     return result

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
+
+from options.data import DataOptions
 
 
 def methods_of(option: str, given: tuple[str, ...]) -> dict[str, Path]:
@@ -51,16 +54,51 @@ class ScoringOptions:
 
 
 @dataclass(frozen=True)
+class EvaluateDataOptions(DataOptions):
+    """Data: the pairs of a data set, and how infrared counts become grey levels."""
+
+    dataroot: Path | None = None
+    """Root folder of a data set, in place of the folders of visible and of infrared images: its pairs are scored, cut
+    to one view, also where the stems of a pair differ. Results have the visible image's stem, as test.py and fuse.py
+    name them."""
+
+    def for_root(self) -> DataOptions | None:
+        """These options as a data set's own; None where there is none."""
+        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
+        return None if self.dataroot is None else DataOptions(**values)
+
+
+def check_sources(
+    dataroot: Path | None, split: str | None, needed: Mapping[str, Path | None], optional: Mapping[str, Path | None]
+) -> None:
+    """ValueError unless there is either a data set or every needed folder (option -> folder)."""
+    if dataroot is not None:
+        for name, folder in {**needed, **optional}.items():
+            if folder is not None:
+                raise ValueError(f"--{name} and --dataroot: give folders, or a data set, not both")
+        return
+    for name, folder in needed.items():
+        if folder is None:
+            kind = "real infrared" if name == "real" else name
+            raise ValueError(f"--{name} is missing: give the folder of the {kind} images, or --dataroot a data set")
+    if split is not None:
+        raise ValueError(f"--split {split}: belongs to a data set: add --dataroot, or leave it out")
+
+
+@dataclass(frozen=True)
 class EvaluateFusionOptions(ScoringOptions):
     """Score fused images against their sources, beside the average, the maximum and the two sources alone."""
 
     fused: tuple[str, ...] = ()
-    """Folder of fused images, paired by stem; several methods as NAME=DIR NAME=DIR. A stem may end in _NAME. Of a
-    results folder of fuse.py its fused images."""
+    """Folder of fused images, paired by stem; several methods as NAME=DIR NAME=DIR, where one DIR may hold them
+    all as STEM_NAME or NAME_STEM. Of a results folder of fuse.py its fused images."""
     visible: Path | None = None
     """Folder of the visible images, or one image."""
     infrared: Path | None = None
     """Folder of the infrared images, or one image."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Split of --dataroot; test by default."""
+    data: EvaluateDataOptions = field(default_factory=EvaluateDataOptions)
     metrics: tuple[str, ...] = ()
     """Metrics by name, parted by blanks or commas; all of the convention's by default."""
     convention: Literal["standard", "vifb"] = "standard"
@@ -69,9 +107,7 @@ class EvaluateFusionOptions(ScoringOptions):
 
     def __post_init__(self) -> None:
         methods_of("fused", self.fused)
-        if self.visible is None or self.infrared is None:
-            missing = "visible" if self.visible is None else "infrared"
-            raise ValueError(f"--{missing} is missing: give the folder of the {missing} images that were fused")
+        check_sources(self.data.dataroot, self.split, {"visible": self.visible, "infrared": self.infrared}, {})
         super().__post_init__()
 
 
@@ -80,12 +116,15 @@ class EvaluateGenerationOptions(ScoringOptions):
     """Score generated infrared images against real ones, beside luminance, inverted luminance and a constant."""
 
     generated: tuple[str, ...] = ()
-    """Folder of generated images, paired by stem; several methods as NAME=DIR NAME=DIR. Of a results folder of
-    test.py its generated images."""
+    """Folder of generated images, paired by stem; several methods as NAME=DIR NAME=DIR, where one DIR may hold
+    them all as STEM_NAME or NAME_STEM. Of a results folder of test.py its generated images."""
     real: Path | None = None
     """Folder of the real infrared images."""
     visible: Path | None = None
     """Folder of the visible images, for the baselines luminance and inverted luminance."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Split of --dataroot; test by default."""
+    data: EvaluateDataOptions = field(default_factory=EvaluateDataOptions)
     constant: float | None = None
     """Grey level, 0 to 255, of the baseline constant; the mean of the real images by default. A fair one is the mean
     of the training images."""
@@ -98,8 +137,7 @@ class EvaluateGenerationOptions(ScoringOptions):
 
     def __post_init__(self) -> None:
         methods_of("generated", self.generated)
-        if self.real is None:
-            raise ValueError("--real is missing: give the folder of the real infrared images")
+        check_sources(self.data.dataroot, self.split, {"real": self.real}, {"visible": self.visible})
         if self.constant is not None and not 0 <= self.constant <= 255:
             raise ValueError(f"--constant is {self.constant}: give a grey level from 0 to 255")
         super().__post_init__()

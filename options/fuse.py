@@ -17,10 +17,12 @@ class SourceOptions:
     visible: Path | None = None
     """Folder of visible images, one image or one video."""
     infrared: Path | None = None
-    """Folder of infrared images with the same stems, one image or one video. Endings that name the side,
-    such as _RGB and _PreviewData or _vi and _ir, may differ."""
+    """Folder of infrared images with the same stems, one image or one video. Where no stems are equal, endings
+    that name the side, such as _RGB and _PreviewData or _vi and _ir, are left away."""
     generator: str | None = None
-    """Run of cycle_gan in checkpoints_dir that makes the infrared images: then --infrared is left out."""
+    """NAME_OR_FILE of what makes the infrared images, where --infrared is left out: a run of cycle_gan in
+    checkpoints_dir, or a weights file, .safetensors, of train.py or scripts.import_weights. They are those that
+    test.py --name NAME or test.py --weights FILE writes; a file's generator sees images at their own size."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Split of a data set."""
     num_test: int | None = None
@@ -31,12 +33,14 @@ class SourceOptions:
     def __post_init__(self) -> None:
         if self.infrared is not None and self.generator is not None:
             raise ValueError(
-                "--infrared and --generator: give the infrared images or the run that makes them, not both"
+                "--infrared and --generator: give the infrared images or what makes them, a run or a file, not both"
             )
         if self.infrared is not None and self.visible is None:
             raise ValueError("--infrared without --visible: give both")
         if self.visible is not None and self.infrared is None and self.generator is None:
-            raise ValueError("--visible without --infrared: give the infrared images, or --generator RUN to make them")
+            raise ValueError(
+                "--visible without --infrared: give the infrared images, or --generator RUN or FILE to make them"
+            )
         if self.num_test is not None and not self.num_test >= 1:
             raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every pair")
         if not self.num_threads >= 0:
@@ -59,8 +63,9 @@ class NetworkOptions:
     epoch: str = "auto"
     """Weights of the run: best, last or the number of an epoch that was kept; auto is best where validation
     chose one, else last."""
-    batch_size: int = 8
-    """Images in a batch; those of a batch have one size."""
+    batch_size: int | None = None
+    """Images in a batch, at most; those of a batch have one size. By default as test.py: up to 64 on CUDA, about
+    2^22 pixels; on the CPU one, or several small ones."""
     tile: int | None = None
     """Side of the overlapping tiles that images are cut into, pixels; 0 never cuts. By default 144
     on the CPU, where such tiles stay in the cache, and 1024 on CUDA."""
@@ -76,7 +81,7 @@ class NetworkOptions:
         if self.name is not None and self.weights is not None:
             raise ValueError("--name and --weights: give the run or the file, not both")
         check_epoch(self.epoch)
-        if not self.batch_size >= 1:
+        if self.batch_size is not None and not self.batch_size >= 1:
             raise ValueError(f"--batch_size is {self.batch_size}: give a whole number of at least 1")
         if self.tile is not None and self.tile != 0 and not self.tile >= 16:
             raise ValueError(f"--tile is {self.tile}: give at least 16 pixels, or 0 for whole images")
@@ -99,6 +104,9 @@ class OutputOptions:
     """Score the fused images, beside the average, the maximum and the two sources, in scores.json and .csv."""
     gallery: int = 1000
     """Pairs shown in index.html, evenly spread; 0 writes no gallery. Of a video, 12 frames at most."""
+    overwrite: bool = False
+    """Make every image anew. Otherwise those that the same weights and options have made already are kept;
+    videos are always made anew."""
 
     def __post_init__(self) -> None:
         if not self.gallery >= 0:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from data.masks import from_thermal
 from options.cli import parse, run_command
+from util.words import plural
+from util.writable import check_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TILE_WIDTH = 300
@@ -84,6 +86,7 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
 
 def main(options: CompareMasksOptions) -> None:
     """Print one line for each image and their mean, and write the sheet."""
+    check_file("--out", options.out)
     if not options.infrared.is_dir():
         raise ValueError(f"--infrared {options.infrared}: no such folder")
     paths = sorted(p for p in options.infrared.iterdir() if p.suffix.lower() in SUFFIXES)
@@ -100,7 +103,7 @@ def main(options: CompareMasksOptions) -> None:
         if len(tiles) < options.limit:
             tiles.append(show(infrared, made, given))
     if scores:
-        print(f"mean IoU of {len(scores)} images: {np.mean(scores):.3f}")
+        print(f"mean IoU of {plural(len(scores), 'image')}: {np.mean(scores):.3f}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(tiles).save(options.out)
     print(f"wrote {options.out}")

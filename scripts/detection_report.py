@@ -12,9 +12,12 @@ from typing import Any
 from options.cli import to_dict
 from options.detection import DetectionOptions
 from util.detection_page import bars_panel
-from util.gallery import Row, Table, write_gallery
+from util.gallery import write_gallery
+from util.image_rows import Row
 from util.metrics.detection import Boxes, Precision
 from util.run_folder import write_whole
+from util.table_panel import Table
+from util.words import plural
 
 CONVENTION = "COCO average precision (101 recall points, at most 100 detections an image), pycocotools"
 GREY = {"luminance": "luminance", "inverted": "inverted luminance"}
@@ -111,7 +114,7 @@ def write_results(
     if options.seeds > 1:
         cells = [row[:3] + [shown(value) for value in values[row[0]]] for row in cells]
     best = dict.fromkeys(columns, "max") if options.seeds == 1 else {}
-    title = f"Detectors on {len(truth)} real infrared test images, {sum(counts.values())} boxes"
+    title = f"Detectors on {plural(len(truth), 'real infrared test image')}, {plural(sum(counts.values()), 'box')}"
     note = " ".join(f"{line[0].upper()}{line[1:]}." for line in lines)
     table = Table(title, ["trained on", "images", "boxes", *columns], cells, note, best)
     about = {key: str(value) for key, value in facts.items()} | {"convention": CONVENTION}

@@ -24,9 +24,11 @@ from scripts.detection_report import GREY, Result, shown, write_results
 from scripts.detector_training import find_all, train_detector, truth_of
 from util.compute import Compute, choose
 from util.detection_page import draw_boxes, save
-from util.gallery import Row
+from util.image_rows import Row
 from util.metrics.detection import Boxes, average_precision
 from util.run_folder import code_version
+from util.words import plural
+from util.writable import check_file, check_folder
 
 TEST_FOLDERS = {"video": "video_thermal_test", "val": "images_thermal_val"}
 
@@ -64,7 +66,7 @@ def common_classes(options: DetectionOptions, test: CocoFolder, training: Sequen
     chosen = list(options.classes) or [name for name in there if tested[name] >= options.min_boxes]
     if not chosen:
         raise ValueError(
-            f"no class has {options.min_boxes} boxes in {test.path} and any in training: lower --min_boxes"
+            f"no class has {plural(options.min_boxes, 'box')} in {test.path} and any in training: lower --min_boxes"
         )
     return chosen
 
@@ -178,6 +180,8 @@ def draw(options: DetectionOptions, data: Labelled, k: int, boxes: Boxes, classe
 def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given."""
     options = parse(DetectionOptions, argv)
+    check_file("--out", options.out)
+    check_folder("--results_dir", options.results_dir, str(options.folder().relative_to(options.results_dir)))
     compute = choose(options.device, options.precision)
     ensure_sample(options.dataroot)
     test_folder = test_labels(options)
@@ -193,9 +197,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     test = sets.read(test_folder, "infrared", options.max_images)
     truth = truth_of(test)
     ignored = sum(int(boxes.what.sum()) for boxes in truth)
-    facts = {"detector": f"{options.detector}, {options.size[1]}x{options.size[0]}, {options.steps} steps of "
+    facts = {"detector": f"{options.detector}, {options.size[1]}x{options.size[0]}, {plural(options.steps, 'step')} of "
              f"{options.batch_size}", "seeds": options.seeds, "device": compute.describe(),
-             "data": str(options.dataroot), "test": f"{len(test)} images of {test_folder.path.name}",
+             "data": str(options.dataroot), "test": f"{plural(len(test), 'image')} of {test_folder.path.name}",
              "boxes": f"{test.count()} to be found, {ignored} ignored (a side below {options.min_side:g} pixels, "
              "heavily occluded, crowds)", "code": code_version()}  # fmt: skip
     for name, text in facts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,22 @@ from pathlib import Path
 import torch
 
 from data.counts import ThermalRange
-from data.fusion_inputs import find_pairs, grey_tensor
+from data.first_use import ensure_sample
+from data.fusion_inputs import find_data_set, find_pairs, grey_tensor
+from data.fusion_record import note_sources, range_policy, record_of
 from data.generated import copy_small
 from data.images import ImageError, Source, probe, read_infrared
 from data.inference import Job
 from data.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of, some
 from data.transforms import resize
+from data.views import note_views, size_remedy, text
 from options.cli import parse
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.compute import choose
 from util.evaluation_page import shown_images, write_evaluation_page
 from util.fusion_page import TRIVIAL, FusionScores
+from util.words import plural
+from util.writable import check_file
 
 
 @dataclass(frozen=True)
@@ -33,29 +37,41 @@ class Case:
     fused: Mapping[str, Source]
 
 
-def find_cases(options: EvaluateFusionOptions) -> tuple[list[Case], list[str]]:
-    """Pairs that every method has fused, and lines about what is missing. ValueError where nothing pairs."""
-    pairs = find_pairs(options.visible, options.infrared)
-    jobs = {job.visible.stem: job for job in pairs.jobs}
+def find_cases(options: EvaluateFusionOptions) -> tuple[list[Case], list[str], str]:
+    """Pairs that every method has fused, lines about what is missing, and where the pairs are from. ValueError where
+    nothing pairs."""
+    data, split = options.data.for_root(), options.split or "test"
+    if data is None:
+        found, left_out = find_pairs(options.visible, options.infrared), "images have no partner"
+        where = f"{options.visible} and {options.infrared}"
+        remedy = "give both the same name, or --dataroot the data set they were fused of"
+    else:
+        ensure_sample(data.dataroot)
+        found, left_out = find_data_set(data, split, with_infrared=True), "files of the data set cannot be used"
+        where = f"{found.summary}; --split {split}"
+        remedy = "give the --split and data options that they were fused with"
+    if found.skipped and options.data.strict:
+        raise found.skipped[0]
+    jobs = {job.visible.stem: job for job in found.jobs}
     folders = methods_of("fused", options.fused)
-    methods = {name: results_of(folder, "fused") for name, folder in folders.items()}
-    if len(methods) == 1 and len(jobs) == 1 and all(len(found) == 1 for found in methods.values()):
-        (stem, job), (name, found) = *jobs.items(), *methods.items()
-        return [Case(stem, job, {name: found[0]})], []  # three files, of any names
-    joined, lines = join_methods(list(jobs), methods, "fused", "pair")
-    if pairs.skipped:
-        lines.insert(0, f"{len(pairs.skipped)} images have no partner ({some(e.path.name for e in pairs.skipped)})")
-    return [Case(stem, jobs[stem], found) for stem, found in joined.items()], lines
+    if data is None and len(folders) == 1 and len(jobs) == 1:
+        (stem, job), (name, folder) = *jobs.items(), *folders.items()
+        if len(sources := results_of(folder, "fused")) == 1:
+            return [Case(stem, job, {name: sources[0]})], [], where  # three files, of any names
+    joined, lines = join_methods(list(jobs), folders, "fused", "fused", "pair", remedy)
+    if found.skipped:
+        lines.insert(0, f"{len(found.skipped)} {left_out} ({some(e.path.name for e in found.skipped)})")
+    return [Case(stem, jobs[stem], methods) for stem, methods in joined.items()], lines, where
 
 
-def read_sources(job: Job, convention: str) -> tuple[torch.Tensor, torch.Tensor, bool]:
+def read_sources(job: Job, convention: str, thermal: ThermalRange) -> tuple[torch.Tensor, torch.Tensor, bool]:
     """Visible uint8 [1 or 3, H, W]; infrared of its size, of one channel, in VIFB's convention of those it was saved
     with; whether it was resized."""
     visible = read_saved(job.visible)
     if convention == "vifb" and probe(job.real.path)[0] not in GREY_MODES:
         infrared = read_saved(job.real)
     else:
-        infrared = grey_tensor(read_infrared(job.real, ThermalRange()))
+        infrared = grey_tensor(read_infrared(job.real, thermal))
     size = tuple(visible.shape[-2:])
     return visible, resize(infrared, size), tuple(infrared.shape[-2:]) != size
 
@@ -67,19 +83,21 @@ class Evaluation:
         """ValueError for a metric that the convention does not know."""
         self.sheet = FusionScores(words_of(options.metrics) or None, options.convention)
         self.device = choose(options.device, "fp32").device
+        self.thermal = ThermalRange.from_options(options.data)
+        self.of_data_set, self.strict = options.data.dataroot is not None, options.data.strict
         self.errors: list[ImageError] = []
         self.resized: list[str] = []
 
     def _score(self, case: Case) -> tuple[dict[str, dict[str, float]], tuple[int, int], bool] | ImageError:
         try:
-            visible, infrared, resized = read_sources(case.job, self.sheet.convention)
+            visible, infrared, resized = read_sources(case.job, self.sheet.convention, self.thermal)
             fused = {name: read_saved(source) for name, source in case.fused.items()}
             size = tuple(visible.shape[-2:])
             for name, image in fused.items():
-                if tuple(image.shape[-2:]) != size:
-                    found, wanted = ("x".join(map(str, reversed(s))) for s in (tuple(image.shape[-2:]), size))
-                    path = case.fused[name].path
-                    raise ImageError(path, f"is {found}, its visible image {wanted}: give fused images of that size")
+                if (found := tuple(image.shape[-2:])) != size:
+                    remedy = size_remedy(found, case.job.visible, self.of_data_set)
+                    reason = f"is {text(found)}, its visible image {text(size)}: {remedy}"
+                    raise ImageError(case.fused[name].path, reason)
         except ImageError as error:
             return error
         fused = {name: image.to(self.device) for name, image in fused.items()}
@@ -90,6 +108,8 @@ class Evaluation:
         """Score all. ValueError where none can be read."""
         for case, result in in_threads(self._score, cases, num_threads, "scoring"):
             if isinstance(result, ImageError):
+                if self.strict:
+                    raise result
                 self.errors.append(result)
                 continue
             rows, size, resized = result
@@ -98,17 +118,6 @@ class Evaluation:
         if not self.sheet.rows:
             raise ValueError(f"none of {len(cases)} pairs could be scored: {self.errors[0]}")
         self.sheet.explain()
-
-
-def range_policy(folder: Path) -> str:
-    """How the fused images were brought to 0..255, as fuse.py recorded it beside them; else only that they were."""
-    for path in (folder / "results.json", folder.parent / "results.json"):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            return f"{record['range']}, saved as 8 bit" if isinstance(record["range"], str) else "as saved, 8 bit"
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return "as saved, 8 bit"
 
 
 def write_page(options: EvaluateFusionOptions, evaluation: Evaluation, cases: Sequence[Case], facts: dict) -> Path:
@@ -120,7 +129,7 @@ def write_page(options: EvaluateFusionOptions, evaluation: Evaluation, cases: Se
     for case in cases:
         if case.stem not in shown:
             continue
-        visible, infrared, _ = read_sources(case.job, "standard")
+        visible, infrared, _ = read_sources(case.job, "standard", evaluation.thermal)
         pictures = {"visible": visible, "infrared": infrared}
         pictures |= {name: read_saved(source) for name, source in case.fused.items()}
         for label, picture in pictures.items():
@@ -132,34 +141,54 @@ def write_page(options: EvaluateFusionOptions, evaluation: Evaluation, cases: Se
     return page
 
 
+def notes(options: EvaluateFusionOptions, cases: Sequence[Case], records: Mapping[str, Mapping]) -> list[str]:
+    """Lines about images that do not belong together, though their names do."""
+    of_data_set = options.data.dataroot is not None
+    lines = []
+    if not of_data_set:
+        pairs = [(case.job.visible, case.job.real) for case in cases]
+        remedy = "--dataroot ROOT, in place of --visible and --infrared, cuts those of FLIR ADAS to the thermal view"
+        views = note_views(pairs, "visible images", "their infrared partners", remedy, options.num_threads)
+        lines += [views] if views else []
+    for name, record in records.items():
+        fused = [(case.job, case.fused[name]) for case in cases]
+        lines += [f"{name}: {line}" for line in note_sources(record, fused, of_data_set)]
+    return lines
+
+
 def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateFusionOptions, argv)
+    check_file("--out", options.out)
     evaluation = Evaluation(options)
     folders = methods_of("fused", options.fused)
     if set(TRIVIAL) & set(folders):
         raise ValueError("--fused: visible, infrared, average and maximum name the trivial rows; give other names")
-    cases, lines = find_cases(options)
-    policies = {name: range_policy(folder) for name, folder in folders.items()}
+    cases, lines, where = find_cases(options)
+    records = {name: record_of(folder) for name, folder in folders.items()}
+    policies = {name: range_policy(record) for name, record in records.items()}
     same = len(set(policies.values())) == 1
     facts = {"convention": options.convention, "range": next(iter(policies.values())) if same else policies}
-    print(f"data      {len(cases)} pairs, {', '.join(f'{name} in {folder}' for name, folder in folders.items())}")
+    facts["sources"] = where
+    print(f"data      {plural(len(cases), 'pair')} of {where}")
+    print(f"scored    {', '.join(f'{name} in {folder}' for name, folder in folders.items())}")
     for line in lines:
         print(f"missing   {line}")
+    for line in notes(options, cases, records):
+        print(f"note      {line}", flush=True)
     evaluation.run(cases, options.num_threads)
     sheet = evaluation.sheet
-    print(f"\n{options.convention} convention, mean ± standard deviation over {len(cases) - len(evaluation.errors)} "
-          f"images; range: {some(dict.fromkeys(policies.values()))}\n")  # fmt: skip
+    scored = plural(len(cases) - len(evaluation.errors), "image")
+    print(f"\n{options.convention} convention, mean ± standard deviation over {scored}; "
+          f"range: {some(dict.fromkeys(policies.values()))}\n")  # fmt: skip
     print(sheet.text())
     if len(folders) > 1:
         print(f"\n{sheet.ranking_text()}")
     sheet.write(options.out, facts)
-    about = facts | {"visible": options.visible, "infrared": options.infrared, "device": evaluation.device}
-    about |= folders
     done = [case for case in cases if sheet.of(next(iter(folders)), case.stem)]
-    page = write_page(options, evaluation, done, about)
+    page = write_page(options, evaluation, done, facts | {"device": evaluation.device} | folders)
     if evaluation.resized:
-        print(f"note      infrared resized to its visible image's size in {len(evaluation.resized)} pairs: "
+        print(f"note      infrared resized to its visible image's size in {plural(len(evaluation.resized), 'pair')}: "
               f"{some(evaluation.resized)}")  # fmt: skip
     for error in evaluation.errors:
         print(f"skipped {error}", file=sys.stderr)

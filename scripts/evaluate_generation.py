@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from data.counts import ThermalRange
+from data.first_use import ensure_sample
 from data.generated_scores import TRIVIAL, Case, mean_grey, print_scores, score_cases, write_scores
+from data.generation_inputs import jobs_of
 from data.images import list_images
-from data.scored import by_stem, join_methods, results_of, some
+from data.inference import Job
+from data.layouts import find
+from data.scored import by_stem, join_methods, some
+from data.views import note_views
 from options.cli import parse
+from options.data import DataOptions
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from util.compute import choose
 from util.metrics.learned import load_learned
+from util.words import plural
+from util.writable import check_file
 
 
-def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str]]:
-    """Real images of which every method has a generated one, and lines about what is missing. ValueError where
-    nothing pairs."""
-    real = {source.stem: source for source in list_images(options.real)}
+def paired_jobs(data: DataOptions, split: str) -> tuple[list[Job], str]:
+    """The pairs of a data set, each called as its visible image, and one line about it. ValueError without any."""
+    ensure_sample(data.dataroot)
+    listing = find(data)
+    jobs = [job for job in jobs_of(listing, split) if job.real is not None]
+    if not jobs:
+        raise ValueError(f"{listing.summary()}: no pairs in --split {split}: give another split, or other --pairs")
+    return jobs, f"{listing.summary()}; --split {split}"
+
+
+def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str], str]:
+    """Real images of which every method has a generated one, lines about what is missing, and where the real ones
+    are. ValueError where nothing pairs."""
+    data = options.data.for_root()
+    if data is None:
+        where, remedy = str(options.real), "give both the same name, or --dataroot a data set that pairs them"
+        real, visible = {source.stem: source for source in list_images(options.real)}, {}
+    else:
+        jobs, where = paired_jobs(data, options.split or "test")
+        remedy = "give the --split and data options that they were made with"
+        real = {job.visible.stem: job.real for job in jobs}
+        visible = {job.visible.stem: job.visible for job in jobs}
     folders = methods_of("generated", options.generated)
-    methods = {name: results_of(folder, "infrared") for name, folder in folders.items()}
-    joined, lines = join_methods(list(real), methods, "generated", "real image")
-    visible = {}
+    joined, lines = join_methods(list(real), folders, "infrared", "generated", "real image", remedy)
     if options.visible is not None:
         visible = by_stem(list(joined), "visible", list_images(options.visible))
         lacks = [stem for stem in joined if stem not in visible]
@@ -30,31 +55,53 @@ def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str
         if lacks:
             lines.append(f"{len(lacks)} real images have no visible one and are left out ({some(lacks)})")
             joined = {stem: found for stem, found in joined.items() if stem in visible}
-    return [Case(stem, real[stem], found, visible.get(stem)) for stem, found in joined.items()], lines
+    return [Case(stem, real[stem], found, visible.get(stem)) for stem, found in joined.items()], lines, where
+
+
+def notes(options: EvaluateGenerationOptions, cases: Sequence[Case]) -> list[str]:
+    """Lines about images that show another view than their real partners, and about baselines that are left out."""
+    partners, threads, lines = "their real images", options.num_threads, []
+    remedy = "make them by test.py --dataroot ROOT, which cuts the visible images of FLIR ADAS to the thermal view"
+    if options.data.camera_crop:
+        for name in cases[0].generated:
+            pairs = [(case.generated[name], case.real) for case in cases]
+            # Other tools squeeze what they generate, into squares for example, which shows the whole view.
+            lines.append(note_views(pairs, f"images of {name}", partners, remedy, threads, only_wide=True))
+    visible = [(case.visible, case.real) for case in cases if case.visible is not None]
+    if options.data.dataroot is None:
+        remedy = "--dataroot ROOT, in place of --real and --visible, cuts those of FLIR ADAS to the thermal view"
+        lines.append(note_views(visible, "visible images", partners, remedy, threads))
+    if not visible:
+        lines.append("without --visible the baselines luminance and inverted luminance are left out")
+    return [line for line in lines if line is not None]
 
 
 def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateGenerationOptions, argv)
+    check_file("--out", options.out)
     folders = methods_of("generated", options.generated)
     taken = {*TRIVIAL, "visible", "real"} & set(folders)
     if taken:
         raise ValueError(f"--generated {taken.pop()}=...: that name is taken; give another")
-    device, thermal = choose(options.device, "fp32").device, ThermalRange()
-    cases, lines = find_cases(options)
+    device, thermal = choose(options.device, "fp32").device, ThermalRange.from_options(options.data)
+    cases, lines, where = find_cases(options)
     learned = load_learned(options.inception_weights, options.lpips_weights, device)
-    print(f"data      {len(cases)} images, {', '.join(f'{name} in {folder}' for name, folder in folders.items())}")
+    print(f"data      {plural(len(cases), 'real image')} of {where}")
+    print(f"scored    {', '.join(f'{name} in {folder}' for name, folder in folders.items())}")
     for line in lines:
         print(f"missing   {line}")
-    if options.visible is None:
-        print("note      without --visible the baselines luminance and inverted luminance are left out")
+    for line in notes(options, cases):
+        print(f"note      {line}", flush=True)
     constant, source = options.constant, "--constant"
     if constant is None:
         constant, source = mean_grey(cases, thermal, options.num_threads), "mean of these real images"
     source = f"grey level {constant:.0f}, {source}"
     scored = score_cases(cases, thermal, learned, constant, device, options.num_threads)
+    if scored.errors and options.data.strict:
+        raise scored.errors[0]
     print_scores(scored, source)
-    facts = {"constant": source, "real": str(options.real), "device": str(device)}
+    facts = {"constant": source, "real": where, "device": str(device)}
     facts |= {name: str(folder) for name, folder in folders.items()}
     done = [case for case in cases if scored.sheet.of(next(iter(folders)), case.stem)]
     page = write_scores(options.out, "Scores of generated infrared images", scored, done, thermal, facts)

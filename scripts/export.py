@@ -5,15 +5,18 @@ python -m scripts.export --name RUN --format onnx|torchscript|aoti [--out FILE] 
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib.util
+import io
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -23,10 +26,12 @@ from models.exportable import AnySize, Exportable, exportable
 from models.trained import choose_weights, load_network
 from options.cli import parse, run_command
 from options.export import ExportOptions
-from options.train import read_train
+from options.recorded import read_train
 from util.compute import choose
-from util.run_folder import RunFolder, code_version
+from util.run_folder import RunFolder, beside, code_version
 from util.weights import load_weights
+from util.words import plural
+from util.writable import check_file
 
 TOLERANCE = 1e-3  # largest difference from PyTorch, of outputs in [-1, 1]
 WARM_UP = 2
@@ -116,7 +121,9 @@ def to_torchscript(what: Exportable, facts: dict[str, str], path: Path) -> Runne
         module = torch.jit.script(AnySize(inside, what.multiple).eval())
     else:
         module = torch.jit.trace(what.module, what.samples(1, 64, 96), check_trace=False)
-    torch.jit.save(module, str(path), _extra_files={"metadata.json": json.dumps(facts)})
+    content = io.BytesIO()  # of a path, torch would say neither which nor why it cannot be written
+    torch.jit.save(module, content, _extra_files={"metadata.json": json.dumps(facts)})
+    path.write_bytes(content.getbuffer())
     return torch.jit.load(str(path))
 
 
@@ -168,42 +175,64 @@ def time_all(what: Exportable, run: Runner, options: ExportOptions, device: torc
     inputs = tuple(image.to(file_device) for image in inputs)
     where = f"{options.format} file, {file_device}"
     rows.append((where, latency(run, inputs, file_device, options.repeats)))
-    print(f"\none image {options.size[1]}x{options.size[0]}, fp32, {device}, {torch.get_num_threads()} threads, ms")
+    threads = plural(torch.get_num_threads(), "thread")
+    print(f"\none image {options.size[1]}x{options.size[0]}, fp32, {device}, {threads}, ms")
     for name, milliseconds in rows:
         print(f"{name:20}{milliseconds:9.1f}")
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A file to write that becomes `path` in the end, whole or not at all, also where SIGTERM ends the command."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part{path.suffix}"):
+        left.unlink(missing_ok=True)  # of an export that was killed
+    before = signal.signal(signal.SIGTERM, _end)  # its default would leave the part
+    try:
+        with beside(path, path.suffix) as part:
+            yield part
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def write_checked(what: Exportable, facts: dict[str, str], options: ExportOptions, device: torch.device) -> Runner:
+    """Writes the file, of which PyTorch's outputs came too; returns what runs it. ValueError where it differs."""
+    path = options.file()
+    with written(path) as part, torch.inference_mode(options.format != "aoti"), torch.no_grad():
+        if options.format == "onnx":
+            with contextlib.redirect_stdout(sys.stderr):
+                run, place = to_onnx(what, facts, part), torch.device("cpu")
+        elif options.format == "torchscript":
+            run, place = to_torchscript(what, facts, part).to(device), device
+        else:
+            run, place = to_aoti(what, facts, part, device), device
+        worst = check(what, run, place)
+        if not worst <= TOLERANCE:
+            raise ValueError(f"{path}: differs by {worst:.1e} from PyTorch, more than {TOLERANCE:g}; not written")
+    return run
 
 
 def main() -> int:
     """The command."""
     options = parse(ExportOptions)
+    path = options.file()
+    check_file("--out", path)
     device = choose(options.device, "fp32").device
     # Its 10 bits of mantissa alone differ by more than a file may; it would be fp32 in name only.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if options.format == "onnx":
         need("onnx", "onnxscript", "onnxruntime")
     what, facts = open_network(options)
-    path = options.file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.part{path.suffix}")
     print(f"weights   {facts['weights']}", flush=True)
-    try:
-        with torch.inference_mode(options.format != "aoti"), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the exporters, about their own future
-            if options.format == "onnx":
-                with contextlib.redirect_stdout(sys.stderr):
-                    run, place = to_onnx(what, facts, part), torch.device("cpu")
-            elif options.format == "torchscript":
-                run, place = to_torchscript(what, facts, part).to(device), device
-            else:
-                run, place = to_aoti(what, facts, part, device), device
-            worst = check(what, run, place)
-            if not worst <= TOLERANCE:
-                raise ValueError(f"{path}: differs by {worst:.1e} from PyTorch, more than {TOLERANCE:g}; not written")
-            part.replace(path)
-            if options.time:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporters, about their own future
+        run = write_checked(what, facts, options, device)
+        if options.time:
+            with torch.inference_mode(options.format != "aoti"), torch.no_grad():
                 time_all(what, run, options, device)
-    finally:
-        part.unlink(missing_ok=True)
     print(f"written   {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

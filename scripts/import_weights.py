@@ -24,6 +24,7 @@ from options.cli import parse, run_command, to_dict
 from options.cycle_gan import CycleGANOptions
 from util.tf_checkpoint import read
 from util.weights import save_weights
+from util.writable import check_file
 
 Tensors = dict[str, torch.Tensor]
 RELEASED_RANGE = "minmax"
@@ -128,6 +129,7 @@ def _read_pth(path: Path) -> Tensors:
 
 def main(options: ImportOptions) -> None:
     """Convert, write, and say what was written."""
+    check_file("--out", options.out)
     convert = from_tf if options.from_tf else from_pix2pix
     method_options, state, extra = convert(options)
     source = options.from_tf or options.from_pix2pix

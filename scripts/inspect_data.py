@@ -6,28 +6,35 @@ python -m scripts.inspect_data --dataroot datasets/FLIR_ADAS_v2 --out pairs.png
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from data.first_use import ensure_sample
-from data.images import ImageError, Source, ThermalRange, pixel_size, read_infrared, read_visible, write_image
+from data.images import (
+    ImageError,
+    Source,
+    ThermalRange,
+    pixel_size,
+    read_infrared,
+    read_visible,
+    view_size,
+    write_image,
+)
 from data.layouts import Listing, Split, find
 from data.layouts.listing import group_reasons
 from options.cli import parse, run_command
 from options.data import DataOptions
+from scripts.pair_sheet import MOST_FAILURES, draw_sheet
+from util.words import plural
+from util.writable import check_file
 
-CELL = (320, 256)  # width, height of one picture of the sheet
-LABEL = 16
-MARGIN = 4
-EDGE_SHARE = 6  # per cent of the infrared pixels drawn as edges
-EDGE_COLOUR = (255, 96, 0)
+NAMED = 10  # files that are named of those of one kind
+SIZES = 6  # sizes that are named
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,10 @@ class InspectOptions(DataOptions):
     """Inspect: report on a data set and draw some of its pairs."""
 
     out: Path | None = None
-    """Contact sheet to write, such as pairs.png: visible, infrared, and infrared edges over visible."""
+    """Contact sheet to write, such as pairs.png: visible, infrared, and infrared edges over visible. Exit status 1
+    where a row cannot be drawn."""
     count: int = 8
-    """Rows of the sheet, taken evenly over all splits."""
+    """Rows of the sheet: of every split, pairs where it has any, evenly spread."""
     verify: bool = False
     """Decode every image, to find damage that headers do not show."""
 
@@ -47,104 +55,36 @@ class InspectOptions(DataOptions):
             raise ValueError(f"--count is {self.count}: give 1 or more rows")
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one row of the sheet shows."""
-
-    label: str
-    visible: Source | None
-    infrared: Source | None
-    paired: bool
-
-
-def edges(infrared: np.ndarray) -> np.ndarray:
-    """bool [H, W]: the strongest edges of uint8 [H, W], after a 3x3 mean against noise."""
-    grey = np.pad(infrared.astype(np.float32), 2, mode="edge")
-    rows = grey[:-2] + grey[1:-1] + grey[2:]
-    mean = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
-    across = mean[1:-1, 2:] - mean[1:-1, :-2]
-    down = mean[2:, 1:-1] - mean[:-2, 1:-1]
-    strength = np.hypot(across, down)
-    return strength >= max(float(np.percentile(strength, 100 - EDGE_SHARE)), 1.0)
-
-
-def overlay(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3]: edges of infrared [H, W] in orange over the grey of visible [H, W, 3]."""
-    grey = np.array(Image.fromarray(visible).convert("L"))
-    picture = np.repeat(grey[:, :, None], 3, axis=2)
-    picture[edges(infrared)] = EDGE_COLOUR
-    return picture
-
-
-def fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 or uint16 [H, W] or [H, W, 3] as uint8 at (width, height)."""
-    if array.dtype == np.uint16:
-        array = (array // 257).astype(np.uint8)
-    return np.array(Image.fromarray(array).resize(size, Image.Resampling.LANCZOS))
-
-
-def row_pictures(row: Row, thermal: ThermalRange) -> list[np.ndarray]:
-    """uint8 pictures of one size: visible, infrared and, of a pair, the overlay. ImageError if unreadable."""
-    infrared = read_infrared(row.infrared, thermal) if row.infrared else None
-    visible = read_visible(row.visible) if row.visible else None
-    height, width = (infrared if infrared is not None else visible).shape[:2]
-    scale = min(CELL[0] / width, CELL[1] / height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    pictures = [fit(array, size) for array in (visible, infrared) if array is not None]
-    return [*pictures, overlay(*pictures)] if row.paired else pictures
-
-
-def choose_rows(listing: Listing, count: int) -> list[Row]:
-    """Pairs taken evenly over the splits; where there are none, images side by side that are no pairs."""
-    rows = [
-        Row(f"{name}  {pair.stem}", pair.visible, pair.infrared, True)
-        for name, split in listing.splits.items()
-        for pair in split.pairs
-    ]
-    if not rows:
-        visible = [(name, source) for name, split in listing.splits.items() for source in split.visible]
-        infrared = [(name, source) for name, split in listing.splits.items() for source in split.infrared]
-        for (left, seen), (right, warm) in zip_longest(visible, infrared, fillvalue=("", None)):
-            rows.append(Row(f"{left or '-'} / {right or '-'}  no pair", seen, warm, False))
-    places = np.linspace(0, len(rows) - 1, min(count, len(rows)))
-    return [rows[round(place)] for place in places]
-
-
-def _strip(label: str, pictures: list[np.ndarray]) -> np.ndarray:
-    height = max(picture.shape[0] for picture in pictures) + LABEL + MARGIN
-    strip = Image.new("RGB", (3 * (CELL[0] + MARGIN) + MARGIN, height), (24, 24, 24))
-    ImageDraw.Draw(strip).text((MARGIN, 0), label, fill=(220, 220, 220))
-    for column, picture in enumerate(pictures):
-        strip.paste(Image.fromarray(picture), (MARGIN + column * (CELL[0] + MARGIN), LABEL))
-    return np.array(strip)
-
-
-def contact_sheet(rows: list[Row], thermal: ThermalRange) -> tuple[np.ndarray | None, list[str]]:
-    """(uint8 [H, W, 3] picture of all rows, None without any; messages on rows that cannot be read)."""
-    strips, failures = [], []
-    for row in rows:
-        try:
-            strips.append(_strip(row.label, row_pictures(row, thermal)))
-        except ImageError as error:
-            failures.append(str(error))
-    return (np.concatenate(strips) if strips else None), failures
-
-
-def _failures(read: Callable[[Source], np.ndarray], sources: Iterable[Source]) -> list[str]:
-    def attempt(source: Source) -> str | None:
+def _failures(read: Callable[[Source], np.ndarray], sources: Iterable[Source]) -> list[ImageError]:
+    def attempt(source: Source) -> ImageError | None:
         try:
             read(source)
         except ImageError as error:
-            return str(error)
+            return error
         return None
 
     with ThreadPoolExecutor() as pool:
-        return [message for message in pool.map(attempt, sources) if message]
+        return [error for error in pool.map(attempt, sources) if error]
 
 
-def verify(listing: Listing, thermal: ThermalRange) -> list[str]:
-    """Decode every image; one message for each that cannot be read."""
-    found = []
+def grouped(errors: Sequence[ImageError]) -> list[str]:
+    """Lines: each reason once, with how many images have it and the first of their paths; that of one beside it."""
+    paths: dict[str, list[Path]] = {}
+    for error in errors:
+        paths.setdefault(error.reason, []).append(error.path)
+    lines = []
+    for reason, found in paths.items():
+        if len(found) == 1:
+            lines.append(f"{found[0]}: {reason}")
+            continue
+        lines += [f"{plural(len(found), 'image')}: {reason}", *(f"  {path}" for path in found[:NAMED])]
+        lines += [f"  ... and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    return lines
+
+
+def verify(listing: Listing, thermal: ThermalRange) -> list[ImageError]:
+    """Decode every image; an error for each that cannot be read."""
+    found: list[ImageError] = []
     for split in listing.splits.values():
         masks = [Source(pair.mask, pair.stem) for pair in split.pairs if pair.mask]
         found += _failures(read_visible, split.visible)
@@ -154,9 +94,24 @@ def verify(listing: Listing, thermal: ThermalRange) -> list[str]:
 
 def _sizes(sources: Iterable[Source]) -> str:
     counts = Counter(pixel_size(source.path) for source in sources).most_common()
-    shown = ", ".join(f"{width}x{height} ({number})" for (width, height), number in counts[:6])
-    rest = sum(number for _, number in counts[6:])
-    return shown + (f", {len(counts) - 6} other sizes ({rest})" if rest else "")
+    shown = ", ".join(f"{width}x{height} ({number})" for (width, height), number in counts[:SIZES])
+    rest = sum(number for _, number in counts[SIZES:])
+    return shown + (f", {plural(len(counts) - SIZES, 'other size')} ({rest})" if rest else "")
+
+
+def _crops(sources: Iterable[Source]) -> list[str]:
+    """What of visible images the camera crop cuts, by their sizes, the most frequent first."""
+    sizes = ((source.camera, pixel_size(source.path), view_size(source)[::-1], source.half) for source in sources)
+    cut, whole = [], []
+    for (camera, size, view, half), number in Counter(sizes).most_common():
+        if camera == "none" or half != "whole":
+            continue
+        seen = f"{size[0]}x{size[1]} ({number})"
+        if view == size:
+            whole.append(seen)
+        else:
+            cut.append(f"{camera} cuts {seen} to {view[0]}x{view[1]}")
+    return cut[:SIZES] + ([f"left whole: {', '.join(whole[:SIZES])}"] if whole else [])
 
 
 def _split_line(name: str, split: Split) -> str:
@@ -172,38 +127,56 @@ def report(listing: Listing) -> str:
     lines = [listing.summary(), "", f"{'split':<8}" + "".join(f"{head:>10}" for head in heads)]
     lines += [_split_line(name, split) for name, split in listing.splits.items()]
     splits = listing.splits.values()
+    visible = [source for split in splits for source in split.visible]
     lines += [
         "",
-        f"visible sizes:  {_sizes(source for split in splits for source in split.visible)}",
+        f"visible sizes:  {_sizes(visible)}",
         f"infrared sizes: {_sizes(source for split in splits for source in split.infrared)}",
+        f"camera crop:    {'; '.join(_crops(visible)) or 'none'}",
     ]
     for reason, number in group_reasons(listing.skipped):
         lines += ["", f"skipped, {reason}: {number}"]
         named = [item for item in listing.skipped if item.reason.split(" (")[0] == reason]
-        lines += [f"  {item.path}" for item in named[:10]]
-        lines += [f"  ... and {number - 10} more"] if number > 10 else []
+        lines += [f"  {item.path}" for item in named[:NAMED]]
+        lines += [f"  ... and {number - NAMED} more"] if number > NAMED else []
     if listing.notes:
         lines += ["", "notes:"] + [f"  {note}" for note in listing.notes]
     return "\n".join(lines)
 
 
+def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bool:
+    """Write the contact sheet and tell what is on it and what is not; whether every row of it could be drawn."""
+    sheet = draw_sheet(listing, options.count, thermal)
+    for line in grouped(sheet.failures):
+        print(f"not drawn: {line}" if not line.startswith(" ") else f"           {line}")
+    if len(sheet.failures) >= MOST_FAILURES:
+        print(
+            f"not drawn: after {plural(MOST_FAILURES, 'failure')} no further row was tried; --verify tries every image"
+        )
+    if not sheet.strips:
+        print(f"\nnothing written to {options.out}: no row could be drawn")
+        return False
+    write_image(options.out, sheet.picture)
+    paired = len(sheet.strips) - sheet.unpaired
+    shown = [f"{plural(paired, 'pair')} (visible, infrared, infrared edges over visible)"] if paired else []
+    shown += [f"{plural(sheet.unpaired, 'row')} of images that are not paired"] if sheet.unpaired else []
+    print(f"\nwrote {options.out}: {', '.join(shown)}")
+    return not sheet.failures
+
+
 def inspect(options: InspectOptions) -> int:
-    """Print the report, verify and draw as asked. 1 if --verify finds damage, otherwise 0."""
+    """Print the report, verify and draw as asked. 1 if --verify finds damage or a row cannot be drawn, otherwise 0."""
+    check_file("--out", options.out)
     ensure_sample(options.dataroot)
     listing = find(options)
     thermal = ThermalRange.from_options(options)
     print(report(listing))
     failures = verify(listing, thermal) if options.verify else []
     if options.verify:
-        print(f"\nverified: {len(failures)} images cannot be decoded")
-        print("".join(f"  {message}\n" for message in failures), end="")
-    if options.out is not None:
-        sheet, unreadable = contact_sheet(choose_rows(listing, options.count), thermal)
-        print("".join(f"not drawn: {message}\n" for message in unreadable), end="")
-        if sheet is not None:
-            write_image(options.out, sheet)
-            print(f"\nwrote {options.out}: visible, infrared, infrared edges over visible")
-    return 1 if failures else 0
+        print(f"\nverified: {plural(len(failures), 'image')} cannot be decoded")
+        print("".join(f"  {line}\n" for line in grouped(failures)), end="")
+    drawn = draw(listing, options, thermal) if options.out is not None else True
+    return 0 if drawn and not failures else 1
 
 
 def main() -> int:

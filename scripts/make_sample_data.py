@@ -8,6 +8,7 @@ from pathlib import Path
 from data.sample import make
 from options.cli import parse, run_command
 from options.data import SAMPLE_ROOT
+from util.writable import check_folder
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Options:
 def main(argv: list[str] | None = None) -> None:
     """The command with argv, sys.argv unless given."""
     o = parse(Options, argv)
+    check_folder("--out", o.out)
     make(o.out, o.train, o.val, o.test, o.seed, o.workers)
 
 

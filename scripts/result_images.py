@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from data.images import write_image
 from data.sample import Pair, render
 from options.cli import parse, run_command
+from util.writable import check_folder
 
 SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set
 GAP, LABEL, WIDTH = 8, 28, 480  # of the joined figures, pixels
@@ -85,6 +86,7 @@ def main() -> int:
     """The command."""
     options = parse(ResultImagesOptions)
     out = options.out
+    check_folder("--out", out)
     scenes = [render(seed, time_of_day) for time_of_day, seed in SCENES]
     for i, scene in enumerate(scenes, 1):
         write_image(out / f"RGB{i}.png", scene.visible)

@@ -18,6 +18,7 @@ from util.visdom_client import VisdomClient
 from util.visdom_display import RunView
 from util.visdom_files import missing, static_folder
 from util.visdom_server import free_port, start_server
+from util.writable import check_folder
 
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -91,6 +92,7 @@ def save(picture: bytes, path: Path) -> None:
 def main() -> int:
     """The command."""
     options = parse(ScreenshotOptions)
+    check_folder("--out", options.out)
     if missing(static_folder()):
         raise ValueError("visdom's page lacks its files: python -m scripts.visdom_offline")
     run = options.checkpoints_dir / options.name

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from options.cli import parse, run_command
 from util.visdom_files import FILES, missing, put_in_place, static_folder
+from util.words import plural
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def main() -> int:
         raise OSError(
             f"{error}. Or run this where a registry is reached, and copy its folder {static} (25 MB) to this machine"
         ) from None
-    print(f"{written} files written, {total - written} were there: visdom's page is complete in {static}")
+    print(f"{plural(written, 'file')} written, {total - written} were there: visdom's page is complete in {static}")
     print(f"start it  {sys.executable} -m visdom.server -bind_local, or train.py with --start_visdom")
     return 0
 

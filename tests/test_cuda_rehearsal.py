@@ -36,11 +36,12 @@ BFLOAT16 = Compute(CUDA, torch.bfloat16, torch.channels_last)
 
 
 class HostWaits(TorchDispatchMode):
-    """Raises at what makes the host wait for the device and yet needs no value: copies from it."""
+    """Raises at what makes the host wait for the device and yet needs no value: copies from it that do not say
+    non_blocking."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
-        if isinstance(result, torch.Tensor) and result.device.type == "cpu":
+        if isinstance(result, torch.Tensor) and result.device.type == "cpu" and not (kwargs or {}).get("non_blocking"):
             sources = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.device.type == "cuda"]
             assert not sources, f"{function} brings a tensor from the device to the host"
         return result

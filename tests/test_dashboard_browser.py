@@ -99,7 +99,7 @@ def test_the_dashboard_shows_curves_and_images(run: Path, server: Server, page: 
         "Speed",
     ):
         assert wanted in titles
-    assert any(title.startswith("Validation ssim: best") for title in titles)
+    assert any(title.startswith("Validation SSIM: best") for title in titles)
     plots = page.locator(".js-plotly-plot")
     for i in range(plots.count()):
         assert plots.nth(i).locator(".scatterlayer .trace path.js-line").count() >= 1, titles[i]
@@ -140,7 +140,7 @@ def test_the_run_s_gallery_shows_curves_and_images(run: Path, page: Any, tmp_pat
     page.goto((run / "web" / "index.html").as_uri())
     screenshot(page, "gallery", tmp_path)
     titles = page.locator(".curve h3").all_text_contents()
-    assert "Content losses" in titles and "Validation ssim" in titles
+    assert "Content losses" in titles and "Validation SSIM" in titles
     assert page.locator(".curve svg path.series").count() >= len(titles)
     images = page.locator(".row img")
     assert images.count() >= 2 * 2 * 4, "two epochs, two scenes, visible, generated, infrared and cycled"

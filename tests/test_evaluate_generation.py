@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
@@ -21,6 +22,7 @@ from options.cli import to_dict
 from options.cycle_gan import CycleGANOptions
 from options.train import InputOptions, for_method
 from tests.conftest import write_pairs
+from tests.layout_fixtures import flir_adas_v1, flir_adas_v2, v2_map, write_json
 from util.metrics.generation import ms_ssim
 from util.metrics.learned import LearnedMetrics
 from util.run_folder import RunFolder
@@ -120,6 +122,33 @@ def test_learned_metrics_of_sets(folders: dict[str, Path]) -> None:
     assert len(score_cases(cases[:2], ThermalRange(), learned, 100.0, CPU, 0).notes) == 1, "fewer than three features"
 
 
+def test_large_images_are_scored_one_at_a_time(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads would hold several large images at once, and networks more than fits."""
+    real = list_images(folders["real"])
+    made = {source.stem: source for source in list_images(folders["near"])}
+    cases = [Case(source.stem, source, {"near": made[source.stem]}) for source in real]
+    at_once, most, seen = 0, 0, []
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)
+        at_once -= 1
+        seen.append(a.shape[-2])
+        return (a - b).abs().mean((1, 2, 3))
+
+    whole = score_cases(cases, ThermalRange(), LearnedMetrics(lpips=distance), 100.0, CPU, 3)
+    assert most > 1 and set(seen) == {41}
+    most, seen = 0, []
+    monkeypatch.setattr("data.generated_scores.LARGE", 41 * 53 - 1)
+    monkeypatch.setattr("util.metrics.learned.LPIPS_PIXELS", 41 * 53 - 1)
+    parts = score_cases(cases, ThermalRange(), LearnedMetrics(lpips=distance), 100.0, CPU, 3)
+    assert most == 1 and set(seen) == {20, 21}
+    for stem, values in whole.sheet.rows["near"].items():
+        assert parts.sheet.of("near", stem) == pytest.approx(values, nan_ok=True), "LPIPS too, of this mean of pixels"
+
+
 def test_ms_ssim_is_that_of_torchmetrics() -> None:
     torch.manual_seed(0)
     real = torch.nn.functional.interpolate(torch.rand(1, 1, 22, 24), (176, 192), mode="bicubic").clamp(0, 1) * 255
@@ -132,17 +161,22 @@ def test_ms_ssim_is_that_of_torchmetrics() -> None:
     assert float(ms_ssim(real, real)[0]) == pytest.approx(1)
 
 
-def test_test_evaluate(command: Callable, tmp_path: Path) -> None:
-    root = write_pairs(tmp_path / "data", 3, (41, 53))
+def write_run(path: Path) -> None:
+    """A run that nobody trained."""
     torch.manual_seed(0)
     options = CycleGANOptions(netG="resnet_6blocks", ngf=4, ndf=4)
     trained = for_method(CycleGANOptions)(method=options, input=InputOptions(load_size=40, crop_size=32))
     values = to_dict(trained)
     values["run"]["model"] = "cycle_gan"
-    run_folder = RunFolder(tmp_path / "checkpoints/gen")
+    run_folder = RunFolder(path)
     run_folder.write_options(values, {})
     network = METHODS["cycle_gan"].network(options)
     save_weights(run_folder.weights("last"), network.state_dict(), {"model": "cycle_gan", "mean_infrared": "-0.5"})
+
+
+def test_test_evaluate(command: Callable, tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", 3, (41, 53))
+    write_run(tmp_path / "checkpoints/gen")
     words = ("test.py", "--name", "gen", "--device", "cpu", "--num_threads", 0, "--evaluate")
     done = command(*words, "--dataroot", root, "--split", "all")
     folder = tmp_path / "results/gen"
@@ -153,3 +187,53 @@ def test_test_evaluate(command: Callable, tmp_path: Path) -> None:
             assert fuller["baselines"][name][ours] == pytest.approx(scores["baselines"][name][theirs], rel=0.02)
     assert "mean of the training images" in done.stdout and (folder / "evaluation.html").is_file()
     assert "no real infrared" in command(*words, "--dataroot", root / "visible", status=2).stderr
+
+
+def test_pairs_of_a_data_set_whose_stems_differ(command: Callable, tmp_path: Path) -> None:
+    """FLIR ADAS v2: a frame has another id in each camera; the layout knows which belong together."""
+    root = flir_adas_v2(tmp_path / "flir")
+    write_json(root / "rgb_to_thermal_vid_map.json", v2_map())
+    write_run(tmp_path / "checkpoints/gen")
+    serial = ("--device", "cpu", "--num_threads", 0)
+    scored = ("scripts.evaluate", "generation", "--generated", "results/gen", "--out", "s.json", *serial)
+    for split, pairs in (("test", 3), ("all", 6)):
+        command("test.py", "--name", "gen", "--evaluate", "--dataroot", root, "--split", split, *serial)
+        done = command(*scored, "--dataroot", root, *(() if split == "test" else ("--split", split)))
+        ours, theirs = (json.loads(Path(name).read_text()) for name in ("s.json", "results/gen/evaluation.json"))
+        assert len(ours["images"]) == pairs and ours["images"] == theirs["images"]
+        for name in ("luminance", "inverted luminance"):
+            assert ours["baseline_images"][name] == theirs["baseline_images"][name]
+        assert f"{pairs} real images of flir_adas_v2" in done.stdout
+    assert "no real image for 6 of its images" in done.stdout, "those of train and val have none"
+    folders = ("--real", root / "video_thermal_test", "--visible", root / "video_rgb_test")
+    assert "--dataroot a data set that pairs them" in command(*scored, *folders, status=2).stderr
+    for more, text in (
+        (("--dataroot", root, "--real", "x"), "--real and --dataroot"),
+        (("--dataroot", root, "--visible", "x"), "--visible and --dataroot"),
+        (("--real", "x", "--split", "val"), "--split val"),
+        (("--dataroot", root, "--split", "train"), "no pairs in --split train"),
+    ):
+        done = command(*scored, *more, status=2)
+        assert text in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_images_of_another_view_are_told_of(command: Callable, tmp_path: Path) -> None:
+    video = flir_adas_v1(tmp_path / "flir") / "FLIR_ADAS_1_3/FLIR_ADAS_1_3/video"
+    for source in list_images(video / "thermal_8_bit"):
+        for name, size in (("cut", (127, 159)), ("whole", (160, 180)), ("square", (32, 32))):
+            write_image(tmp_path / name / f"{source.stem}.png", np.full(size, 99, np.uint8))
+    made = [f"{name}={tmp_path / name}" for name in ("cut", "whole", "square")]
+    words = ("scripts.evaluate", "generation", "--generated", *made, "--device", "cpu", "--num_threads", 0)
+    cases = (
+        (("--dataroot", tmp_path / "flir"), False),
+        (("--real", video / "thermal_8_bit", "--visible", video / "rgb"), True),
+    )
+    for sources, of_visible in cases:
+        done = command(*words, *sources)
+        notes = [line for line in done.stdout.splitlines() if "another view" in line]
+        assert len(notes) == 1 + of_visible
+        assert "2 of 2 images of whole" in notes[0] and "test.py --dataroot ROOT" in notes[0]
+        assert "180x160 beside 64x51" in notes[0]
+        assert not of_visible or ("2 of 2 visible images" in notes[1] and "in place of --real and" in notes[1])
+    done = command(*words, "--dataroot", tmp_path / "flir", "--no_camera_crop")
+    assert "another view" not in done.stdout, "as asked"

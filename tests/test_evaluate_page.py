@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import write_pairs
 from util.evaluation_page import best_and_worst_table, ranking_table
-from util.score_plots import LEFT, RIGHT, WIDTH, distribution_plot, plots, ranking_plot
+from util.score_plots import LINE, RIGHT, WIDTH, distribution_plot, name_lines, plots, ranking_plot, room_for
 from util.score_sheet import ScoreSheet
 
 CHROMIUM = shutil.which("chromium")
@@ -32,13 +32,25 @@ def sheet() -> ScoreSheet:
 
 def test_values_are_where_the_axis_says(sheet: ScoreSheet) -> None:
     page = distribution_plot(sheet, "Q").render(pretty=False)
+    left = room_for(sheet.rows)
     bars = [float(x) for x in re.findall(r'middle-line" d="M([\d.]+),', page)]
-    span = WIDTH - LEFT - RIGHT  # from 2, the least value, to 10
-    assert bars == pytest.approx([LEFT + span * (median - 2) / 8 for median in (6, 4, 8)], abs=0.1)
+    span = WIDTH - left - RIGHT  # from 2, the least value, to 10
+    assert bars == pytest.approx([left + span * (median - 2) / 8 for median in (6, 4, 8)], abs=0.1)
     dots = [float(x) for x in re.findall(r"M([\d.]+),[\d.]+h0", page)]
-    assert len(dots) == 15 and min(dots) == LEFT and max(dots) == WIDTH - RIGHT
-    assert "higher is better" in page and "a method of a ver…" not in page and "a method of a ve…" in page
+    assert len(dots) == 15 and min(dots) == left and max(dots) == WIDTH - RIGHT
+    assert "higher is better" in page and ">a method of a very long<" in page and ">name<" in page
     assert distribution_plot(sheet, "none") is None and len(plots(sheet)) == 3
+
+
+def test_names_have_the_room_that_they_need() -> None:
+    assert name_lines("inverted luminance") == ["inverted luminance"]
+    assert name_lines("cyclegan_resnet_9blocks_flir_v2_epoch200") == ["cyclegan_resnet_9blocks_", "flir_v2_epoch200"]
+    assert name_lines("a" * 30) == ["a" * LINE, "a" * (30 - LINE)]
+    assert name_lines("of a name that has very many words of which not all fit") == [
+        "of a name that has very", "many words of which n…"
+    ]  # fmt: skip
+    assert name_lines("\u5317" * 20)[0] == "\u5317" * 13, "they are twice as wide"
+    assert room_for(["constant"]) < room_for(["inverted luminance"]) < room_for(["a" * 90]) < WIDTH / 2
 
 
 def test_ranking(sheet: ScoreSheet) -> None:
@@ -46,7 +58,7 @@ def test_ranking(sheet: ScoreSheet) -> None:
     assert [row[:3] for row in table.rows] == [["good", 1.0, 1], ["a method of a very long name", 2.0, 1]]
     assert sheet.beaten("good") == ["Q"]
     bars = re.findall(r'middle-line" d="M([\d.]+),', ranking_plot(sheet).render(pretty=False))
-    assert [float(bar) for bar in bars] == [LEFT, WIDTH - RIGHT]
+    assert [float(bar) for bar in bars] == [room_for(sheet.methods), WIDTH - RIGHT]
     assert best_and_worst_table(sheet).rows[0][:3] == ["Q", "4 (8)", "0 (4)"]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +94,33 @@ def test_a_file_that_differs_is_not_written(command: Callable, tmp_path: Path, m
     done = command("scripts.export", "--weights", weights, "--format", "torchscript", status=2)
     assert "differs by" in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("*.pt"))
+
+
+def test_a_killed_export_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+    path = tmp_path / "net [1].pt"
+    path.write_text("old")
+    before = signal.getsignal(signal.SIGTERM)
+    (tmp_path / f".{path.name}.123.part.pt").write_text("of an export that was killed")
+    with pytest.raises(SystemExit) as stop, scripts.export.written(path) as part:
+        assert part.suffix == ".pt" and part.parent == tmp_path
+        part.write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_text() == "old"
+    with scripts.export.written(path) as part:
+        part.write_text("whole")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_text() == "whole"
+
+
+def test_a_full_disk_names_the_file(command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    weights = write(tmp_path / "w.safetensors", "resnet")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = command("scripts.export", "--weights", weights, "--format", "torchscript", status=2)
+    assert "No space left on device: 'w.pt'" in done.stderr and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
 @pytest.mark.parametrize(("length", "multiple"), [(1, 4), (5, 4), (8, 4), (130, 128), (64, 128)])

@@ -17,11 +17,10 @@ from data.images import read_infrared, read_visible, to_uint8, write_image
 from models import METHODS
 from models.stdfusion_net import initialise
 from options.cli import to_dict
-from options.cycle_gan import CycleGANOptions
 from options.fuse import FuseOptions
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
-from options.train import InputOptions, TrainOptions, for_method
+from options.train import TrainOptions, for_method
 from tests.conftest import write_pairs
 from util.colour import luminance
 from util.metrics.fusion import FUSION_METRICS, fusion_scores
@@ -238,35 +237,6 @@ def test_a_run_and_a_data_set(command: Callable, tmp_path: Path) -> None:
     assert len(list(fused.iterdir())) >= 5
     text = command("fuse.py", "--name", "std", "--dataroot", root, "--epoch", "7", *CPU, status=2).stderr
     assert "--epoch can be last" in text
-
-
-def test_generator_makes_the_infrared_as_test_does(command: Callable, weights: Path, tmp_path: Path) -> None:
-    root = write_pairs(tmp_path / "data", 3, (41, 53))
-    torch.manual_seed(0)
-    options = CycleGANOptions(netG="resnet_6blocks", ngf=4, ndf=4)
-    network = METHODS["cycle_gan"].network(options)
-    groups = {"input": InputOptions(load_size=40, crop_size=32)}
-    make_run(tmp_path / "checkpoints" / "gen", "cycle_gan", options, network, **groups)
-    visible = root / "visible"
-    command("fuse.py", "--visible", visible, "--generator", "gen", "--weights", weights, "--evaluate", *CPU)
-    results = tmp_path / "results" / "stdfusion_net"
-    command("test.py", "--name", "gen", "--dataroot", visible, *CPU)
-    for stem in ("000", "001", "002"):
-        made = pixels(results / "infrared" / f"{stem}.png")
-        assert np.array_equal(made, pixels(tmp_path / "results" / "gen" / "infrared" / f"{stem}.png"))
-    command(
-        "fuse.py", "--visible", visible, "--infrared", results / "infrared", "--weights", weights,
-        "--results_dir", "again", *CPU,
-    )  # fmt: skip
-    for stem in ("000", "002"):
-        again = pixels(tmp_path / "again" / "stdfusion_net" / "fused" / f"{stem}.png")
-        assert np.array_equal(again, pixels(results / "fused" / f"{stem}.png"))
-    record = json.loads((results / "results.json").read_text())
-    assert "gen" in record["infrared"] and record["images"]["000"]["infrared"] == "generated"
-    error = command("fuse.py", "--visible", visible, "--generator", "none", "--weights", weights, *CPU, status=2)
-    assert "none/options.json: no such run" in error.stderr
-    error = command("fuse.py", "--name", "gen", "--dataroot", root, *CPU, status=2)
-    assert "trains cycle_gan" in error.stderr and "--generator" in error.stderr
 
 
 def test_bf16_is_near_fp32(command: Callable, weights: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:

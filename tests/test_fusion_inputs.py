@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from data.fusion_inputs import (
-    BATCH_PIXELS,
     FusionInputs,
     find_data_set,
     find_pairs,
     find_visible,
     grey_tensor,
-    images_in,
+    note_other_views,
 )
 from data.images import Source, ThermalRange, write_image
-from data.inference import Job, unlike_stems
+from data.inference import BATCH_PIXELS, Job, images_in, unlike_stems
 from options.data import DataOptions
 from tests.layout_fixtures import picture, two_folders
 
@@ -33,17 +32,40 @@ def test_equal_stems_whatever_the_suffix(tmp_path: Path) -> None:
     assert names(find_pairs(tmp_path / "vi", tmp_path / "ir")) == [("2", "2.png"), ("10", "10.png"), ("b", "B.png")]
 
 
-def test_endings_that_name_the_side(tmp_path: Path) -> None:
-    for visible, infrared in (("a_RGB", "a_PreviewData"), ("b_co", "b_ir"), ("c-visible", "c-thermal"), ("d", "d")):
+def test_endings_are_left_away_where_no_names_are_equal_as_in_data_sets(tmp_path: Path) -> None:
+    for visible, infrared in (("a_RGB", "a_PreviewData"), ("b_co", "b_ir"), ("c-visible", "c-thermal")):
         picture(tmp_path / "vi" / f"{visible}.png")
         picture(tmp_path / "ir" / f"{infrared}.png")
-    picture(tmp_path / "vi" / "d_vi.png")
-    picture(tmp_path / "ir" / "d_ir.png")
     picture(tmp_path / "ir" / "left.png")
     found = find_pairs(tmp_path / "vi", tmp_path / "ir")
-    wanted = {("a", "a_PreviewData.png"), ("b", "b_ir.png"), ("c", "c-thermal.png"), ("d", "d.png")}
-    assert set(names(found)) == wanted | {("d_vi", "d_ir.png")}, "two pairs never have one name"
-    assert [error.path.name for error in found.skipped] == ["left.png"]
+    wanted = [("a", "a_PreviewData.png"), ("b", "b_ir.png"), ("c", "c-thermal.png")]
+    assert names(found) == wanted and [error.path.name for error in found.skipped] == ["left.png"]
+    assert "without endings: a_RGB.png and a_PreviewData.png" in found.summary
+    picture(tmp_path / "vi" / "d.png")
+    picture(tmp_path / "ir" / "d.png")
+    found = find_pairs(tmp_path / "vi", tmp_path / "ir")
+    assert names(found) == [("d", "d.png")] and "without endings" not in found.summary
+    alone = {error.path.name: error.reason for error in found.skipped}
+    assert len(alone) == 7 and alone["left.png"] == "no visible image has its stem"
+    assert alone["a_RGB.png"].startswith("no infrared image has its stem; a_PreviewData.png would be its partner if")
+    assert alone["b_ir.png"].startswith("no visible image has its stem; b_co.png would be its partner if")
+    options = DataOptions(dataroot=tmp_path, val_fraction=0, test_fraction=0)
+    assert names(find_data_set(options, "train", with_infrared=True)) == names(found), "one rule for both"
+
+
+def test_views_that_differ_are_told(tmp_path: Path) -> None:
+    sizes = {"a": ((1800, 1600), (640, 512)), "b": ((1800, 1600), (320, 256)), "c": ((63, 50), (64, 51))}
+    for stem, (visible, infrared) in sizes.items():
+        picture(tmp_path / "vi" / f"{stem}.png", visible)
+        picture(tmp_path / "ir" / f"{stem}.png", infrared, 1)
+    (line,) = note_other_views(find_pairs(tmp_path / "vi", tmp_path / "ir").jobs, 0)
+    assert line.startswith("2 of 3 visible images seem to show another view than their infrared partners (1800x1600")
+    assert "fused pixel by pixel: --dataroot ROOT" in line and "a, b)" in line
+    jobs = find_pairs(tmp_path / "vi" / "c.png", tmp_path / "ir" / "c.png").jobs
+    assert note_other_views([*jobs, *find_visible(tmp_path / "vi").jobs], 0) == []
+    picture(tmp_path / "ir" / "c.png", (50, 50), 1)
+    (line,) = note_other_views(jobs, 0)
+    assert "1 of 1" in line and "--dataroot" not in line and "cut both to one view" in line
 
 
 def test_folders_below(tmp_path: Path) -> None:
@@ -89,9 +111,10 @@ def test_items_and_batches(tmp_path: Path) -> None:
 
 
 def test_large_images_make_small_batches() -> None:
-    assert images_in(8, 512, 640) == 8
-    assert images_in(8, 4096, 4096) == BATCH_PIXELS // 4096**2
-    assert images_in(8, 20000, 20000) == 1
+    limits = (8, BATCH_PIXELS)
+    assert images_in(limits, 512, 640) == 8
+    assert images_in(limits, 4096, 4096) == BATCH_PIXELS // 4096**2
+    assert images_in(limits, 20000, 20000) == 1
 
 
 def test_sixteen_bits_are_rounded(tmp_path: Path) -> None:

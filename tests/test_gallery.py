@@ -10,19 +10,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from PIL import Image
 
-from util.gallery import (
-    Curve,
-    Row,
-    Table,
-    column_order,
-    downsample,
-    format_column,
-    format_number,
-    linear_ticks,
-    log_ticks,
-    means,
-    write_gallery,
-)
+from util.curve_panel import Curve, downsample, means
+from util.gallery import write_gallery
+from util.image_rows import Row, column_order
+from util.number_text import format_column, format_number
+from util.plot_parts import linear_ticks, log_ticks
+from util.table_panel import Table
 
 AWKWARD = "a & b <i>\"q\" 'p' #1 50% ü 夜 ?x=1"
 VOID = {"meta", "link", "img", "input"}
@@ -265,6 +258,8 @@ def test_numbers():
         "-∞",
     ]
     assert format_column(["x", 1.5, 10, math.nan, 2.25]) == ["x", "1.50", "10.00", "n/a", "2.25"]
+    assert format_column([0.0001234, 0.5]) == ["0.0001", "0.5000"], "a tiny value does not stretch the column"
+    assert format_column([0.0003, 0.00012]) == ["0.00030", "0.00012"] and format_column([0.0, 0.0]) == ["0", "0"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 499, 500, 501, 502, 503, 777, 20_000])

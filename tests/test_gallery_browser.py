@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from util.gallery import Curve, Row, Table, write_gallery
+from util.curve_panel import Curve
+from util.gallery import write_gallery
+from util.image_rows import Row
+from util.table_panel import Table
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 CHROMIUM = shutil.which("chromium")
@@ -327,3 +330,53 @@ def test_a_thousand_rows_open(visit, tmp_path):
     assert names(page)[:2] == ["sample 999", "sample 998"]
     page.locator("#filter").fill("sample 77")
     assert page.locator("#count").inner_text() == "11 of 1000 shown"
+
+
+def edge(page, left: bool) -> float:
+    """How bright an edge of the table's background is, beside the middle of its first line."""
+    box = page.locator(".scroller").bounding_box()
+    cell = page.locator(".scroller td").first.bounding_box()
+    x = cell["x"] + cell["width"] + 2 if left else box["x"] + box["width"] - 3
+    clip = {"x": x, "y": cell["y"] + 2, "width": 2, "height": 3}
+    return float(np.asarray(Image.open(BytesIO(page.screenshot(clip=clip))).convert("L")).mean())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_shows_that_there_is_more(visit, scheme):
+    page = visit(viewport={"width": 500, "height": 900}, color_scheme=scheme)
+    scroller, first = page.locator(".scroller"), page.locator(".scroller td").first
+    assert scroller.evaluate("s => s.scrollWidth > s.clientWidth + 50")
+    at = first.bounding_box()["x"]
+    shaded = edge(page, left=False)
+    scroller.evaluate("s => s.scrollTo(1e6, 0)")
+    page.wait_for_selector(".scroller.moved")
+    assert first.bounding_box()["x"] == pytest.approx(at, abs=1), "the first column stands still"
+    plain = edge(page, left=False)
+    assert shaded < plain - 10, "a shadow at the right, gone at the end"
+    assert edge(page, left=True) < plain - 10, "and one at the left, then"
+    scroller.evaluate("s => s.scrollTo(0, 0)")
+    page.wait_for_selector(".scroller:not(.moved)")
+    assert edge(page, left=True) == pytest.approx(plain, abs=3)
+
+
+def test_a_narrow_table_has_no_shadow(visit):
+    page = visit(viewport={"width": 1920, "height": 900}, color_scheme="light")
+    assert page.locator(".scroller").evaluate("s => s.scrollWidth <= s.clientWidth")
+    assert edge(page, left=False) == pytest.approx(255, abs=1)
+
+
+def test_on_paper_every_image_is_there(visit, tmp_path):
+    files = []
+    for i in range(60):
+        files.append(tmp_path / f"{i}.png")
+        Image.new("RGB", (96, 64), (4 * i, 90, 90)).save(files[-1])
+    write_gallery(tmp_path / "index.html", "many", [Row(file.stem, {"visible": file}) for file in files])
+    loaded = "[...document.querySelectorAll('.row img')].filter(image => image.naturalWidth > 0).length"
+    for ways in ("emulate", "event"):
+        page = visit(str(tmp_path / "index.html"), viewport={"width": 400, "height": 700})
+        assert page.evaluate(loaded) < 60, "on a screen those near the window"
+        if ways == "emulate":
+            page.emulate_media(media="print")
+        else:
+            page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.wait_for_function(f"{loaded} === 60")

@@ -88,7 +88,7 @@ def test_lists_in_meta_decide_the_split(tmp_path):
         "val": ["00000"],
         "test": ["00003"],
     }
-    assert "2 pairs are in no list" in " ".join(listing.notes)
+    assert "2 pairs in no list" in " ".join(listing.notes)
 
 
 def test_kaist_lists_flat_copies_and_whole_videos_for_validation(tmp_path):
@@ -107,7 +107,7 @@ def test_kaist_lists_flat_copies_and_whole_videos_for_validation(tmp_path):
     listed = find(DataOptions(dataroot=tmp_path / "a", val_fraction=0))
     assert stems_of(listed, "train") == ["set00_V000_I00000", "set00_V001_I00020"]
     assert stems_of(listed, "test") == ["set06_V000_I00019"]
-    assert "train: 1 listed frames not on disk: set00_V009_I00000" in listed.notes
+    assert "train: 1 listed frame not on disk: set00_V009_I00000" in listed.notes
 
 
 def test_fusiongans_tno_is_read_once_because_train_is_test(tmp_path):

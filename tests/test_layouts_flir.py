@@ -198,7 +198,7 @@ def test_aligned_follows_its_lists_and_never_reads_drawn_boxes_or_masks(tmp_path
     assert {pair.visible.path.parent.name for pair in pairs} == {"JPEGImages"}
     assert all(pair.visible.path.name == f"{pair.stem}_RGB.jpg" for pair in pairs)
     assert all(pair.infrared.path.name == f"{pair.stem}_PreviewData.jpeg" for pair in pairs)
-    assert "align_train.txt: 1 listed pairs not on disk" in " ".join(listing.notes)
+    assert "align_train.txt: 1 listed pair not on disk" in " ".join(listing.notes)
 
 
 def test_aligned_without_lists_is_cut_in_blocks(tmp_path):

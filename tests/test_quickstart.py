@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models import METHODS
-from options.train import parse_train
+from options.recorded import parse_train
 from scripts import quickstart
 from tests.conftest import ROOT
 

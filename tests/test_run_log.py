@@ -206,11 +206,16 @@ def test_a_run_records_losses_scores_and_their_page(tmp_path: Path, capsys: pyte
     assert (scores["step"], scores["epoch"], scores["val"]) == (3, 1, {"generated": {"ssim": 0.5}})
     assert "epoch 1 val (best so far)" in capsys.readouterr().out
     page = (run.web / "index.html").read_text()
-    assert "toy" in page and "1 of 2" in page and "Validation after epoch 1" in page
+    assert "toy" in page and "1 of 2" in page and "Validation after epoch 1" in page and "best weights" not in page
+    state.epoch = 2
+    log.validated({"generated": {"ssim": 0.25}}, False)
+    log.write_page(running=True)
+    page = (run.web / "index.html").read_text()
+    assert page.index("Validation of the best weights, epoch 1") < page.index("Validation after epoch 2")
     log.add({"loss": torch.tensor(float("nan"))})
     with pytest.raises(NotFinite, match="the loss loss at step 3"):
         log.flush()
-    assert len(run.records()) == 3, "what is no number is not recorded"
+    assert len(run.records()) == 4, "what is no number is not recorded"
 
 
 def test_batches_reach_the_device_and_unreadable_images_are_named_once(capsys: pytest.CaptureFixture) -> None:

@@ -122,6 +122,16 @@ def test_only_what_changed_is_made_anew(command: Callable, tmp_path: Path, weigh
     assert "other precision" in done.stdout
 
 
+def test_what_is_of_no_input_any_more_is_told(command: Callable, tmp_path: Path, weights: Path) -> None:
+    folder = write_folder(tmp_path / "in", [(24, 32)] * 3)
+    words = ("--weights", weights, "--name", "n", "--dataroot", folder, *SERIAL)
+    assert "of no input" not in command("test.py", *words).stdout
+    (folder / "001.png").unlink()
+    done = command("test.py", *words)
+    assert "note      1 image of no input of this command stays in results/n/infrared: 001.png" in done.stdout
+    assert (tmp_path / "results/n/infrared/001.png").is_file()
+
+
 def test_batches_share_a_size_and_a_limit_of_pixels(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "in", [(20, 30), (20, 30), (24, 18), (20, 30), (20, 30)])
     jobs = [Job(source) for source in list_images(folder)]

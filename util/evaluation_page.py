@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from util.gallery import Row, Table, format_number, write_gallery
+from util.gallery import write_gallery
+from util.image_rows import Row
+from util.number_text import format_number
 from util.score_plots import extremes, plots
 from util.score_sheet import ScoreSheet, ranks
+from util.table_panel import Table
 
 EXTREMES = 3  # best and worst images shown of each method
 TRIVIAL_NOTE = (
@@ -29,8 +32,13 @@ def deviation_table(sheet: ScoreSheet) -> Table:
     """Standard deviations over the images."""
     metrics = [metric for metric in sheet.higher if not any(metric in row for row in sheet.of_sets.values())]
     statistics = sheet.statistics()
-    rows = [[name, *(float(f"{values[metric][1]:.2g}") for metric in metrics)] for name, values in statistics.items()]
+    rows = [[name, *(_deviation(values[metric][1]) for metric in metrics)] for name, values in statistics.items()]
     return Table("Standard deviations over the images", ["", *metrics], rows)
+
+
+def _deviation(value: float) -> str | float:
+    """Two digits of it; one image has none."""
+    return "-" if math.isnan(value) else float(f"{value:.2g}")
 
 
 def ranking_table(sheet: ScoreSheet) -> Table:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from util.gallery import Table
 from util.metrics.fusion import FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
 from util.score_sheet import ScoreSheet
+from util.table_panel import Table
 from util.training_page import score_table
 
 FUSED = "fused"

@@ -1,5 +1,19 @@
 "use strict";
 (() => {
+  // Images far below are loaded when they are near; on paper all are
+
+  function loadAll() {
+    for (const image of document.querySelectorAll('img[loading="lazy"]')) {
+      image.decoding = "sync";
+      image.loading = "eager";
+    }
+  }
+  addEventListener("beforeprint", loadAll);
+  matchMedia("print").addEventListener("change", (print) => { if (print.matches) loadAll(); });
+
+  for (const scroller of document.querySelectorAll(".scroller"))
+    scroller.addEventListener("scroll", () => scroller.classList.toggle("moved", scroller.scrollLeft > 0));
+
   const byId = (id) => document.getElementById(id);
   const list = byId("rows");
   if (!list) return;

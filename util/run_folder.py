@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,30 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it over: a reader never sees half of it, nor does a crash leave half."""
+@contextmanager
+def beside(path: Path, ending: str = "") -> Iterator[Path]:
+    """A file to write that is renamed to `path` once it is whole: no reader sees half of it, no crash leaves half.
+
+    ending: of its name. An OSError names path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield part
+        with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(part), part):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file as `beside` does."""
+    with beside(path) as part:
+        part.write_bytes(content)
 
 
 def remove_parts(folder: Path) -> None:
@@ -67,16 +81,8 @@ class RunFolder:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Everything needed to go on exactly."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        part = self.checkpoint.with_name(f".last.pt.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.checkpoint)
-        finally:
-            part.unlink(missing_ok=True)
+        with beside(self.checkpoint) as part, part.open("wb") as file:
+            torch.save(state, file)
 
     def clear(self) -> None:
         """Remove what an earlier run of this name left that never came to a checkpoint."""

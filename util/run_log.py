@@ -72,8 +72,8 @@ class RunLog:
     def validated(self, scores: Mapping[str, Mapping[str, float]], is_best: bool) -> None:
         """The scores after an epoch, method -> metric -> mean; is_best: whether its weights are the best so far."""
         if distributed.is_writer():
-            record = {"step": self.state.total, "epoch": self.state.epoch, "val": scores, "time": round(time.time(), 2)}
-            self.run.append(record)
+            record = {"step": self.state.total, "epoch": self.state.epoch, "val": scores, "best": is_best}
+            self.run.append(record | {"time": round(time.time(), 2)})
             print("\n".join(training_text.validated(self.state.epoch, scores, is_best)), flush=True)
 
     def write_page(self, running: bool) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import quantiles
+from unicodedata import east_asian_width
 
 from dominate import svg, tags
 
-from util.gallery import COLOURS, format_number, linear_ticks
+from util.number_text import format_number
+from util.plot_parts import COLOURS, linear_ticks
 from util.score_sheet import ScoreSheet, ranks
 
-WIDTH, LEFT, RIGHT, TOP, ROW, FOOT = 480, 128, 16, 6, 30, 26  # SVG units; LEFT: for the names
-NAME_LENGTH = 17  # characters of a name that are shown
+WIDTH, RIGHT, TOP, ROW, FOOT = 480, 16, 6, 30, 26  # SVG units
+LEAST, LETTER = 72, 8.2  # room for the names, at least and for each letter
+LINE = 25  # letters of a line of a name, at most
 MAX_DOTS = 150  # drawn for a method; of more images evenly spread ones of the sorted values
 SPREAD = (0, 5, -5, 2.5, -2.5)  # heights at which neighbouring dots lie about their row's middle
 
@@ -31,33 +34,65 @@ def _styles(sheet: ScoreSheet) -> dict[str, str]:
     return {name: colours.get(name, "plain") for name in sheet.rows}
 
 
+def _letters(text: str) -> float:
+    """How wide a text is, in letters: some are wide, and those of Chinese twice as wide as the others."""
+    return sum(1.8 if letter in "MWmw@%" or east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _fitting(text: str, room: float = LINE) -> str:
+    """The beginning of a text that fits into a line."""
+    return next(text[:i] for i in range(len(text), -1, -1) if _letters(text[:i]) <= room)
+
+
+def name_lines(name: str) -> list[str]:
+    """A name in one line, or in two, parted after a space, hyphen or the like where there is one; what does not fit
+    into two ends in an ellipsis."""
+    first = _fitting(name)
+    if first == name:
+        return [name]
+    parted = max((i + 1 for i, letter in enumerate(first) if not letter.isalnum()), default=len(first))
+    first, second = name[:parted].rstrip(), name[parted:].lstrip()
+    return [first, second if _fitting(second) == second else _fitting(second, LINE - 1).rstrip() + "…"]
+
+
+def room_for(names: Iterable[str]) -> int:
+    """Width of the names' column, in SVG units."""
+    longest = max(_letters(line) for name in names for line in name_lines(name))
+    return round(max(LEAST, 18 + LETTER * longest))
+
+
 class _Canvas:
     """Rows of names on the left, a horizontal axis of values."""
 
-    def __init__(self, low: float, high: float, rows: int, about: str) -> None:
+    def __init__(self, low: float, high: float, names: Sequence[str], about: str) -> None:
         if high - low <= 1e-9 * max(abs(low), abs(high), 1e-3):
             apart = 0.1 * abs(low) or 1.0
             low, high = low - apart, high + apart
+        rows, self.left = len(names), room_for(names)
         self.low, self.high, self.height = low, high, TOP + rows * ROW + FOOT
         self.drawing = svg.svg(viewBox=f"0 0 {WIDTH} {self.height}", role="img", aria_label=about)
         foot = TOP + rows * ROW
-        for tick in linear_ticks(low, high, 4):
+        for tick in linear_ticks(low, high):
             x = self.right(tick)
             self.drawing.add(svg.line(cls="grid", x1=x, x2=x, y1=TOP, y2=foot))
             self.drawing.add(svg.text(f"{tick:.4g}", cls="tick middle", x=x, y=foot + 18))
-        self.drawing.add(svg.line(cls="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=foot, y2=foot))
+        self.drawing.add(svg.line(cls="axis", x1=self.left, x2=WIDTH - RIGHT, y1=foot, y2=foot))
+        for row, name in enumerate(names):
+            self._name(row, name)
 
     def right(self, value: float) -> float:
-        return round(LEFT + (value - self.low) / (self.high - self.low) * (WIDTH - LEFT - RIGHT), 1)
+        return round(self.left + (value - self.low) / (self.high - self.low) * (WIDTH - self.left - RIGHT), 1)
 
     def middle(self, row: int) -> float:
         return TOP + (row + 0.5) * ROW
 
-    def name(self, row: int, name: str) -> None:
-        shown = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
-        text = self.drawing.add(svg.text(shown, cls="name end", x=LEFT - 10, y=self.middle(row) + 4))
-        if shown != name:
-            text.add(svg.title(name))
+    def _name(self, row: int, name: str) -> None:
+        lines = name_lines(name)
+        for i, line in enumerate(lines):
+            y = self.middle(row) + 4 + 14 * (i - (len(lines) - 1) / 2)
+            text = self.drawing.add(svg.text(line, cls="name end", x=self.left - 10, y=y))
+            if line.endswith("…"):
+                text.add(svg.title(name))
 
     def path(self, style: str, d: str, about: str = "") -> None:
         line = self.drawing.add(svg.path(cls=f"series {style}", d=d))
@@ -81,13 +116,12 @@ def distribution_plot(sheet: ScoreSheet, metric: str) -> tags.html_tag | None:
     every = [value for values in finite.values() for value in values]
     medians = {name: quartiles(values)[1] for name, values in finite.items()}
     about = f"{metric}: " + "; ".join(f"median of {name} {format_number(value)}" for name, value in medians.items())
-    canvas, styles = _Canvas(min(every), max(every), len(finite), about), _styles(sheet)
+    canvas, styles = _Canvas(min(every), max(every), list(finite), about), _styles(sheet)
     for row, (name, values) in enumerate(finite.items()):
         low, middle, high = quartiles(values)
         shown = values if len(values) <= MAX_DOTS else [
             values[round(i * (len(values) - 1) / (MAX_DOTS - 1))] for i in range(MAX_DOTS)
         ]  # fmt: skip
-        canvas.name(row, name)
         canvas.dots(row, styles[name], shown)
         y, left, right = canvas.middle(row), canvas.right(low), canvas.right(high)
         said = f"{name}: median {format_number(middle)}, middle half {format_number(low)} to {format_number(high)}"
@@ -111,9 +145,8 @@ def ranking_plot(sheet: ScoreSheet) -> tags.html_tag:
         for name, place in ranks({name: means[name][metric] for name in ranking}, up).items():
             places[name].append(place)
     about = "Mean ranks: " + "; ".join(f"{name} {format_number(place)}" for name, place in ranking.items())
-    canvas = _Canvas(1, max(2, len(ranking)), len(ranking), about)
+    canvas = _Canvas(1, max(2, len(ranking)), list(ranking), about)
     for row, (name, place) in enumerate(ranking.items()):
-        canvas.name(row, name)
         if math.isnan(place):
             continue
         canvas.dots(row, styles[name], sorted(places[name]))

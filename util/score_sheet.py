@@ -14,7 +14,7 @@ from typing import Any
 
 from scipy.stats import rankdata
 
-from util.gallery import format_number
+from util.number_text import format_number
 from util.run_folder import write_whole
 
 Values = dict[str, float]  # metric -> value; nan where an image has none
@@ -22,12 +22,13 @@ NAME_WIDTH, CELL_WIDTH, PAPER = 14, 21, 160  # characters; PAPER: of a line wher
 
 
 def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and population standard deviation of those that are not nan; nan, nan where there are none."""
+    """Mean and population standard deviation of those that are not nan; nan, nan where there are none, and no
+    deviation of one."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return math.nan, math.nan
     mean = sum(known) / len(known)
-    if math.isinf(mean):
+    if math.isinf(mean) or len(known) == 1:
         return mean, math.nan
     return mean, math.sqrt(sum((value - mean) ** 2 for value in known) / len(known))
 
@@ -75,12 +76,15 @@ class ScoreSheet:
         found = (values.get(metric, math.nan) for values in self.rows[method].values())
         return [value for value in found if not math.isnan(value)]
 
+    def _of_set(self, method: str, metric: str) -> bool:
+        return metric in self.of_sets.get(method, {})
+
     def statistics(self) -> dict[str, dict[str, tuple[float, float]]]:
         """Method -> metric -> (mean, standard deviation); of a metric of sets its value, and nan."""
         return {
             name: {
                 metric: (self.of_sets[name][metric], math.nan)
-                if metric in self.of_sets.get(name, {})
+                if self._of_set(name, metric)
                 else mean_and_std(values.get(metric, math.nan) for values in images.values())
                 for metric in self.higher
             }
@@ -126,7 +130,9 @@ class ScoreSheet:
             block = names[at : at + beside]
             lines.append(" " * NAME_WIDTH + "".join(f"{name[: CELL_WIDTH - 1]:>{CELL_WIDTH}}" for name in block))
             for metric, up in self.higher.items():
-                cells = "".join(f"{_cell(*statistics[name][metric]):>{CELL_WIDTH}}" for name in block)
+                cells = "".join(
+                    f"{_cell(*statistics[name][metric], self._of_set(name, metric)):>{CELL_WIDTH}}" for name in block
+                )
                 lines.append(f"{metric:<{NAME_WIDTH}}{cells}  {'higher' if up else 'lower'} is better")
             lines.append("")
         return "\n".join(lines[:-1] + [f"no {metrics}: {why}" for metrics, why in self.reasons().items()])
@@ -190,11 +196,13 @@ class ScoreSheet:
         write_whole(path.with_suffix(".csv"), text.getvalue().encode())
 
 
-def _cell(mean: float, std: float) -> str:
+def _cell(mean: float, std: float, of_set: bool) -> str:
     if math.isnan(mean):
         return "-"
-    if math.isnan(std):
+    if of_set:
         return format_number(mean)
+    if math.isnan(std):
+        return f"{format_number(mean)} ± -"
     return f"{format_number(mean)} ± {std:.0f}" if std >= 100 else f"{format_number(mean)} ± {std:.2g}"
 
 

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from util.gallery import Curve, Row, Table, write_gallery
+from util.curve_panel import Curve
+from util.gallery import write_gallery
+from util.image_rows import Row
 from util.previews import Previews
+from util.table_panel import Table
+from util.words import metric_title
 
 LOSS_TITLES = {
     "adv": "Adversarial losses, generators",
@@ -49,17 +53,17 @@ def curves(records: Sequence[Mapping[str, Any]]) -> list[Curve]:
             method: [(step, methods[method][metric]) for step, methods in scores if method in methods]
             for method in dict.fromkeys(name for _, methods in scores for name in methods)
         }
-        plots.append(Curve(f"Validation {metric}", series, "step"))
+        plots.append(Curve(f"Validation {metric_title(metric)}", series, "step"))
     return plots
 
 
 def score_table(title: str, scores: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool]) -> Table:
-    """Methods by metrics; the best of each column in bold."""
+    """Methods by metrics, as papers spell them; the best of each column in bold."""
     metrics = list(next(iter(scores.values()), {}))
     rows = [[method, *(values[metric] for metric in metrics)] for method, values in scores.items()]
-    best = {metric: "max" if higher.get(metric, True) else "min" for metric in metrics}
+    best = {metric_title(metric): "max" if higher.get(metric, True) else "min" for metric in metrics}
     note = "A score means something only where it beats every baseline." if len(scores) > 1 else ""
-    return Table(title, ["", *metrics], rows, note, best)
+    return Table(title, ["", *map(metric_title, metrics)], rows, note, best)
 
 
 def write_training_page(
@@ -75,6 +79,9 @@ def write_training_page(
     tables = []
     if validated:
         last = validated[-1]
+        best = next((record for record in reversed(validated) if record.get("best")), last)
+        if best is not last:
+            tables.append(score_table(f"Validation of the best weights, epoch {best['epoch']}", best["val"], higher))
         tables.append(score_table(f"Validation after epoch {last['epoch']}", last["val"], higher))
     page = web / "index.html"
     rows = [Row(name, images) for name, images in Previews(web).rows()]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from util.visdom_client import NoAnswer, VisdomClient
 from util.visdom_files import missing, put_in_place, static_folder
+from util.words import plural
 
 # visdom's own command downloads first, and ends where it cannot: this begins after that.
 _SERVE = "import sys; sys.argv[0] = 'visdom'; from visdom.server.run_server import main; main()"
@@ -80,13 +81,13 @@ def ensure_server(server: str, port: int, public: bool, say: Callable[[str], Non
     static = static_folder()
     lacking = missing(static)
     if lacking:
-        say(f"visdom    fetches {len(lacking)} files of its page from the npm registry, once")
+        say(f"visdom    fetches {plural(len(lacking), 'file')} of its page from the npm registry, once")
         try:
             put_in_place(static)
         except OSError as error:
             say(
-                f"visdom    its page stays blank, {len(missing(static))} files are missing ({error}); the curves are "
-                "kept all the same. Remedy: python -m scripts.visdom_offline --help"
+                f"visdom    its page stays blank for want of {plural(len(missing(static)), 'file')} ({error}); the "
+                "curves are kept all the same. Remedy: python -m scripts.visdom_offline --help"
             )
     started = start_server(port, public)
     heard = "all machines" if public else "this machine only"

@@ -15,6 +15,7 @@ from util.visdom_client import Window
 from util.visdom_images import Samples
 from util.visdom_plots import COLOURS, GREYS, HEIGHT, WIDTH, line, loss_plot, plot, raw_and_smooth, thin
 from util.visdom_run import Points, RunReader, RunState, best_scores
+from util.words import metric_title
 
 HIGHER = HIGHER_IS_BETTER | {name: metric.higher_is_better for name, metric in FUSION_METRICS.items()}
 RATE_PLOTS = {  # rate -> title, unit, what its values are multiplied by
@@ -75,7 +76,7 @@ def state_window(run: RunReader, state: RunState) -> Window:
         rows.append((state.word, _clock(run.time)))
     best = best_scores(run, HIGHER)
     for metric, (_, value, epoch) in sorted(best.items(), key=lambda item: item[0] != state.metric)[:3]:
-        rows.append((f"best {html.escape(metric)}", f"{value:.4g} in epoch {epoch}"))
+        rows.append((f"best {html.escape(metric_title(metric))}", f"{value:.4g} in epoch {epoch}"))
     name = f"<span style='font:600 16px system-ui,sans-serif;color:#343a40'>{html.escape(run.name)}</span> &nbsp; "
     return _text("state", "State", name + badge + reason + bar + _table(rows))
 
@@ -93,7 +94,8 @@ def scores_window(run: RunReader) -> Window:
         rivals = [latest[name][metric] for name in baselines]
         colour = "#2b8a3e" if all(sign * value > sign * rival for rival in rivals) else "#c92a2a"
         ours = [f"<b style='color:{colour}'>{value:.4g}</b>", str(epoch), f"{latest[product][metric]:.4g}"]
-        columns.append([f"{html.escape(metric)}&nbsp;{'↑' if sign > 0 else '↓'}", *ours, *(f"{r:.4g}" for r in rivals)])
+        name = f"{html.escape(metric_title(metric))}&nbsp;{'↑' if sign > 0 else '↓'}"
+        columns.append([name, *ours, *(f"{r:.4g}" for r in rivals)])
     # The longer side goes downwards.
     lines = columns if len(columns) > len(columns[0]) else list(zip(*columns, strict=True))
     note = f"<p style='{TEXT};color:#868e96;margin:10px 0 0'>Green beats every baseline; red does not.</p>"
@@ -158,8 +160,8 @@ def _score_plots(run: RunReader) -> list[Window]:
                 across["line"] |= {"dash": ("dot", "dash", "dashdot")[index % 3], "width": 1.5, "shape": "hv"}
                 traces.append(across)
         better = "higher" if HIGHER.get(metric, True) else "lower"
-        heading = f"Validation {metric}: best {best:.4g}, epoch {epoch} ({better} is better)"
-        windows.append(plot(f"score_{metric}", f"Validation {metric}", traces, heading=heading))
+        heading = f"Validation {metric_title(metric)}: best {best:.4g}, epoch {epoch} ({better} is better)"
+        windows.append(plot(f"score_{metric}", f"Validation {metric_title(metric)}", traces, heading=heading))
     return windows
 
 
@@ -183,9 +185,8 @@ def comparison_windows(runs: Sequence[RunReader]) -> list[Window]:
         + [f"{best[run.name][m][1]:.4g}" if m in best[run.name] else "" for m in metrics]
         for run in runs
     ]
-    windows = [
-        _text("runs", "Runs", _table(rows, ["run", "state", "epochs", *(f"best {html.escape(m)}" for m in metrics)]))
-    ]
+    heads = ["run", "state", "epochs", *(f"best {html.escape(metric_title(m))}" for m in metrics)]
+    windows = [_text("runs", "Runs", _table(rows, heads))]
     for term in dict.fromkeys(term for run in runs for term in run.terms):
         traces = []
         for index, run in enumerate(runs):
@@ -198,7 +199,8 @@ def comparison_windows(runs: Sequence[RunReader]) -> list[Window]:
             if metric in best[run.name]:
                 curve = _curve(run.scores, best[run.name][metric][0], metric)
                 traces.append(line(run.name, *curve, COLOURS[index % len(COLOURS)], mode="lines+markers"))
-        windows.append(plot(f"score_{metric}", f"Validation {metric}", traces + _shared_baselines(runs, metric)))
+        traces += _shared_baselines(runs, metric)
+        windows.append(plot(f"score_{metric}", f"Validation {metric_title(metric)}", traces))
     for rate, (title, unit, factor) in RATE_PLOTS.items():
         traces = [
             line(run.name, *_scaled(run.rates[rate], factor), COLOURS[index % len(COLOURS)])

@@ -10,6 +10,7 @@ from data.layouts.folders import MASK_NAMES, Folder
 from data.layouts.listing import Pair, Split
 from data.layouts.pairing import bare_stem, complete, paired_split
 from data.layouts.scan import Scan, first_few
+from util.words import plural
 
 _PARTS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("video", "test")}
 _BYTES = ("thermal_8_bit", "previewdata")
@@ -89,7 +90,7 @@ def read_aligned(folder: Folder, scan: Scan) -> dict[str, Split]:
         stems = dict.fromkeys(bare_stem(Path(word).stem).casefold() for word in words)
         absent = [stem for stem in stems if stem not in pair_of]
         if absent:
-            scan.note(f"{path.name}: {len(absent)} listed pairs not on disk: {first_few(absent)}")
+            scan.note(f"{path.name}: {plural(len(absent), 'listed pair')} not on disk: {first_few(absent)}")
         sides = [tuple(s for s in side if bare_stem(s.stem).casefold() in stems) for side in (visible, infrared)]
         splits[name] = Split(tuple(pair_of[stem] for stem in stems if stem in pair_of), *sides)
     return complete(splits, scan.options.val_fraction, scan.options.test_fraction)

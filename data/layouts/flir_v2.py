@@ -14,6 +14,7 @@ from data.layouts.folders import MASK_NAMES, Folder
 from data.layouts.listing import Pair, Split
 from data.layouts.scan import Scan, first_few
 from options.cli import read_json
+from util.words import plural
 
 MAP_NAME = "rgb_to_thermal_vid_map.json"
 PARTS = {
@@ -128,8 +129,9 @@ def _weak_pairs(name: str, part: Part, scan: Scan) -> list[Pair]:
         if partner is not None:
             pairs.append(part.pair(partner, source))
     scan.note(
-        f"{name}: {len(pairs)} weak pairs, guessed from index.json ({by_description} videos by description, "
-        f"{by_name} by file name); many show the scene a little earlier or later"
+        f"{name}: {plural(len(pairs), 'weak pair')}, guessed from index.json "
+        f"({plural(by_description, 'video')} by description, {by_name} by file name); "
+        "many show the scene a little earlier or later"
     )
     return sorted(pairs, key=lambda pair: natural_key(pair.stem))
 
@@ -160,5 +162,5 @@ def read(folder: Folder, scan: Scan) -> dict[str, Split]:
     if mapped:
         orphans = [source.stem for source in (*video.visible, *video.infrared) if source not in in_pairs]
         if orphans:
-            scan.note(f"{path.name}: {len(orphans)} video images in no pair: {first_few(orphans)}")
+            scan.note(f"{path.name}: {plural(len(orphans), 'video image')} in no pair: {first_few(orphans)}")
     return splits

@@ -12,6 +12,7 @@ from data.layouts.folders import Folder, open_folder
 from data.layouts.listing import Split
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan, first_few
+from util.words import plural
 
 _SET = re.compile(r"set(\d\d)")
 _FRAME = re.compile(r"(set\d\d)[/_](V\d\d\d)[/_](?:visible/|lwir/)?(I\d+)", re.IGNORECASE)
@@ -60,7 +61,7 @@ def _lists(folder: Folder, scan: Scan) -> dict[str, set[str]]:
             stems.discard(None)
             if file.name.lower().startswith(split) and stems:
                 found[split] = stems
-                scan.note(f"{split}: the {len(stems)} frames of {file.name}")
+                scan.note(f"{split}: the {plural(len(stems), 'frame')} of {file.name}")
                 break
     return found
 
@@ -100,7 +101,7 @@ def read(folder: Folder, scan: Scan) -> dict[str, Split]:
         wanted = [stem for stem in stems if (stem in lists[name] if lists else split_of(stem) == name)]
         absent = lists[name] - set(wanted) if lists else set()
         if absent:
-            scan.note(f"{name}: {len(absent)} listed frames not on disk: {first_few(sorted(absent))}")
+            scan.note(f"{name}: {plural(len(absent), 'listed frame')} not on disk: {first_few(sorted(absent))}")
         split = paired_split(_sources(visible, wanted, scan), _sources(infrared, wanted, scan))
         if split.visible or split.infrared:
             splits[name] = split

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.images import Source
+from util.words import plural
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,6 @@ class Split:
         return masks | {source.path for source in (*self.visible, *self.infrared)}
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def group_reasons(skipped: Iterable[Skipped]) -> list[tuple[str, int]]:
     """Reasons, without what stands in brackets, with their counts; the most frequent first."""
     return Counter(item.reason.split(" (")[0] for item in skipped).most_common()
@@ -76,14 +73,14 @@ class Listing:
         parts = []
         for name, split in self.splits.items():
             visible, infrared = split.unpaired()
-            part = f"{name} {_counted(len(split.pairs), 'pair')}"
+            part = f"{name} {plural(len(split.pairs), 'pair')}"
             if visible or infrared:
                 part += f" + {len(visible)} visible and {len(infrared)} infrared unpaired"
             parts.append(part)
         skipped = "no file skipped"
         if self.skipped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in group_reasons(self.skipped))
-            skipped = f"{_counted(len(self.skipped), 'file')} skipped ({reasons})"
+            skipped = f"{plural(len(self.skipped), 'file')} skipped ({reasons})"
         return f"{self.layout} in {self.root}: {'; '.join(parts)}; {skipped}"
 
     def fingerprint(self) -> str:

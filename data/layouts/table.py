@@ -67,7 +67,8 @@ def _recognise(root: Path, wanted: str, scan: Scan) -> tuple[str, Folder]:
         raise ValueError(f"--dataroot {root} is an empty folder: put the data set there or give another")
     if wanted == "auto":
         raise UnknownLayout(f"--dataroot {root}: none of the layouts {', '.join(LAYOUTS)} found: {REMEDY}")
-    raise UnknownLayout(f"--dataroot {root}: no {wanted} there, which has {LAYOUTS[wanted].looks}: {REMEDY}")
+    remedy = f"leave --layout out, or {REMEDY}"
+    raise UnknownLayout(f"--dataroot {root}: no {wanted} there, which has {LAYOUTS[wanted].looks}: {remedy}")
 
 
 def find(options: DataOptions) -> Listing:

@@ -18,6 +18,7 @@ from data.layouts.folders import (
 from data.layouts.listing import Split
 from data.layouts.pairing import bare_stem, complete, paired_split
 from data.layouts.scan import Scan, first_few
+from util.words import plural
 
 _MSRS_STEM = re.compile(r"\d{5}[DN]")
 _META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": ("val.txt",)}
@@ -107,7 +108,7 @@ def _by_lists(folder: Folder, whole: Split, scan: Scan) -> dict[str, Split]:
     pairs = {name: tuple(pair for pair in whole.pairs if split_of.get(pair.stem.casefold()) == name) for name in lists}
     unlisted = [pair.stem for pair in whole.pairs if pair.stem.casefold() not in split_of]
     if unlisted:
-        scan.note(f"{len(unlisted)} pairs are in no list of {meta} and are left out: {first_few(unlisted)}")
+        scan.note(f"{plural(len(unlisted), 'pair')} in no list of {meta}, left out: {first_few(unlisted)}")
     return {
         name: Split(pairs[name], tuple(sides[0][name]), tuple(sides[1][name])) for name, path in lists.items() if path
     }

@@ -80,7 +80,7 @@ def command_row(model: str, device: str, precision: str, folder: Path) -> dict[s
     """Images a second of fuse.py itself, its start left out, and its peak memory in MB."""
     words = [sys.executable, ROOT / "fuse.py", "--model", model, "--visible", folder / "visible", "--infrared",
              folder / "infrared", "--device", device, "--precision", precision, "--gallery", "0",
-             "--results_dir", folder / "results"]  # fmt: skip
+             "--results_dir", folder / "results", "--overwrite"]  # fmt: skip
     command = Command("fuse.py", [str(word) for word in words], folder / "command", dict(os.environ), FEW, MANY)
     command.run()
     return {"images_per_second": command.rates[0], "process_memory_mb": command.memory}

@@ -1,0 +1,15 @@
+"""Words as a reader wants them: counted nouns, and metrics as papers spell them."""
+
+from __future__ import annotations
+
+METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE"}
+
+
+def plural(count: int, noun: str) -> str:
+    """E.g. 1 image, 2 images, 3 boxes."""
+    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("x") else "s")
+
+
+def metric_title(metric: str) -> str:
+    """How pages and tables spell a metric, whose name in options and JSON may be in lower case."""
+    return METRIC_TITLES.get(metric, metric)

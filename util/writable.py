@@ -1,0 +1,56 @@
+"""Whether a command's output can be written: found out before its work, and told by the option that names it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def _mode(path: Path) -> int:
+    """Its kind and permissions; 0 where nothing is there, or nothing that can be seen."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why nothing can be written below a folder that may not be there yet; None where it can. Leaves nothing there."""
+    place = folder.absolute()
+    while not _mode(place) and place != place.parent:
+        place = place.parent
+    shown = folder if place == folder.absolute() else place
+    if not stat.S_ISDIR(_mode(place)):
+        return f"{shown} is not a folder"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"the folder {shown} is not writable"
+    try:
+        # Permissions alone do not tell: root's are ignored, and a disk may be full or read-only.
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return f"the folder {shown} is not writable ({os.strerror(error.errno or errno.EIO)})"
+
+
+def check_folder(option: str, folder: Path, inside: str = "") -> None:
+    """ValueError, by the option that named the folder, where `inside` of it cannot be written to, nor made."""
+    refusal = _refusal(folder / inside)
+    if refusal:
+        raise ValueError(f"{option} {folder}: {refusal}; give another")
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """ValueError, by the option that named the file, where it cannot be written or replaced. None: there is none."""
+    if path is None:
+        return
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        raise ValueError(f"{option} {path}: is a folder; give a file")
+    if mode and not stat.S_ISREG(mode):
+        raise ValueError(f"{option} {path}: is no plain file; give another")
+    refusal = _refusal(path.parent)
+    if refusal:
+        raise ValueError(f"{option} {path}: {refusal}; give another")
