@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,8 @@ def fuse_images(
     limit, pixels = batch_limits(options.network.batch_size, device)
     thermal, sees = ThermalRange.from_options(options.data), partner.sees if partner else None
     dataset, pinned = FusionInputs(jobs, thermal, sees, pixels), device.type == "cuda"
-    reading = read_batches(dataset, limit, threads, options.data.strict, results.errors, "fusing", pinned)
-    with Writers(threads) as writers, torch.inference_mode():
+    read = read_batches(dataset, limit, threads, options.data.strict, results.errors, "fusing", pinned)
+    with closing(read) as reading, Writers(threads) as writers, torch.inference_mode():
         for visible, items in reading:
             fused, spans, wait = fuse_batch(visible, items, fuser, partner)
             for item, image, span in zip(items, fused, spans, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ def generate(
     if len(dataset.working_sizes()) <= FEW_SIZES:
         compute.expect_one_size()
     pinned = compute.device.type == "cuda"
-    reading = read_batches(dataset, limit, threads, strict, results.errors, "generating", pinned)
-    with Writers(threads) as writers, torch.inference_mode():
+    read = read_batches(dataset, limit, threads, strict, results.errors, "generating", pinned)
+    with closing(read) as reading, Writers(threads) as writers, torch.inference_mode():
         for visible, items in reading:
             made = maker(visible)
             scores = score_batch(made, items, methods, compute)

@@ -16,7 +16,7 @@ from data.images import ImageError, Source, ThermalRange, read_infrared, read_re
 from data.samples import worker_count
 from data.transforms import Preprocess, as_tensor, resize
 from util.counting import Counting
-from util.stop_signal import ignore_in_worker
+from util.stop_signal import ignore_ctrl_c
 
 BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
 LARGE = 16 << 20  # pixels of an input that is read alone: decoding it takes some 150 MB
@@ -195,13 +195,18 @@ def read_batches(
                 num_workers=workers,
                 collate_fn=collate,
                 pin_memory=pinned,
-                worker_init_fn=ignore_in_worker,
+                worker_init_fn=ignore_ctrl_c,
             )
-            for visible, items, failed in loader if part else ():
-                errors += failed
-                if errors and strict:
-                    raise errors[0]
-                done = len(items) + len(failed)
-                if visible is not None:
-                    yield visible, items
-                bar.update(done)
+            reading = iter(loader) if part else iter(())
+            try:
+                for visible, items, failed in reading:
+                    errors += failed
+                    if errors and strict:
+                        raise errors[0]
+                    done = len(items) + len(failed)
+                    if visible is not None:
+                        yield visible, items
+                    bar.update(done)
+            finally:
+                if part and workers:
+                    reading._shutdown_workers()

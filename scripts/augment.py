@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,8 @@ def generate(
     entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
     jobs = [Job(Source(path, path.stem, camera)) for path in entries]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
-    batches = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
-                           maker.compute.device.type == "cuda")  # fmt: skip
+    read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
+                        maker.compute.device.type == "cuda")  # fmt: skip
     waiting: deque[tuple[str, Future]] = deque()
 
     def write(name: str, source: Path, file: tuple[int, int], image: torch.Tensor, place: Placement) -> Written:
@@ -141,7 +142,7 @@ def generate(
         note_finished(made, folder, name, source, file, done)
         return done
 
-    with ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
+    with closing(read) as batches, ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
         for visible, items in batches:
             sizes = [options.size or tuple(item["size"]) for item in items]
             for item, image in zip(items, at_own_size(maker(visible), sizes), strict=True):

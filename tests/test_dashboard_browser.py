@@ -133,7 +133,7 @@ def test_a_resumed_run_appears_in_the_open_page(run: Path, server: Server, page:
         "[...document.querySelectorAll('.js-plotly-plot')].map(p => p.data.find(t => t.name == 'adv_infrared raw'))"
         ".find(t => t).x"
     )
-    assert points == [6, 12, 18], "one curve, without gaps or doubles"
+    assert points == [1, 6, 12, 18], "one curve, without gaps or doubles"
 
 
 def test_the_run_s_gallery_shows_curves_and_images(run: Path, page: Any, tmp_path: Path) -> None:

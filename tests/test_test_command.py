@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -151,6 +152,18 @@ def test_large_inputs_are_read_alone_and_last(tmp_path: Path, monkeypatch: pytes
     dataset = VisibleImages([Job(source) for source in list_images(folder)], ThermalRange(), None)
     assert dataset.batches(8)[0] == [[1, 3], [0], [2]]
     assert [len(items) for _, items in read_batches(dataset, 8, 1, False, [], "")] == [2, 1, 1]
+
+
+def test_workers_end_with_the_reading(tmp_path: Path) -> None:
+    """An error elsewhere may keep the reading alive until the process waits for its children at its end."""
+    folder = write_folder(tmp_path / "in", [(20, 30)] * 6)
+    dataset = VisibleImages([Job(source) for source in list_images(folder)], ThermalRange(), None)
+    before = set(multiprocessing.active_children())
+    reading = read_batches(dataset, 1, 1, False, [], "")
+    next(reading)
+    (worker,) = set(multiprocessing.active_children()) - before
+    reading.close()
+    assert not worker.is_alive()
 
 
 def test_images_go_to_their_own_sizes_as_one_by_one() -> None:

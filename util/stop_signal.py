@@ -29,6 +29,12 @@ class StopSignal:
         self.number = number
 
 
+def ignore_ctrl_c(worker: int = 0) -> None:
+    """For a loader's worker process in a command that a signal ends at once: Ctrl-C is its parent's matter. Its parent
+    ends it by SIGTERM where an error keeps the loader alive to the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def ignore_in_worker(worker: int = 0) -> None:
     """For a loader's worker process: signals meant for the whole group are its parent's matter. It ends when
     its parent tells it to, or is gone."""
