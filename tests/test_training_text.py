@@ -39,8 +39,8 @@ def test_validation_has_a_line_for_each_method() -> None:
     lines = validated(3, {"generated": {"ssim": 0.51239, "mae": 20.0}, "constant": {"ssim": 0.1, "mae": 9.5}}, True)
     assert lines == [
         "epoch 3 val (best so far)",
-        "  generated           ssim 0.5124  mae 20",
-        "  constant            ssim 0.1  mae 9.5",
+        "  generated           SSIM 0.5124  MAE 20",
+        "  constant            SSIM 0.1  MAE 9.5",
     ]
     assert validated(3, {}, False) == ["epoch 3 val"]
 
@@ -76,6 +76,6 @@ def test_the_last_lines_say_where_everything_is(tmp_path: Path) -> None:
     state.improves(20.0, False)
     run.append({"step": 4, "epoch": 1, "val": {"generated": {"mae": 20.0}, "constant": {"mae": 10.0}}})
     lines = finished(run, state, task, 65.0, "http://localhost:8097", command)
-    assert "mae" in lines[2] and "(!)" in lines[2], "the scores stand first"
+    assert "MAE" in lines[2] and "(!)" in lines[2] and "best epoch" not in lines[1], "the scores stand first"
     assert f"weights   {tmp_path / 'best.safetensors'}, the best by mae; last.safetensors beside it" in lines
     assert "dashboard http://localhost:8097" in lines

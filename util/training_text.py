@@ -13,6 +13,7 @@ from util.run_folder import RunFolder
 from util.training_state import TrainingState
 from util.validation import Task
 from util.visdom_run import RunReader, best_scores
+from util.words import metric_title
 
 
 def beginning(
@@ -58,7 +59,8 @@ def validated(epoch: int, scores: Mapping[str, Mapping[str, float]], is_best: bo
     """The scores of what was made and of the baselines, a line each."""
     lines = [f"epoch {epoch} val{' (best so far)' if is_best else ''}"]
     for name, values in scores.items():
-        lines.append("  " + f"{name:20}" + "  ".join(f"{m} {value:.4g}" for m, value in values.items()))
+        shown = "  ".join(f"{metric_title(metric)} {value:.4g}" for metric, value in values.items())
+        lines.append(f"  {name:20}{shown}")
     return lines
 
 
@@ -103,7 +105,10 @@ def score_lines(folder: Path, task: Task) -> list[str]:
         beaten = all(sign * value > sign * rival for rival in rivals)
         ours = f"{value:.4g}{'' if beaten else ' (!)'}"
         peak = "" if epoch == chosen else f"{highest:.4g} ({epoch})"
-        rows.append([f"{metric} {'↑' if sign > 0 else '↓'}", ours, peak, *(f"{rival:.4g}" for rival in rivals)])
+        name = f"{metric_title(metric)} {'↑' if sign > 0 else '↓'}"
+        rows.append([name, ours, peak, *(f"{rival:.4g}" for rival in rivals)])
+    if not any(row[2] for row in rows[1:]):
+        rows = [[*row[:2], *row[3:]] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any("(!)" in line for line in lines):
