@@ -38,6 +38,7 @@ from util.validation import TASKS, Task, Validation
 from util.visdom_client import VisdomClient
 from util.votes import Votes
 from util.watching import Watch, open_display, start_dashboard
+from util.writable import check_folder
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
 
@@ -274,6 +275,9 @@ def main() -> int:
     options, _ = parse_train(sys.argv[1:], {name: method.Options for name, method in METHODS.items()})
     compute = choose(options.run.device, options.run.precision, options.run.channels_last)
     run = RunFolder(options.run.checkpoints_dir / options.run.name)
+    check_folder("--checkpoints_dir", options.run.checkpoints_dir, options.run.name)
+    if options.input.cache_dir is not None:
+        check_folder("--cache_dir", options.input.cache_dir)
     stored = run.load_checkpoint() if options.run.continue_train else None
     if stored is None and run.checkpoint.exists():
         raise ValueError(f"{run.path} holds a run: add --continue_train to go on with it, or give another --name")

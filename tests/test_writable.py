@@ -89,6 +89,7 @@ COMMANDS = (
     "scripts.make_sample_data --out",
     "scripts.result_images --out",
     "test.py --weights none --results_dir",
+    "train.py --vgg_weights random --checkpoints_dir",
 )
 ENDINGS = {
     "import_weights": ".safetensors",
