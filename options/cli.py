@@ -81,10 +81,12 @@ def run_subcommand(usage: str, modules: Mapping[str, tuple[str, str]], kind: str
 
 
 def _one_line(box: str) -> str:
-    """The message of tyro's error box, and what it suggests, as one line."""
+    """The message of tyro's error box, and what it suggests, as one line. Where the output is ASCII the box is lines
+    of hyphens below a title."""
     lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
-    parts = " ".join(lines).split("─" * 5)
-    message = re.sub(r"^Error parsing [\w.-]+: (?=--)", "", parts[0].strip())
+    parts = re.split("─{5,}", " ".join(lines)) if lines else re.split("-{5,}", box)[1:]
+    parts = [" ".join(part.split()) for part in parts] or [""]
+    message = re.sub(r"^Error parsing (?!--)[\w.-]+: ", "", parts[0])
     message = re.sub(r"^Unrecognized options", "unknown option", message)
     message = re.sub(
         r"^Missing from \S+: (--[\w-]+).*?\](?:\])?\s+(.*?)\s*\(required\)$", r"\1 is missing: \2", message

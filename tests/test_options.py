@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from options.recorded import parse_train, read_train
 from options.train import for_method
 
 TABLE = {name: method.Options for name, method in METHODS.items()}
+from tests.conftest import ROOT
 
 
 def test_defaults_are_valid_and_survive_json() -> None:
@@ -110,3 +114,15 @@ def test_options_are_frozen() -> None:
         DataOptions().strict = True
     with pytest.raises(AttributeError):
         CycleGANOptions().ngf = 3
+
+
+def test_a_mistake_reads_alike_where_the_output_is_ascii() -> None:
+    lines = set()
+    for encoding in ("ascii", "utf-8"):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), "--lr", "0"],
+            env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 2
+        lines.add(done.stderr)
+    assert lines == {"error: --lr is 0.0: give a finite number above 0\n"}
