@@ -16,9 +16,9 @@ from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
 from options.recorded import parse_train, read_train
 from options.train import for_method
+from tests.conftest import ROOT
 
 TABLE = {name: method.Options for name, method in METHODS.items()}
-from tests.conftest import ROOT
 
 
 def test_defaults_are_valid_and_survive_json() -> None:
