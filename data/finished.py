@@ -10,7 +10,7 @@ from data.files import natural_key
 from data.inference import Job
 from util.fingerprint import stamp
 from util.made import Made
-from util.words import plural
+from util.words import first_few, plural
 
 
 def inputs_of(job: Job) -> list[Any]:
@@ -44,7 +44,6 @@ def notes(made: Made, kept: int, wanted: Sequence[Job], folder: Path, suffix: st
     stems = {job.visible.stem for job in wanted}
     left = [path.name for path in folder.glob(f"*{suffix}") if path.stem not in stems and not path.name.startswith(".")]
     if left:
-        some = ", ".join(sorted(left, key=natural_key)[:3]) + ", ..." * (len(left) > 3)
         count = f"{plural(len(left), 'image')} of no input of this command {'stays' if len(left) == 1 else 'stay'}"
-        lines.append(f"{count} in {folder}: {some}")
+        lines.append(f"{count} in {folder}: {first_few(sorted(left, key=natural_key))}")
     return lines

@@ -19,7 +19,7 @@ from data.fusion_inputs import FusionInputs
 from data.generated import copy_small
 from data.images import ImageError, Source, ThermalRange, to_uint8, write_image
 from data.inference import Job
-from data.scored import in_threads, read_saved, some
+from data.scored import in_threads, read_saved
 from data.writing import Wait
 from options.fuse import OutputOptions
 from util.colour import luminance
@@ -28,7 +28,7 @@ from util.gallery import write_gallery
 from util.image_rows import Row
 from util.made import Made
 from util.run_folder import remove_parts, write_whole
-from util.words import plural
+from util.words import first_few, plural
 
 KINDS = {"fused": ".png", "infrared": ".png", "previews/visible": ".jpg", "previews/infrared": ".jpg"}
 """Folder of results -> how its files end."""
@@ -196,7 +196,7 @@ class Results:
         resized = [stem for stem in stems if "infrared_size_before" in self.records[stem]]
         if resized:
             print(f"note      infrared resized to its visible image's size in {plural(len(resized), 'pair')}: "
-                  f"{some(resized)}")  # fmt: skip
+                  f"{first_few(resized)}")  # fmt: skip
         for error in self.errors:
             print(f"skipped {error}", file=sys.stderr)
         print(where)

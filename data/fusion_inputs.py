@@ -22,7 +22,7 @@ from data.video import InStep, Video
 from data.views import note_views
 from options.data import DataOptions
 from options.fuse import FuseDataOptions, SourceOptions
-from util.words import plural
+from util.words import first_few, plural
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Found:
 
 
 def _names(sources: Sequence[Source]) -> str:
-    return ", ".join(source.path.name for source in sources[:3]) + (", ..." if len(sources) > 3 else "")
+    return first_few(source.path.name for source in sources)
 
 
 def _alone(sources: Sequence[Source], paired: Set[Source], partners: Sequence[Source], other: str) -> list[ImageError]:
@@ -99,9 +99,7 @@ def _passed_over(listing: Listing, wanted: Sequence[str]) -> list[ImageError]:
 def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Found:
     """A data set's pairs, or all its visible images; split: one of its splits, or all. ValueError for none."""
     listing = find(options)
-    wanted = [name for name in listing.splits if split in (name, "all")]
-    if not wanted:
-        raise ValueError(f"{listing.root}: has no {split} split but {', '.join(listing.splits)}: give --split")
+    wanted = listing.chosen(split)
     if with_infrared:
         splits = {name: [_job(pair) for pair in listing.splits[name].pairs] for name in wanted}
     else:

@@ -14,11 +14,8 @@ from util.words import plural
 def jobs_of(listing: Listing, split: str) -> list[Job]:
     """Every visible image of a split, or of all, with its real infrared partner where it has one; the visible stem
     names the result. ValueError where there is no such split."""
-    wanted = [name for name in listing.splits if split in (name, "all")]
-    if not wanted:
-        raise ValueError(f"{listing.root}: has no {split} split but {', '.join(listing.splits)}: give --split")
     splits = {}
-    for name in wanted:
+    for name in listing.chosen(split):
         partners = {pair.visible: pair.infrared for pair in listing.splits[name].pairs}
         splits[name] = [Job(source, partners.get(source)) for source in listing.splits[name].visible]
     return unlike_stems(splits)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, view_size
 from data.samples import worker_count
 from data.transforms import Preprocess, as_tensor, resize
+from util.batches import end_workers
 from util.counting import Counting
 from util.stop_signal import ignore_ctrl_c
 
@@ -208,5 +209,4 @@ def read_batches(
                         yield visible, items
                     bar.update(done)
             finally:
-                if part and workers:
-                    reading._shutdown_workers()
+                end_workers(reading)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from data.images import Source, list_images, probe, read_visible
 from data.samples import worker_count
 from data.transforms import as_tensor
 from util.counting import Counting
+from util.words import first_few
 
 GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
 MOST_METHODS = 12  # in one folder: more different endings of names are no methods'
@@ -33,12 +34,6 @@ def read_saved(source: Source | Path) -> torch.Tensor:
 def results_of(folder: Path, inner: str) -> list[Source]:
     """Images of a folder; of a results folder those in its folder `inner`. ValueError where there are none."""
     return list_images(folder / inner if (folder / inner).is_dir() else folder)
-
-
-def some(names: Iterable[str], limit: int = 3) -> str:
-    """The first few of them."""
-    names = list(names)
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def by_stem(stems: Sequence[str], name: str, sources: Sequence[Source]) -> dict[str, Source]:
@@ -84,17 +79,17 @@ def join_methods(
         by_name = " ".join(shlex.quote(f"{other}={folder}") for other in named_methods(stems, unused))
         if not found:
             raise ValueError(
-                f"--{option} {name}: no image ({some(s.path.name for s in methods[name])}) has the stem of a "
-                f"{partner} ({some(stems)}): "
+                f"--{option} {name}: no image ({first_few(s.path.name for s in methods[name])}) has the stem of a "
+                f"{partner} ({first_few(stems)}): "
                 + (f"their names tell the method: give --{option} {by_name}" if by_name else remedy)
             )
         lacks = [stem for stem in stems if stem not in found]
         if lacks:
-            lines.append(f"{name}: no image for {len(lacks)} of {len(stems)} {partner}s ({some(lacks)})")
+            lines.append(f"{name}: no image for {len(lacks)} of {len(stems)} {partner}s ({first_few(lacks)})")
         if unused and folder not in told:
             told.add(folder)
             more = f"; {by_name} scores them too" if by_name else ""
-            names = some(source.path.name for source in unused)
+            names = first_few(source.path.name for source in unused)
             lines.append(f"{name}: no {partner} for {len(unused)} of its images ({names}){more}")
     common = [stem for stem in stems if all(stem in found for found in joined.values())]
     if not common:

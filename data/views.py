@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from data.images import CAMERAS, ImageError, Source, camera_box, view_size
-from data.scored import in_threads, some
+from data.scored import in_threads
+from util.words import first_few
 
 WIDE = ((1800, 1600), (1224, 1024))  # (width, height) of FLIR ADAS's visible pictures, nearly of a thermal shape
 TOLERANCE = math.log(1.06)  # between two width / height, of which the layouts' own crops leave up to 5.2 %
@@ -55,7 +56,7 @@ def note_views(
     if not wrong:
         return None
     (first, second), _ = Counter(both for _, both in wrong).most_common(1)[0]
-    stems = some(stem for stem, _ in wrong)
+    stems = first_few(stem for stem, _ in wrong)
     return (
         f"{len(wrong)} of {len(pairs)} {kind} seem to show another view than {partners} ({text(first)} beside "
         f"{text(second)}: {stems}), and {why}: " + (remedy if cut_sizes(first) else "cut both to one view first")

@@ -9,9 +9,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +36,7 @@ from data.generated import at_own_size
 from data.images import ImageError, Source, pixel_size, write_image
 from data.inference import Job, VisibleImages, read_batches
 from data.transforms import Preprocess
+from data.writing import Wait, Writers, fetch
 from models.infrared_maker import InfraredMaker
 from models.trained import choose_weights, load_network, open_run
 from options.augment import AugmentOptions
@@ -46,14 +45,13 @@ from options.data import DataOptions
 from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
-from util.made import Made, other_than, read_lines
-from util.run_folder import RunFolder, code_version, write_whole
+from util.made import Made, other_than
+from util.run_folder import RunFolder, code_version, read_lines, write_whole
 from util.words import plural
 from util.writable import check_folder
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what
 MADE = "made.jsonl"  # which images of it are finished
-WAITING = 64  # images that may wait to be written
 
 
 def visible_folders(options: AugmentOptions) -> dict[str, CocoFolder]:
@@ -135,27 +133,22 @@ def generate(
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
     read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
                         maker.compute.device.type == "cuda")  # fmt: skip
-    waiting: deque[tuple[str, Future]] = deque()
 
-    def write(name: str, source: Path, file: tuple[int, int], image: torch.Tensor, place: Placement) -> Written:
-        done = write_one(folder / name, image, place)
+    def write(source: Path, image: torch.Tensor, wait: Wait) -> None:
+        wait()
+        entry, file = entries[source], pixel_size(source)
+        place, name = placement(entry, file, camera, tuple(image.shape[-2:])), entry["file_name"]
+        written[name] = done = write_one(folder / name, image, place)
         note_finished(made, folder, name, source, file, done)
-        return done
 
-    with closing(read) as batches, ThreadPoolExecutor(max(1, options.num_threads)) as writers, torch.inference_mode():
+    with closing(read) as batches, Writers(options.num_threads) as writers, torch.inference_mode():
         for visible, items in batches:
             sizes = [options.size or tuple(item["size"]) for item in items]
-            for item, image in zip(items, at_own_size(maker(visible), sizes), strict=True):
-                path = item["job"].visible.path
-                entry, file = entries[path], pixel_size(path)
-                place, name = placement(entry, file, camera, tuple(image.shape[-2:])), entry["file_name"]
-                waiting.append((name, writers.submit(write, name, path, file, image.cpu(), place)))
-            while len(waiting) > WAITING:
-                name, future = waiting.popleft()
-                written[name] = future.result()
-        for name, future in waiting:
-            written[name] = future.result()
-    return written
+            images, wait = fetch(at_own_size(maker(visible), sizes), maker.compute.device)
+            for item, image in zip(items, images, strict=True):
+                writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
+    names = [image["file_name"] for image in labels.images]
+    return {name: written[name] for name in names if name in written}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from data.fusion_record import note_sources, range_policy, record_of
 from data.generated import copy_small
 from data.images import ImageError, Source, probe, read_infrared
 from data.inference import Job
-from data.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of, some
+from data.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of
 from data.transforms import resize
 from data.views import note_views, size_remedy, text
 from options.cli import parse
@@ -24,7 +24,7 @@ from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.compute import choose
 from util.evaluation_page import shown_images, write_evaluation_page
 from util.fusion_page import TRIVIAL, FusionScores
-from util.words import plural
+from util.words import first_few, plural
 from util.writable import check_file
 
 
@@ -60,7 +60,7 @@ def find_cases(options: EvaluateFusionOptions) -> tuple[list[Case], list[str], s
             return [Case(stem, job, {name: sources[0]})], [], where  # three files, of any names
     joined, lines = join_methods(list(jobs), folders, "fused", "fused", "pair", remedy)
     if found.skipped:
-        lines.insert(0, f"{len(found.skipped)} {left_out} ({some(e.path.name for e in found.skipped)})")
+        lines.insert(0, f"{len(found.skipped)} {left_out} ({first_few(e.path.name for e in found.skipped)})")
     return [Case(stem, jobs[stem], methods) for stem, methods in joined.items()], lines, where
 
 
@@ -180,7 +180,7 @@ def main(argv: list[str]) -> int:
     sheet = evaluation.sheet
     scored = plural(len(cases) - len(evaluation.errors), "image")
     print(f"\n{options.convention} convention, mean ± standard deviation over {scored}; "
-          f"range: {some(dict.fromkeys(policies.values()))}\n")  # fmt: skip
+          f"range: {first_few(dict.fromkeys(policies.values()))}\n")  # fmt: skip
     print(sheet.text())
     if len(folders) > 1:
         print(f"\n{sheet.ranking_text()}")
@@ -189,7 +189,7 @@ def main(argv: list[str]) -> int:
     page = write_page(options, evaluation, done, facts | {"device": evaluation.device} | folders)
     if evaluation.resized:
         print(f"note      infrared resized to its visible image's size in {plural(len(evaluation.resized), 'pair')}: "
-              f"{some(evaluation.resized)}")  # fmt: skip
+              f"{first_few(evaluation.resized)}")  # fmt: skip
     for error in evaluation.errors:
         print(f"skipped {error}", file=sys.stderr)
     print(f"written   {options.out}, {options.out.with_suffix('.csv').name}")

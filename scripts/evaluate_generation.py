@@ -12,14 +12,14 @@ from data.generation_inputs import jobs_of
 from data.images import list_images
 from data.inference import Job
 from data.layouts import find
-from data.scored import by_stem, join_methods, some
+from data.scored import by_stem, join_methods
 from data.views import note_views
 from options.cli import parse
 from options.data import DataOptions
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from util.compute import choose
 from util.metrics.learned import load_learned
-from util.words import plural
+from util.words import first_few, plural
 from util.writable import check_file
 
 
@@ -51,9 +51,9 @@ def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str
         visible = by_stem(list(joined), "visible", list_images(options.visible))
         lacks = [stem for stem in joined if stem not in visible]
         if len(lacks) == len(joined):
-            raise ValueError(f"--visible {options.visible}: no image has the stem of a real one ({some(lacks)})")
+            raise ValueError(f"--visible {options.visible}: no image has the stem of a real one ({first_few(lacks)})")
         if lacks:
-            lines.append(f"{len(lacks)} real images have no visible one and are left out ({some(lacks)})")
+            lines.append(f"{len(lacks)} real images have no visible one and are left out ({first_few(lacks)})")
             joined = {stem: found for stem, found in joined.items() if stem in visible}
     return [Case(stem, real[stem], found, visible.get(stem)) for stem, found in joined.items()], lines, where
 

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +19,7 @@ from models.generators import make_generator
 from options.augment import AugmentOptions
 from options.cli import to_dict
 from options.cycle_gan import CycleGANOptions
-from tests.conftest import ROOT
+from tests.conftest import ROOT, kill_midway, modified
 from util.weights import save_weights
 
 SIZE = (122, 102)  # width, height; FLIR's 1224 x 1024 in small, of which the thermal camera sees a part
@@ -136,30 +131,18 @@ def test_writes_a_labelled_infrared_data_set(tmp_path: Path, command: Callable, 
     assert "flir_adas_v2" in report and "3 infrared unpaired" in report
 
 
-def stamps(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-
-
 def test_a_killed_command_goes_on_where_it_stopped(tmp_path: Path, command: Callable, weights: Path) -> None:
     """kill -9 in the middle; the next one keeps what is finished; labels are as if nothing had happened."""
     root = write_visible(tmp_path / "flir", count=120)
     words = ["--weights", weights, "--dataroot", root, *CPU, "--batch_size", 2, "--size", 120, 150]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.augment", *map(str, words), "--out", tmp_path / "made"], cwd=ROOT,
-        stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
     record, folder = tmp_path / "made/made.jsonl", tmp_path / "made/images_thermal_train"
-    while process.poll() is None and not (record.is_file() and record.read_text().count("\n") > 5):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = record.read_text().count("\n") - 1
+    finished = kill_midway(["-m", "scripts.augment", *words, "--out", tmp_path / "made"], ROOT, record)
     assert 5 <= finished < 120 and not (folder / "coco.json").exists(), "what is half done does not look complete"
-    before = stamps(folder / "data")
+    before = modified(folder / "data")
     (folder / "data/.a.jpg.1.part").write_bytes(b"half")
     done = command("scripts.augment", *words, "--out", "made")
     assert f"{finished} of 120 images of images_thermal_train are there already" in done.stdout
-    after = stamps(folder / "data")
+    after = modified(folder / "data")
     assert sum(after[name] == before[name] for name in before if name in after) >= finished and len(after) == 120
     command("scripts.augment", *words, "--out", "through")
     for name in ("coco.json", "coco_annotation_counts.txt"):
@@ -178,14 +161,14 @@ def test_only_what_changed_is_made_anew(tmp_path: Path, command: Callable, weigh
     call = ("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
     command(*call)
     images, visible = tmp_path / "made/images_thermal_train/data", root / "images_rgb_train"
-    first, labels = stamps(images), json.loads((visible / "coco.json").read_text())
+    first, labels = modified(images), json.loads((visible / "coco.json").read_text())
     names = [Path(image["file_name"]).name for image in labels["images"]]
     write_image(visible / "data" / names[0], np.zeros((SIZE[1], SIZE[0], 3), np.uint8))  # another picture
     labels["images"].pop(1)
     labels["annotations"][0]["bbox"] = [40, 40, 10, 10]
     (visible / "coco.json").write_text(json.dumps(labels))
     assert "1 of 2 images of images_thermal_train are there already" in command(*call).stdout
-    second, found = stamps(images), read_coco(images.parent)
+    second, found = modified(images), read_coco(images.parent)
     assert second.keys() == {names[0], names[2]} and second[names[2]] == first[names[2]]
     assert second[names[0]] > first[names[0]] and len(found.images) == 2
     wide, high = 640 / (RIGHT - LEFT), 512 / (BOTTOM - TOP)
@@ -193,10 +176,10 @@ def test_only_what_changed_is_made_anew(tmp_path: Path, command: Callable, weigh
     assert found.annotations[0][0]["bbox"] == pytest.approx(moved), "labels follow without their image"
     (visible / "data" / names[2]).unlink()
     assert "1 visible file missing" in command(*call, status=1).stdout
-    assert stamps(images).keys() == {names[0]}, "an image whose picture is gone does not stay among the labelled ones"
+    assert modified(images).keys() == {names[0]}, "an image whose picture is gone does not stay among the labelled ones"
     write_visible(root)
     done = command(*call, "--overwrite")
-    assert "already" not in done.stdout and len(stamps(images)) == 3
+    assert "already" not in done.stdout and len(modified(images)) == 3
     record = tmp_path / "made/made.jsonl"
     record.unlink()
     assert "has no made.jsonl to go on from" in command(*call, status=2).stderr

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +10,12 @@ import numpy as np
 import pytest
 
 from data.images import write_image
-from tests.conftest import ROOT, write_pairs
+from tests.conftest import ROOT, kill_midway, modified, write_pairs
 from tests.test_fuse_command import CPU, pixels, weights_file
 from tests.test_fuse_generator import make_generator
 from util.counting import Counting
 
 KINDS = ("fused", "previews/visible", "previews/infrared")
-
-
-def modified(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
 def of(root: Path, weights: Path, *more: object) -> tuple[object, ...]:
@@ -48,17 +39,9 @@ def test_a_killed_command_goes_on_where_it_stopped(command: Callable, tmp_path: 
     had happened."""
     root = write_pairs(tmp_path / "many", 40)
     words = of(root, weights, "--evaluate", "--gallery", 30)
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "fuse.py"), *map(str, words[1:])], cwd=tmp_path, stdout=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
     results = tmp_path / "results/stdfusion_net"
     made = results / "made.jsonl"
-    while process.poll() is None and not (made.is_file() and made.read_text().count("\n") > 5):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = made.read_text().count("\n") - 1
+    finished = kill_midway([ROOT / "fuse.py", *words[1:]], tmp_path, made)
     assert 5 <= finished < 40
     before = modified(results / "fused")
     with made.open("a") as file:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +18,7 @@ from data.transforms import resize
 from models.generators import make_generator
 from options.cli import to_dict
 from options.cycle_gan import CycleGANOptions
-from tests.conftest import ROOT, write_pairs
+from tests.conftest import ROOT, kill_midway, modified, write_pairs
 from util.compute import choose
 from util.made import Made
 from util.metrics.generation import baselines, generation_scores
@@ -50,10 +45,6 @@ def write_folder(folder: Path, sizes: list[tuple[int, int]]) -> Path:
     return folder
 
 
-def modified(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-
-
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     return write_weights(tmp_path / "w.safetensors")
@@ -63,16 +54,8 @@ def test_a_killed_command_goes_on_where_it_stopped(command: Callable, tmp_path: 
     """kill -9 in the middle; the next one keeps what is finished; scores and page are as if nothing had happened."""
     root = write_pairs(tmp_path / "data", 150)
     words = ["--weights", weights, "--name", "k", "--dataroot", root, "--split", "all", *SERIAL, "--batch_size", 2]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "test.py"), *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
     made = tmp_path / "results/k/made.jsonl"
-    while process.poll() is None and not (made.is_file() and made.read_text().count("\n") > 5):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = made.read_text().count("\n") - 1
+    finished = kill_midway([ROOT / "test.py", *words], tmp_path, made)
     assert 5 <= finished < 150
     images = tmp_path / "results/k/infrared"
     before = {path.name: path.stat().st_mtime_ns for path in images.glob("[0-9]*.png")}

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from tqdm import tqdm
 
 from util.compute import Compute
+
+
+def end_workers(iterator: Iterator[Any]) -> None:
+    """End the workers of a loader that is being read, if it has any, though somebody may still hold its iterator."""
+    if isinstance(iterator, _MultiProcessingDataLoaderIter):
+        iterator._shutdown_workers()
 
 
 class Batches:
@@ -20,7 +28,6 @@ class Batches:
     def __init__(self, loader: DataLoader, count: int, compute: Compute) -> None:
         """count: batches in a step."""
         self.count, self.compute = count, compute
-        self.workers = loader.num_workers
         self.skipped: set[str] = set()
         self._iterator = iter(loader)
 
@@ -31,8 +38,7 @@ class Batches:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Workers ignore signals, so nobody else would end them while an error keeps the iterator alive.
-        if self.workers:
-            self._iterator._shutdown_workers()
+        end_workers(self._iterator)
 
     def read(self) -> tuple[list[dict[str, torch.Tensor]], float]:
         """The batches of a step on the device, and the seconds spent waiting for them."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from util.distributed import own_gpu
 from util.words import plural
 
 T = TypeVar("T")
@@ -139,10 +140,8 @@ def choose(device: str = "auto", precision: str = "auto", channels_last: str = "
     except RuntimeError:
         raise ValueError(f"--device {device}: give auto, cpu, cuda or cuda:N") from None
     if where.type == "cuda":
-        count, rank = torch.cuda.device_count(), int(os.environ.get("LOCAL_RANK", 0))
-        if where.index is None and 0 < count <= rank:
-            raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {count}")
-        where = torch.device("cuda", rank if where.index is None else where.index)
+        count = torch.cuda.device_count()
+        where = torch.device("cuda", own_gpu() if where.index is None else where.index)
         if where.index >= count:
             raise ValueError(f"--device {device}: PyTorch sees {count} CUDA devices here; use --device cpu")
         torch.cuda.set_device(where)
@@ -151,7 +150,7 @@ def choose(device: str = "auto", precision: str = "auto", channels_last: str = "
     if precision == "auto":
         precision = "bf16" if _native_bf16(where) else "fp32"
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
-    # On the CPU the default layout is the faster one, and instance norm is only right there at batch 1.
+    # On the CPU channels_last gains nothing.
     last = channels_last == "on" or (channels_last == "auto" and where.type == "cuda" and dtype != torch.float32)
     return Compute(where, dtype, torch.channels_last if last else torch.contiguous_format)
 

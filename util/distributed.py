@@ -27,6 +27,14 @@ def _together() -> Iterator[None]:
         raise RankLost(reason) from error
 
 
+def own_gpu() -> int:
+    """The number of this rank's GPU on its machine; ValueError where there are fewer than ranks."""
+    number, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if 0 < count <= number:
+        raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {count}")
+    return number
+
+
 def start(device: torch.device, minutes: float = 30.0) -> torch.device:
     """Join the other ranks if torchrun started this process; returns this rank's device.
 
@@ -34,10 +42,7 @@ def start(device: torch.device, minutes: float = 30.0) -> torch.device:
     if "RANK" not in os.environ or dist.is_initialized():
         return device
     if device.type == "cuda":
-        local = int(os.environ.get("LOCAL_RANK", 0))
-        if local >= torch.cuda.device_count():
-            raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {torch.cuda.device_count()}")
-        device = torch.device("cuda", local)
+        device = torch.device("cuda", own_gpu())
         torch.cuda.set_device(device)
     # What is said between hosts goes by gloo: it does not wait for a GPU, and fails at once when a rank is gone.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"

@@ -10,21 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from util.run_folder import write_whole
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole line of a made.jsonl, none without a file; the last line of a killed command may be torn."""
-    lines = []
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(line, dict):
-                lines.append(line)
-    return lines
+from util.run_folder import read_lines, write_whole
 
 
 def other_than(key: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[str]:

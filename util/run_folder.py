@@ -49,6 +49,20 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole record of a file of JSON lines, none without a file; a killed process may have torn the last line."""
+    lines = []
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(line, dict):
+                lines.append(line)
+    return lines
+
+
 def code_version() -> str:
     """The commit this code stands at, with "+" where it has been changed since; "unknown" outside git."""
     try:
@@ -108,15 +122,7 @@ class RunFolder:
 
     def records(self) -> list[dict[str, Any]]:
         """Every complete line of losses.jsonl."""
-        if not self.losses.is_file():
-            return []
-        records = []
-        for line in self.losses.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:  # the last line of a run that was killed while it wrote
-                continue
-        return records
+        return read_lines(self.losses)
 
     def append(self, record: dict[str, Any]) -> None:
         """One more line of losses.jsonl."""

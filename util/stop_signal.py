@@ -38,5 +38,5 @@ def ignore_ctrl_c(worker: int = 0) -> None:
 def ignore_in_worker(worker: int = 0) -> None:
     """For a loader's worker process: signals meant for the whole group are its parent's matter. It ends when
     its parent tells it to, or is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_ctrl_c()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE"}
 
 
 def plural(count: int, noun: str) -> str:
     """E.g. 1 image, 2 images, 3 boxes."""
     return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("x") else "s")
+
+
+def first_few(names: Iterable[str], limit: int = 3) -> str:
+    """The first names, and dots where there are more."""
+    names = list(names)
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def metric_title(metric: str) -> str:

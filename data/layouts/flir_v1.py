@@ -9,8 +9,8 @@ from data.files import image_files, natural_key
 from data.layouts.folders import MASK_NAMES, Folder
 from data.layouts.listing import Pair, Split
 from data.layouts.pairing import bare_stem, complete, paired_split
-from data.layouts.scan import Scan, first_few
-from util.words import plural
+from data.layouts.scan import Scan
+from util.words import first_few, plural
 
 _PARTS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("video", "test")}
 _BYTES = ("thermal_8_bit", "previewdata")

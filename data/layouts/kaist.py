@@ -11,8 +11,8 @@ from data.images import Source
 from data.layouts.folders import Folder, open_folder
 from data.layouts.listing import Split
 from data.layouts.pairing import complete, paired_split
-from data.layouts.scan import Scan, first_few
-from util.words import plural
+from data.layouts.scan import Scan
+from util.words import first_few, plural
 
 _SET = re.compile(r"set(\d\d)")
 _FRAME = re.compile(r"(set\d\d)[/_](V\d\d\d)[/_](?:visible/|lwir/)?(I\d+)", re.IGNORECASE)

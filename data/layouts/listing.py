@@ -68,6 +68,13 @@ class Listing:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def chosen(self, split: str) -> list[str]:
+        """The splits that --split names: one of them, or all. ValueError where there is no such split."""
+        wanted = [name for name in self.splits if split in (name, "all")]
+        if not wanted:
+            raise ValueError(f"{self.root}: has no {split} split but {', '.join(self.splits)}: give --split")
+        return wanted
+
     def summary(self) -> str:
         """One line: layout, pairs and unpaired images of each split, files skipped by reason."""
         parts = []

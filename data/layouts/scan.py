@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -13,16 +12,11 @@ from data.files import image_files
 from data.images import COUNT_MODES, ImageError, Source, ThermalRange, camera_box, probe, read_infrared
 from data.layouts.listing import Pair, Skipped, Split
 from options.data import DataOptions
+from util.words import first_few
 
 THREADS = 16
 """Opening headers waits for the disk more than for the processor."""
 GROUP = 32  # headers a thread reads before it is given more: handing over takes as long as reading one
-
-
-def first_few(names: Iterable[str], limit: int = 3) -> str:
-    """The first names, and dots where there are more."""
-    names = list(names)
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def _probe(path: Path) -> tuple[str, tuple[int, int]] | ImageError:

@@ -17,8 +17,8 @@ from data.layouts.folders import (
 )
 from data.layouts.listing import Split
 from data.layouts.pairing import bare_stem, complete, paired_split
-from data.layouts.scan import Scan, first_few
-from util.words import plural
+from data.layouts.scan import Scan
+from util.words import first_few, plural
 
 _MSRS_STEM = re.compile(r"\d{5}[DN]")
 _META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": ("val.txt",)}

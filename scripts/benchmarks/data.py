@@ -24,6 +24,7 @@ from options.data import DataOptions
 from options.train import InputOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, print_report
 from scripts.benchmarks.pictures import streets, write_files
+from util.batches import end_workers
 from util.writable import check_file
 
 VISIBLE_SIZE = (1600, 1800)  # height, width of FLIR ADAS v1's visible pictures
@@ -100,13 +101,7 @@ def train_options(options: Options, root: Path, cache: str, workers: int, scratc
     )  # fmt: skip
 
 
-def end(batches: Any, workers: int) -> None:
-    """End the worker processes now."""
-    if workers:
-        batches._shutdown_workers()
-
-
-def epochs(loader: DataLoader, count: int, per_epoch: int, workers: int) -> list[float]:
+def epochs(loader: DataLoader, count: int, per_epoch: int) -> list[float]:
     """Seconds of each epoch; the workers have started when the first begins."""
     batches = iter(loader)
     first = next(batches)
@@ -118,7 +113,7 @@ def epochs(loader: DataLoader, count: int, per_epoch: int, workers: int) -> list
         for _ in range(per_epoch):
             next(batches)
         seconds.append(time.perf_counter() - begun)
-    end(batches, workers)
+    end_workers(batches)
     return seconds
 
 
@@ -129,7 +124,7 @@ def loader_row(options: Options, root: Path, cache: str, workers: int, scratch: 
     loader = make_loader(dataset, train)
     steps = max(1, len(dataset) // options.batch_size)
     begun = time.process_time()
-    seconds = epochs(loader, 3, steps, loader.num_workers)
+    seconds = epochs(loader, 3, steps)
     work = time.process_time() - begun
     row = {
         "what": "loader",
