@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.coco import CocoFolder, Placement
-from options.cli import read_json
+from options.json_file import read_json
 from util.fingerprint import stamp
 from util.made import Made
 from util.run_folder import remove_parts, write_whole

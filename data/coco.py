@@ -10,7 +10,7 @@ from typing import Any
 
 from data.images import camera_box
 from data.layouts.folders import levels
-from options.cli import read_json
+from options.json_file import read_json
 
 KEPT_SHARE = 0.2  # of a box's area: one with less of it inside the image is dropped, being no picture of the object
 

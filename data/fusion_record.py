@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.images import Source
 from data.inference import Job
+from options.json_file import read_json
 from util.words import plural
 
 
@@ -16,11 +16,9 @@ def record_of(folder: Path) -> dict[str, Any]:
     """The content of results.json in a folder of fused images or beside it; {} where there is none."""
     for path in (folder / "results.json", folder.parent / "results.json"):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json(path)
+        except ValueError:
             continue
-        if isinstance(record, dict):
-            return record
     return {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from models import METHODS
 from models.generators import make_generator
 from options.cli import from_dict
+from options.json_file import JsonError, parse_json
 from options.recorded import read_train
 from options.train import TrainOptions
 from util.colour import luminance
@@ -84,6 +84,7 @@ def load_network(path: Path, kind: str, trained: TrainOptions | None = None) -> 
 
 def _stored_options(model: str, metadata: dict[str, str], path: Path) -> Any:
     try:
-        return from_dict(METHODS[model].Options, json.loads(metadata.get("options", "{}")), str(path))
-    except (json.JSONDecodeError, TypeError):
+        stored = parse_json(metadata.get("options", "{}"), "options")
+        return from_dict(METHODS[model].Options, stored, str(path))
+    except (JsonError, TypeError):
         raise ValueError(f"{path}: the options in it cannot be read; write it anew") from None

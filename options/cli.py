@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib
 import io
-import json
 import os
 import re
 import sys
@@ -146,19 +145,6 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is typing.Literal and value not in choices:
         raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}")
     return value
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; ValueError naming the file otherwise."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: is not a JSON object")
-    return values
 
 
 def given(argv: Sequence[str], option: str) -> str | None:

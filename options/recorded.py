@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from options.cli import from_dict, given, parse, read_json
+from options.cli import from_dict, given, parse
+from options.json_file import read_json
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
 
 

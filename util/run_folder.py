@@ -49,18 +49,21 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def record_in(line: str | bytes) -> dict[str, Any] | None:
+    """The record in a line of JSON; None where it is torn, as a killed process leaves it, damaged, or no record."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole record of a file of JSON lines, none without a file; a killed process may have torn the last line."""
-    lines = []
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(line, dict):
-                lines.append(line)
-    return lines
+    """Every whole record of a file of JSON lines, none without a file."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for line in lines if (record := record_in(line)) is not None]
 
 
 def code_version() -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from util.run_folder import record_in
 
 Points = tuple[list[float], list[float]]  # steps, values
 
@@ -49,11 +50,8 @@ class RunReader:
         whole = new[: new.rfind(b"\n") + 1]  # the last line may not be complete yet
         self._offset += len(whole)
         for line in whole.splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:  # torn by a crash
-                continue
-            if isinstance(record, dict) and "step" in record:
+            record = record_in(line)
+            if record is not None and "step" in record:
                 self._take(record)
 
     def _take(self, record: Mapping[str, Any]) -> None:
@@ -73,8 +71,8 @@ class RunReader:
     def options(self) -> dict[str, Any]:
         """What options.json holds; empty where there is none yet."""
         try:
-            return json.loads((self.folder / "options.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return record_in((self.folder / "options.json").read_bytes()) or {}
+        except OSError:
             return {}
 
 
