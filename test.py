@@ -35,14 +35,19 @@ from util.gallery import write_gallery
 from util.made import Made
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.metrics.learned import LearnedMetrics, load_learned
+from util.number_text import format_number
 from util.run_folder import RunFolder, write_whole
+from util.score_sheet import finite
 from util.table_panel import Table
 from util.training_page import score_table
 from util.words import metric_title, plural
 from util.writable import check_folder
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
-CONVENTION = "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255"
+CONVENTION = (
+    "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255; CC Pearson correlation of "
+    "grey levels, edge CC of Sobel magnitudes: none of a constant image"
+)
 
 
 def read_command(argv: Sequence[str]) -> tuple[TestOptions, TrainOptions | None, RunFolder]:
@@ -91,6 +96,7 @@ def made_by(weights: Path, preprocess: Preprocess | None, thermal: ThermalRange,
         "thermal range": asdict(thermal),
         "precision": str(compute.dtype),
         "tiles": [opts.tile, opts.tile_statistics],
+        "scores": list(METRICS),
     }
 
 
@@ -170,14 +176,15 @@ def report(
     tables: list[Table] = []
     if means:
         scored = len(results.scores["generated"])
+        known = {method: finite(values) for method, values in means.items()}
         content = {"convention": CONVENTION, "count": scored} | facts
-        content |= {"mean": means["generated"], "baselines": {k: v for k, v in means.items() if k != "generated"}}
-        content |= {"images": results.scores["generated"]}
-        write_whole(folder / "scores.json", json.dumps(content, indent=2).encode())
+        content |= {"mean": known["generated"], "baselines": {k: v for k, v in known.items() if k != "generated"}}
+        content |= {"images": {stem: finite(values) for stem, values in results.scores["generated"].items()}}
+        write_whole(folder / "scores.json", json.dumps(content, indent=2, allow_nan=False).encode())
         tables.append(score_table(f"Scores on {plural(scored, 'real infrared image')}", means, HIGHER_IS_BETTER))
         print(f"{'':20}" + "".join(f"{metric_title(metric):>9}" for metric in METRICS))
         for method, values in means.items():
-            print(f"{method:20}" + "".join(f"{values[metric]:9.3f}" for metric in METRICS))
+            print(f"{method:20}" + "".join(f"{format_number(values[metric]):>9}" for metric in METRICS))
     else:
         (folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
     if not (opts.gallery and results.rows):

@@ -20,6 +20,7 @@ from util.made import Made
 from util.metrics.generation import METRICS, Generate, generation_scores
 from util.metrics.strips import by_strips
 from util.run_folder import remove_parts
+from util.score_sheet import mean_and_std
 from util.words import metric_title
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
@@ -152,9 +153,9 @@ class Results:
         return {method: dict(zip(METRICS, row, strict=True)) for method, row in zip(self.methods, rows, strict=True)}
 
     def means(self) -> dict[str, dict[str, float]]:
-        """Method -> metric -> mean over images."""
+        """Method -> metric -> mean over the images that have a value; nan where none has."""
         return {
-            method: {m: sum(v[m] for v in images.values()) / len(images) for m in METRICS}
+            method: {m: mean_and_std(v[m] for v in images.values())[0] for m in METRICS}
             for method, images in self.scores.items()
         }
 

@@ -21,21 +21,23 @@ from data.scored import in_threads
 from data.transforms import as_tensor, resize
 from util.colour import luminance
 from util.evaluation_page import shown_images, write_evaluation_page
-from util.metrics.generation import mae, ms_ssim, psnr, ssim
+from util.metrics.generation import cc, edge_cc, mae, ms_ssim, psnr, ssim
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
 from util.metrics.strips import by_strips
 from util.score_sheet import ScoreSheet
 from util.words import plural
 
 HIGHER_IS_BETTER = {
-    "PSNR": True, "SSIM": True, "MS-SSIM": True, "MAE": False, "LPIPS": False, "FID": False, "KID": False,
+    "PSNR": True, "SSIM": True, "MS-SSIM": True, "MAE": False, "CC": True, "edge CC": True, "LPIPS": False,
+    "FID": False, "KID": False,
 }  # fmt: skip
-SMALLEST_SIDES = {"SSIM": 11, "MS-SSIM": 161, "LPIPS": LPIPS_SIDE}
+SMALLEST_SIDES = {"SSIM": 11, "edge CC": 3, "MS-SSIM": 161, "LPIPS": LPIPS_SIDE}
 OF_SETS = ("FID", "KID")
 TRIVIAL = ("luminance", "inverted luminance", "constant")
 CONVENTION = (
     "8-bit grey levels, at the real image's size; PSNR and SSIM peak 255; SSIM Gaussian 11x11 sigma 1.5; MS-SSIM five "
-    "scales, least side 161; LPIPS AlexNet, above 16 megapixels the mean over strips; MAE in grey levels"
+    "scales, least side 161; LPIPS AlexNet, above 16 megapixels the mean over strips; MAE in grey levels; CC Pearson "
+    "correlation of grey levels, edge CC of Sobel magnitudes: none of a constant image"
 )
 
 
@@ -109,8 +111,8 @@ def candidates(
 
 
 def image_scores(image: torch.Tensor, real: torch.Tensor, learned: LearnedMetrics) -> dict[str, float]:
-    """Every metric of an image, of [1, 1, H, W] in 0..255, twice; nan where it is too small."""
-    functions = {"PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "MAE": mae}
+    """Every metric of an image, of [1, 1, H, W] in 0..255, twice; nan where it has none (too small, constant)."""
+    functions = {"PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "MAE": mae, "CC": cc, "edge CC": edge_cc}
     if learned.lpips is not None:
         functions["LPIPS"] = lambda a, b: lpips_scores(learned, a, b)
     large = {name: min(real.shape[-2:]) >= SMALLEST_SIDES.get(name, 1) for name in functions}

@@ -149,8 +149,8 @@ class LoopOptions:
     val_size: int = 200
     """Validate on at most that many pairs, evenly spread over the val split."""
     best_metric: str = "auto"
-    """Validation score that decides which weights are kept as best: ssim, psnr or mae of generated images
-    (auto: ssim); EN, SD, SF, AG, MI, SCD, VIF, Qabf or SSIM of fused ones (auto: Qabf)."""
+    """Validation score that decides which weights are kept as best: ssim, psnr, mae, cc or edge_cc of generated
+    images (auto: ssim); EN, SD, SF, AG, MI, SCD, VIF, Qabf or SSIM of fused ones (auto: Qabf)."""
     samples: int = 4
     """Validation images shown in the gallery."""
     log_seconds: float = 10.0

@@ -1,4 +1,4 @@
-"""PSNR, SSIM, MAE against slow, obvious implementations; the baselines."""
+"""PSNR, SSIM, MAE, correlations against slow, obvious implementations; the baselines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import pytest
 import torch
 
 from util.metrics import generation, strips
-from util.metrics.generation import METRICS, baselines, generation_scores, grey_levels, mae, ms_ssim, psnr, ssim
+from util.metrics.generation import (
+    METRICS,
+    baselines,
+    cc,
+    edge_cc,
+    generation_scores,
+    grey_levels,
+    mae,
+    ms_ssim,
+    psnr,
+    ssim,
+)
 
 
 def images(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,6 +37,36 @@ def test_psnr_and_mae_by_hand() -> None:
         assert psnr(a, b)[n].item() == pytest.approx(20 * math.log10(255 / math.sqrt(mean_square)), rel=1e-5)
         assert mae(a, b)[n].item() == pytest.approx(sum(map(abs, differences)) / len(differences), rel=1e-5)
     assert psnr(b, b).isinf().all() and mae(b, b).max() == 0
+
+
+def test_correlations_by_hand() -> None:
+    a, b = images()
+
+    def pearson(x: torch.Tensor, y: torch.Tensor) -> float:
+        return torch.corrcoef(torch.stack([x.double().flatten(), y.double().flatten()]))[0, 1].item()
+
+    def edges(image: torch.Tensor) -> torch.Tensor:
+        kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], dtype=torch.float64)
+        across, down = (torch.nn.functional.conv2d(image.double()[None], k[None, None]) for k in (kernel, kernel.T))
+        return (across**2 + down**2).sqrt()
+
+    for n in range(2):
+        assert cc(a, b)[n].item() == pytest.approx(pearson(a[n], b[n]), rel=1e-9)
+        assert edge_cc(a, b)[n].item() == pytest.approx(pearson(edges(a[n]), edges(b[n])), rel=1e-9)
+    assert cc(255 - b, b).tolist() == pytest.approx([-1, -1]), "hot and cold swapped"
+    assert edge_cc(255 - b, b).tolist() == pytest.approx([1, 1]), "edges lie where they lay"
+
+
+@pytest.mark.parametrize("grey", [0.0, 77.0, 255.0])
+def test_what_is_constant_or_tiny_has_no_correlation(grey: float) -> None:
+    real = images()[1]
+    flat = torch.full_like(real, grey)
+    assert cc(flat, real).isnan().all() and cc(real, flat).isnan().all() and edge_cc(flat, real).isnan().all()
+    ramp = torch.arange(7.0).expand(1, 1, 5, 7) * 9
+    assert edge_cc(ramp, torch.rand(1, 1, 5, 7)).isnan().all(), "its edges are all equal, though no whole number"
+    assert (
+        edge_cc(real[..., :2], real[..., :2]).isnan().all() and cc(real[..., :1, :1], real[..., :1, :1]).isnan().all()
+    )
 
 
 def slow_ssim(a: list[list[float]], b: list[list[float]]) -> float:
@@ -59,7 +100,7 @@ def test_scores_are_of_rounded_grey_levels() -> None:
     a, b = images()
     scores = generation_scores(a / 127.5 - 1, b / 127.5 - 1)
     assert scores["psnr"].tolist() == pytest.approx(psnr(a, b).tolist())
-    assert set(scores) == {"psnr", "ssim", "mae"}
+    assert set(scores) == {"psnr", "ssim", "mae", "cc", "edge_cc"}
 
 
 @pytest.mark.parametrize("size", [(181, 203), (400, 170), (170, 401)])

@@ -212,10 +212,19 @@ def test_a_run_records_losses_scores_and_their_page(tmp_path: Path, capsys: pyte
     log.write_page(running=True)
     page = (run.web / "index.html").read_text()
     assert page.index("Validation of the best weights, epoch 1") < page.index("Validation after epoch 2")
+    log.validated({"generated": {"ssim": 0.2, "cc": -0.1}, "constant": {"ssim": 0.1, "cc": float("nan")}}, False)
+    assert run.records()[-1]["val"]["constant"] == {"ssim": 0.1} and "NaN" not in run.losses.read_text()
+    assert "swapped" not in capsys.readouterr().out
+    log.validated({"generated": {"ssim": 0.2, "cc": -0.2}}, False)
+    log.write_page(running=True)
+    assert (
+        "below 0 twice in a row (-0.20)" in capsys.readouterr().out
+        and "n/a" not in (run.web / "index.html").read_text()
+    )
     log.add({"loss": torch.tensor(float("nan"))})
     with pytest.raises(NotFinite, match="the loss loss at step 3"):
         log.flush()
-    assert len(run.records()) == 4, "what is no number is not recorded"
+    assert len(run.records()) == 6, "what is no number is not recorded"
 
 
 def test_batches_reach_the_device_and_unreadable_images_are_named_once(capsys: pytest.CaptureFixture) -> None:

@@ -49,7 +49,7 @@ def test_a_short_run_writes_everything_and_says_where(command: Callable, pairs_r
     assert losses[-1]["step"] == 12 and {"adv_infrared", "self_visible", "fake_infrared"} <= set(losses[0]["losses"])
     assert [s["epoch"] for s in scores] == [1, 2]
     assert set(scores[0]["val"]) == {"generated", "luminance", "inverted luminance", "constant"}
-    assert set(scores[0]["val"]["generated"]) == {"psnr", "ssim", "mae"}
+    assert set(scores[0]["val"]["generated"]) == {"psnr", "ssim", "mae", "cc", "edge_cc"}
     page = (run / "web" / "index.html").read_text()
     assert '<meta content="60" http-equiv' not in page and "<meta http-equiv" not in page, "a finished page stays"
     assert (run / "web" / "images" / "epoch_0002-016-generated.png").is_file()

@@ -9,7 +9,7 @@ from tests.training_fixtures import begun, train
 from util.distributed import RankLost
 from util.loss_log import NotFinite
 from util.run_folder import RunFolder
-from util.training_text import beginning, failed, finished, stopped, validated
+from util.training_text import beginning, failed, finished, inverted, stopped, validated
 from util.validation import TASKS
 
 
@@ -43,6 +43,15 @@ def test_validation_has_a_line_for_each_method() -> None:
         "  constant            SSIM 0.1  MAE 9.5",
     ]
     assert validated(3, {}, False) == ["epoch 3 val"]
+    assert validated(3, {"constant": {"cc": float("nan")}}, False)[1] == "  constant            CC n/a"
+
+
+def test_hot_and_cold_swapped_twice_is_one_line_with_the_remedy() -> None:
+    down, up = ({"generated": {"cc": value}, "luminance": {"cc": -0.5}} for value in (-0.25, 0.1))
+    (line,) = inverted([up, down, down])
+    assert "(-0.25)" in line and "--seed" in line and "--sampling paired" in line
+    for others in ([], [down], [down, up], [up, down], [down, {"fused": {"SSIM": 1.0}}], [down, {"generated": {}}]):
+        assert inverted(others) == []
 
 
 def test_a_stopped_run_is_continued_by_one_command() -> None:

@@ -10,5 +10,5 @@ def test_plural():
 
 
 def test_every_metric_of_generation_has_its_spelling():
-    assert [metric_title(name) for name in METRICS] == ["PSNR", "SSIM", "MAE"]
+    assert [metric_title(name) for name in METRICS] == ["PSNR", "SSIM", "MAE", "CC", "edge CC"]
     assert metric_title("Qabf") == "Qabf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -72,9 +73,12 @@ class RunLog:
     def validated(self, scores: Mapping[str, Mapping[str, float]], is_best: bool) -> None:
         """The scores after an epoch, method -> metric -> mean; is_best: whether its weights are the best so far."""
         if distributed.is_writer():
-            record = {"step": self.state.total, "epoch": self.state.epoch, "val": scores, "best": is_best}
+            known = {name: {m: v for m, v in values.items() if math.isfinite(v)} for name, values in scores.items()}
+            record = {"step": self.state.total, "epoch": self.state.epoch, "val": known, "best": is_best}
             self.run.append(record | {"time": round(time.time(), 2)})
-            print("\n".join(training_text.validated(self.state.epoch, scores, is_best)), flush=True)
+            lines = training_text.validated(self.state.epoch, scores, is_best)
+            lines += training_text.inverted([record["val"] for record in self.run.records() if "val" in record])
+            print("\n".join(lines), flush=True)
 
     def write_page(self, running: bool) -> None:
         """The page, with all that is recorded so far. running: it reloads itself."""

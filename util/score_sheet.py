@@ -158,9 +158,9 @@ class ScoreSheet:
         """A method's images, mean and std for JSON; what is no finite number is null."""
         statistics = self.statistics()[method]
         return {
-            "images": {stem: _plain(values) for stem, values in sorted(self.rows[method].items())},
-            "mean": _plain({metric: pair[0] for metric, pair in statistics.items()}),
-            "std": _plain({metric: pair[1] for metric, pair in statistics.items()}),
+            "images": {stem: finite(values) for stem, values in sorted(self.rows[method].items())},
+            "mean": finite({metric: pair[0] for metric, pair in statistics.items()}),
+            "std": finite({metric: pair[1] for metric, pair in statistics.items()}),
         }
 
     def content(self, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class ScoreSheet:
         if len(methods) == 1:
             content |= blocks[methods[0]]
         else:
-            content["ranking"] = _plain(self.ranking())
+            content["ranking"] = finite(self.ranking())
             content["methods"] = {name: blocks[name] for name in methods}
         content["baseline_images"] = {name: block["images"] for name, block in trivial.items()}
         return content
@@ -191,7 +191,7 @@ class ScoreSheet:
         writer.writerow(["image", "method", *per_image])
         for name, images in self.rows.items():
             for stem in sorted(images):
-                values = _plain({metric: images[stem].get(metric, math.nan) for metric in per_image})
+                values = finite({metric: images[stem].get(metric, math.nan) for metric in per_image})
                 writer.writerow([stem, name, *("" if value is None else value for value in values.values())])
         write_whole(path.with_suffix(".csv"), text.getvalue().encode())
 
@@ -206,5 +206,6 @@ def _cell(mean: float, std: float, of_set: bool) -> str:
     return f"{format_number(mean)} ± {std:.0f}" if std >= 100 else f"{format_number(mean)} ± {std:.2g}"
 
 
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+def finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Values for JSON, which knows no other numbers: None for what is not finite."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}

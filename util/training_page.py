@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,17 +51,17 @@ def curves(records: Sequence[Mapping[str, Any]]) -> list[Curve]:
     scores = [(record["step"], record["val"]) for record in records if "val" in record]
     for metric in dict.fromkeys(m for _, methods in scores for values in methods.values() for m in values):
         series = {
-            method: [(step, methods[method][metric]) for step, methods in scores if method in methods]
-            for method in dict.fromkeys(name for _, methods in scores for name in methods)
+            method: [(step, methods[method][metric]) for step, methods in scores if metric in methods.get(method, {})]
+            for method in dict.fromkeys(name for _, methods in scores for name in methods if metric in methods[name])
         }
         plots.append(Curve(f"Validation {metric_title(metric)}", series, "step"))
     return plots
 
 
 def score_table(title: str, scores: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool]) -> Table:
-    """Methods by metrics, as papers spell them; the best of each column in bold."""
-    metrics = list(next(iter(scores.values()), {}))
-    rows = [[method, *(values[metric] for metric in metrics)] for method, values in scores.items()]
+    """Methods by metrics, as papers spell them; the best of each column in bold. A method may lack some."""
+    metrics = list(dict.fromkeys(metric for values in scores.values() for metric in values))
+    rows = [[method, *(values.get(metric, math.nan) for metric in metrics)] for method, values in scores.items()]
     best = {metric_title(metric): "max" if higher.get(metric, True) else "min" for metric in metrics}
     note = "A score means something only where it beats every baseline." if len(scores) > 1 else ""
     return Table(title, ["", *map(metric_title, metrics)], rows, note, best)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from util import distributed
 from util.loss_log import NotFinite
+from util.number_text import format_number
 from util.progress import duration
 from util.run_folder import RunFolder
 from util.training_state import TrainingState
@@ -59,9 +61,21 @@ def validated(epoch: int, scores: Mapping[str, Mapping[str, float]], is_best: bo
     """The scores of what was made and of the baselines, a line each."""
     lines = [f"epoch {epoch} val{' (best so far)' if is_best else ''}"]
     for name, values in scores.items():
-        shown = "  ".join(f"{metric_title(metric)} {value:.4g}" for metric, value in values.items())
+        shown = "  ".join(f"{metric_title(metric)} {format_number(value)}" for metric, value in values.items())
         lines.append(f"  {name:20}{shown}")
     return lines
+
+
+def inverted(validations: Sequence[Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """A line where hot and cold are swapped in what is generated, as by an unpaired training now and then: the last two
+    validations, methods' scores with the trained one's first, have correlations below 0."""
+    found = [next(iter(scores.values())).get("cc", 0.0) for scores in validations[-2:]]
+    if len(found) < 2 or not max(found) < 0:
+        return []
+    return [
+        f"  hot and cold seem swapped: the correlation with real images is below 0 twice in a row ({found[1]:.2f}): "
+        "train anew with another --seed, or let some aligned pairs teach (--sampling paired --lambda_paired 30)"
+    ]
 
 
 def stopped(state: TrainingState, arguments: Sequence[str]) -> list[str]:
@@ -101,12 +115,12 @@ def score_lines(folder: Path, task: Task) -> list[str]:
     rows = [["", f"{product}, epoch {chosen}", "best epoch", *baselines]]
     for metric, (_, highest, epoch) in best.items():
         sign = 1 if task.higher_is_better.get(metric, True) else -1
-        value, rivals = scores[product][metric], [scores[name][metric] for name in baselines]
-        beaten = all(sign * value > sign * rival for rival in rivals)
-        ours = f"{value:.4g}{'' if beaten else ' (!)'}"
-        peak = "" if epoch == chosen else f"{highest:.4g} ({epoch})"
+        value, *rivals = (scores[name].get(metric, math.nan) for name in (product, *baselines))
+        beaten = not any(sign * value <= sign * rival for rival in rivals)  # some have no value
+        ours = f"{format_number(value)}{'' if beaten else ' (!)'}"
+        peak = "" if epoch == chosen else f"{format_number(highest)} ({epoch})"
         name = f"{metric_title(metric)} {'↑' if sign > 0 else '↓'}"
-        rows.append([name, ours, peak, *(f"{rival:.4g}" for rival in rivals)])
+        rows.append([name, ours, peak, *map(format_number, rivals)])
     if not any(row[2] for row in rows[1:]):
         rows = [[*row[:2], *row[3:]] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -116,16 +116,17 @@ class Validation:
         return {name: self.compute.images(image[None]) for name, image in sample.items() if name != "stem"}
 
     def _means(self, methods: Mapping[str, Make]) -> Scores:
-        """Mean of every metric for every method, over the samples of all ranks."""
+        """Mean of every metric for every method, over the samples of all ranks that have a value; nan without any."""
         metrics = list(self.task.higher_is_better)
         sums = torch.zeros(len(methods), len(metrics), dtype=torch.float64, device=self.compute.device)
-        count = torch.zeros((), dtype=torch.float64, device=self.compute.device)
+        counts = torch.zeros_like(sums)
         for sample in self.samples[distributed.rank() :: distributed.world()]:
             batch = self._batch(sample)
-            count += 1
-            for row, make in zip(sums, methods.values(), strict=True):
+            for row, count, make in zip(sums, counts, methods.values(), strict=True):
                 scores = self.task.score(make(batch), batch)
-                row += torch.stack([scores[metric].sum().double() for metric in metrics])
-        distributed.average([sums, count])
-        means = (sums / count).tolist()
+                values = torch.stack([scores[metric].sum().double() for metric in metrics])
+                row += torch.where(values.isnan(), 0, values)
+                count += ~values.isnan()
+        distributed.average([sums, counts])
+        means = (sums / counts).tolist()
         return {name: dict(zip(metrics, row, strict=True)) for name, row in zip(methods, means, strict=True)}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from util.metrics.fusion import FUSION_METRICS
 from util.metrics.generation import HIGHER_IS_BETTER
+from util.number_text import format_number
 from util.progress import duration
 from util.training_page import loss_groups, loss_title
 from util.visdom_client import Window
@@ -91,11 +93,11 @@ def scores_window(run: RunReader) -> Window:
     columns = [[f"<b>{product}</b>", "best", "epoch", "last", *map(html.escape, baselines)]]
     for metric, (_, value, epoch) in best.items():
         sign = 1 if HIGHER.get(metric, True) else -1
-        rivals = [latest[name][metric] for name in baselines]
-        colour = "#2b8a3e" if all(sign * value > sign * rival for rival in rivals) else "#c92a2a"
-        ours = [f"<b style='color:{colour}'>{value:.4g}</b>", str(epoch), f"{latest[product][metric]:.4g}"]
+        last, *rivals = (latest[name].get(metric, math.nan) for name in latest)
+        colour = "#c92a2a" if any(sign * value <= sign * rival for rival in rivals) else "#2b8a3e"
+        ours = [f"<b style='color:{colour}'>{value:.4g}</b>", str(epoch), format_number(last)]
         name = f"{html.escape(metric_title(metric))}&nbsp;{'↑' if sign > 0 else '↓'}"
-        columns.append([name, *ours, *(f"{r:.4g}" for r in rivals)])
+        columns.append([name, *ours, *map(format_number, rivals)])
     # The longer side goes downwards.
     lines = columns if len(columns) > len(columns[0]) else list(zip(*columns, strict=True))
     note = f"<p style='{TEXT};color:#868e96;margin:10px 0 0'>Green beats every baseline; red does not.</p>"

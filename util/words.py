@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE"}
+METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE", "cc": "CC", "edge_cc": "edge CC"}
 
 
 def plural(count: int, noun: str) -> str:

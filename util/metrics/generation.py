@@ -1,4 +1,4 @@
-"""Scores of generated infrared images against real ones: PSNR, SSIM, MAE, beside trivial baselines."""
+"""Scores of generated infrared images against real ones: PSNR, SSIM, MAE, correlations, beside trivial baselines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 import torch
 
 from util.colour import luminance
-from util.metrics.filters import blur
+from util.metrics.filters import blur, sobel
 from util.metrics.strips import by_strips, means_of_maps
 from util.metrics.structure import MS_SSIM_WEIGHTS, halve
 
 WINDOW = 11  # side of SSIM's, pixels
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "mae": False}
+HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "mae": False, "cc": True, "edge_cc": True}
+Map = Callable[[torch.Tensor], torch.Tensor]
 Generate = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -78,7 +79,40 @@ def mae(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return error
 
 
-METRICS = {"psnr": psnr, "ssim": ssim, "mae": mae}
+def _correlation(first: torch.Tensor, second: torch.Tensor, maps: Map, lost: int = 0) -> torch.Tensor:
+    """Pearson correlation [N] of the maps of two images, float64; nan where one of them is constant."""
+
+    def products(a: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
+        a, b = maps(a.double()), maps(b.double())
+        return [a, b, a * a, b * b, a * b]
+
+    a, b, aa, bb, ab = means_of_maps(products, first, second, lost)
+    # A constant's variance is rounding noise, which would correlate with anything.
+    varies = (aa - a * a > 1e-12 * aa) & (bb - b * b > 1e-12 * bb)
+    found = (ab - a * b) / torch.sqrt((aa - a * a) * (bb - b * b))
+    return torch.where(varies, found.clamp(-1, 1), torch.nan)
+
+
+def cc(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """[N, 1, H, W] in 0..255, twice -> [N] in [-1, 1], Pearson correlation of the grey levels over the pixels; below 0
+    where hot and cold are swapped, nan where an image is constant."""
+    return _correlation(generated, real, lambda image: image)
+
+
+def edge_strength(image: torch.Tensor) -> torch.Tensor:
+    """[N, 1, H, W] -> Sobel magnitude [N, 1, H - 2, W - 2]."""
+    return torch.hypot(*sobel(image, "constant"))[..., 1:-1, 1:-1]
+
+
+def edge_cc(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """As cc, of the images' edges (Sobel magnitudes): whether they lie at the same places, whatever their sign; nan
+    where a side has less than 3 pixels."""
+    if min(real.shape[-2:]) < 3:
+        return torch.full((len(real),), torch.nan, dtype=torch.float64, device=real.device)
+    return _correlation(generated, real, edge_strength, 2)
+
+
+METRICS = {"psnr": psnr, "ssim": ssim, "mae": mae, "cc": cc, "edge_cc": edge_cc}
 
 
 def generation_scores(generated: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
