@@ -10,10 +10,10 @@ from torch import nn
 
 from models import METHODS
 from models.generators import make_generator
-from options.cli import from_dict
 from options.json_file import JsonError, parse_json
 from options.recorded import read_train
 from options.train import TrainOptions
+from options.typed import from_dict
 from util.colour import luminance
 from util.run_folder import RunFolder
 from util.weights import load_weights
@@ -86,5 +86,5 @@ def _stored_options(model: str, metadata: dict[str, str], path: Path) -> Any:
     try:
         stored = parse_json(metadata.get("options", "{}"), "options")
         return from_dict(METHODS[model].Options, stored, str(path))
-    except (JsonError, TypeError):
+    except JsonError:
         raise ValueError(f"{path}: the options in it cannot be read; write it anew") from None

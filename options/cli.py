@@ -6,9 +6,12 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import math
 import os
 import re
+import signal
 import sys
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,19 +31,32 @@ def parse(cls: type[T], argv: Sequence[str] | None = None, default: T | None = N
     extra = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(
+            options = tyro.cli(
                 cls,
                 args=argv,
                 use_underscores=True,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
                 **extra,
             )
+        _check_finite(options)
+        return options
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        fail(_one_line(messages.getvalue()))
+        fail(_one_line(messages.getvalue(), sys.argv[1:] if argv is None else argv))
     except ValueError as error:
         fail(str(error))
+
+
+def _check_finite(options: Any) -> None:
+    """ValueError where an option, in whatever group, is no finite number: options.json, for one, could not hold it."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            _check_finite(value)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"--{field.name} is {item}: give a finite number")
 
 
 def fail(message: str) -> typing.NoReturn:
@@ -50,17 +66,33 @@ def fail(message: str) -> typing.NoReturn:
 
 
 def run_command(command: Callable[[], int | None]) -> typing.NoReturn:
-    """Run a command's main; a user's mistake (ValueError, OSError) becomes one line and exit status 2."""
+    """Run a command's main; a user's mistake (ValueError, OSError) becomes one line and exit status 2, and Ctrl-C one
+    and 130, whatever error a library makes of it."""
+    pressed = []
+
+    def note(number: int, frame: types.FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # nohup and a shell's & have it ignored
+        signal.signal(signal.SIGINT, note)
     try:
         raise SystemExit(command())
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
-        raise SystemExit(130) from None
     except BrokenPipeError:  # whoever read the output has seen enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except (ValueError, OSError) as error:
-        fail(str(error))
+    except (KeyboardInterrupt, Exception) as error:
+        if pressed or isinstance(error, KeyboardInterrupt):
+            print("stopped by Ctrl-C", file=sys.stderr)
+            raise SystemExit(130) from None
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:
+            fail(f"{error.strerror}: {os.fspath(error.filename)}")
+        if isinstance(error, (ValueError, OSError)):
+            fail(str(error))
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_subcommand(usage: str, modules: Mapping[str, tuple[str, str]], kind: str, argv: Sequence[str]) -> int:
@@ -79,14 +111,17 @@ def run_subcommand(usage: str, modules: Mapping[str, tuple[str, str]], kind: str
     return importlib.import_module(modules[argv[0]][0]).main(list(argv[1:]))
 
 
-def _one_line(box: str) -> str:
+def _one_line(box: str, argv: Sequence[str]) -> str:
     """The message of tyro's error box, and what it suggests, as one line. Where the output is ASCII the box is lines
-    of hyphens below a title."""
+    of hyphens below a title. argv: the command line that it is about."""
     lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
     parts = re.split("─{5,}", " ".join(lines)) if lines else re.split("-{5,}", box)[1:]
     parts = [" ".join(part.split()) for part in parts] or [""]
     message = re.sub(r"^Error parsing (?!--)[\w.-]+: ", "", parts[0])
     message = re.sub(r"^Unrecognized options", "unknown option", message)
+    stray = re.fullmatch(r"unknown option: ([^-].*)", message)
+    if stray and stray[1] in argv[1:] and (before := argv[argv.index(stray[1], 1) - 1]).startswith("--"):
+        message = f"{before} takes no value such as {stray[1]}: leave that out"
     message = re.sub(
         r"^Missing from \S+: (--[\w-]+).*?\](?:\])?\s+(.*?)\s*\(required\)$", r"\1 is missing: \2", message
     )
@@ -103,7 +138,7 @@ def _one_line(box: str) -> str:
 
 def check_epoch(epoch: str) -> None:
     """ValueError where --epoch names no weights of a run."""
-    if epoch not in ("auto", "best", "last") and not epoch.isdigit():
+    if epoch not in ("auto", "best", "last") and not re.fullmatch("[0-9]{1,9}", epoch):
         raise ValueError(f"--epoch {epoch}: give best, last, auto or the number of an epoch")
 
 
@@ -122,36 +157,12 @@ def to_dict(options: Any) -> dict[str, Any]:
     return plain(options)
 
 
-def from_dict(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """Inverse of to_dict. Options that `values` lacks take their defaults; unknown ones are a ValueError."""
-    hints = typing.get_type_hints(cls)
-    names = {field.name for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - names)
-    if unknown:
-        raise ValueError(f"{where}: unknown options {', '.join(unknown)}; remove them from the file")
-    return cls(**{name: _typed(hints[name], value, where) for name, value in values.items()})
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    if value is None:
-        return None
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)
-    choices = typing.get_args(hint) or (hint,)
-    if Path in choices and isinstance(value, str):
-        return Path(value)
-    if typing.get_origin(hint) is tuple or any(typing.get_origin(choice) is tuple for choice in choices):
-        return tuple(value)
-    if typing.get_origin(hint) is typing.Literal and value not in choices:
-        raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}")
-    return value
-
-
 def given(argv: Sequence[str], option: str) -> str | None:
-    """The value given for one option, before the whole command line is understood; None where absent."""
-    names = {option, option.replace("_", "-")}
+    """The value given for one option, before the whole command line is understood; None where absent. The last one
+    where it is given twice, as everywhere."""
+    names, found = {option, option.replace("_", "-")}, None
     for position, word in enumerate(argv):
         name, equals, value = word.partition("=")
         if name in names:
-            return value if equals else (argv[position + 1] if position + 1 < len(argv) else None)
-    return None
+            found = value if equals else (argv[position + 1] if position + 1 < len(argv) else None)
+    return found

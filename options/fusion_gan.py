@@ -14,6 +14,8 @@ class FusionGANOptions:
     """Method (fusion_gan): a generator fuses; a discriminator tells its images from visible ones. Published
     settings: --crop_size 132, --batch_size 32, --lr 1e-4 and --beta1 0.9 over 10 epochs."""
 
+    samplings: ClassVar[tuple[str, ...]] = ("paired",)
+    """How training images may be drawn: what is fused shows one scene."""
     settings: ClassVar[dict[str, dict[str, Any]]] = {
         "input": {"sampling": "paired", "preprocess": "crop", "crop_size": 132, "patch_stride": 14, "batch_size": 32},
         "loop": {"lr": 1e-4, "beta1": 0.9, "n_epochs": 10, "n_epochs_decay": 0, "save_epoch_freq": 1},

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from options.cli import from_dict, given, parse
+from options.cli import given, parse
 from options.json_file import read_json
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
+from options.typed import from_dict
 
 
 def published(cls: type[TrainOptions], method: type) -> TrainOptions:
@@ -17,26 +19,40 @@ def published(cls: type[TrainOptions], method: type) -> TrainOptions:
     return cls(input=InputOptions(**settings.get("input", {})), loop=LoopOptions(**settings.get("loop", {})))
 
 
+def _stored(path: Path) -> tuple[dict[str, Any], Any]:
+    """(groups of options, name of the method) in an options.json; ValueError where it is another kind of file."""
+    groups = read_json(path).get("options", {})
+    run = groups.get("run", {}) if isinstance(groups, dict) else None
+    if not isinstance(run, dict) or not isinstance(run.get("model", ""), str):
+        raise ValueError(f"{path}: is not an options.json of train.py")
+    return groups, run.get("model")
+
+
+def _continues(argv: Sequence[str]) -> bool:
+    """Whether --continue_train is given, and not taken back after that."""
+    words = [word.replace("-", "_") for word in argv]
+    given = [word for word in words if word in ("__continue_train", "__no_continue_train")]
+    return given[-1:] == ["__continue_train"]
+
+
 def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[TrainOptions, TrainOptions | None]:
     """Command line of train.py -> its options, and the recorded ones where a run is continued.
 
     methods: name -> dataclass of options. With --continue_train the run's own options.json stands in for
     every option that is not given; with --options FILE that file does."""
-    continuing = "--continue_train" in argv or "--continue-train" in argv
+    continuing = _continues(argv)
     source = given(argv, "--options")
     if continuing:
         defaults = RunOptions()
         folder = Path(given(argv, "--checkpoints_dir") or defaults.checkpoints_dir)
         source = folder / (given(argv, "--name") or defaults.name) / "options.json"
-    stored = read_json(Path(source)).get("options", {}) if source else {}
-    if not isinstance(stored, dict) or not isinstance(stored.get("run", {}), dict):
-        raise ValueError(f"{source}: is not an options.json of train.py")
-    model = given(argv, "--model") or stored.get("run", {}).get("model", RunOptions.model)
+    stored, trains = _stored(Path(source)) if source else ({}, None)
+    model = given(argv, "--model") or trains or RunOptions.model
     if model not in methods:
         raise ValueError(f"--model {model}: no such method; there are {', '.join(methods)}")
-    if stored and stored.get("run", {}).get("model", model) != model:
+    if trains not in (None, model):
         if continuing:
-            raise ValueError(f"--model {model}: the run {source.parent} trains {stored['run']['model']}")
+            raise ValueError(f"--model {model}: the run {source.parent} trains {trains}")
         stored = {name: group for name, group in stored.items() if name != "method"}
     cls = for_method(methods[model])
     default = from_dict(cls, stored, str(source)) if stored else published(cls, methods[model])
@@ -55,8 +71,7 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
 
 def read_train(path: Path, methods: Mapping[str, type]) -> TrainOptions:
     """The options a run was trained with, from its options.json."""
-    stored = read_json(path).get("options", {})
-    model = stored.get("run", {}).get("model")
+    stored, model = _stored(path)
     if model not in methods:
         raise ValueError(f"{path}: names the method {model!r}; there are {', '.join(methods)}")
     return from_dict(for_method(methods[model]), stored, str(path))

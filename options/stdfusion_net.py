@@ -11,6 +11,8 @@ class STDFusionNetOptions:
     """Method (stdfusion_net): fuses by a salient-target mask. Published settings: --crop_size 128,
     --batch_size 32, --lr 1e-3 and --beta1 0.9, constant over 30 epochs."""
 
+    samplings: ClassVar[tuple[str, ...]] = ("paired",)
+    """How training images may be drawn: what is fused shows one scene."""
     settings: ClassVar[dict[str, dict[str, Any]]] = {
         "input": {"sampling": "paired", "preprocess": "crop", "crop_size": 128, "patch_stride": 24, "batch_size": 32},
         "loop": {"lr": 1e-3, "beta1": 0.9, "n_epochs": 30, "n_epochs_decay": 0},

@@ -213,6 +213,18 @@ class TrainOptions:
                 f"--compile {self.run.compile} replays CUDA graphs, whose gradients do not outlive a batch, and "
                 f"--accumulate {self.loop.accumulate} adds them up: use --compile default or --accumulate 1"
             )
+        accepted = getattr(self.method, "samplings", ("unpaired", "paired"))
+        if self.input.sampling not in accepted:
+            raise ValueError(
+                f"--sampling {self.input.sampling}: what this method compares needs aligned pairs; give --sampling "
+                f"{' or '.join(accepted)}"
+            )
+        patch, crop = getattr(self.method, "patch_size", None), self.input.crop_size
+        if patch is not None and (patch != crop or not self.input.crops):
+            raise ValueError(
+                f"--patch_size {patch}, --crop_size {crop} and --preprocess {self.input.preprocess}: the discriminator "
+                "judges square patches; make the two sizes equal, and choose a mode that crops"
+            )
         if getattr(self.method, "needs_pairs", False) and self.input.sampling != "paired":
             raise ValueError("--lambda_paired compares with the real partner: add --sampling paired")
 

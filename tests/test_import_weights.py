@@ -14,8 +14,8 @@ import torch
 from models.fusion_gan import FusionGAN
 from models.generators import make_generator
 from models.pix2pix_import import generator_state, kind_of, plain
-from options.cli import from_dict
 from options.fusion_gan import FusionGANOptions
+from options.typed import from_dict
 from scripts.import_weights import ImportOptions, main
 from tests.checkpoint_writer import made_fusion_gan, write_checkpoint
 from util.weights import load_weights, save_weights
