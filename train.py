@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from data.first_use import ensure_sample
 from data.layouts import Listing, find
@@ -23,7 +22,7 @@ from options.cli import run_command, to_dict
 from options.recorded import parse_train
 from options.train import RunOptions, TrainOptions
 from util import distributed, training_text
-from util.batches import Batches
+from util.batches import Batches, Loader
 from util.compute import Compute, choose
 from util.loss_log import NotFinite
 from util.optimizers import Optimizers
@@ -96,7 +95,7 @@ class Training:
         self.votes = Votes(state.total)
         self.saved_at = time.monotonic()
 
-    def train(self, loader: DataLoader) -> int:
+    def train(self, loader: Loader) -> int:
         """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
         state, loop = self.state, self.options.loop
         with Batches(loader, loop.accumulate, self.compute) as batches, StopSignal() as stop:
@@ -211,7 +210,7 @@ def next_command(options: TrainOptions) -> list[str]:
     return [command, "--name", options.run.name, *other_folder(options), "--dataroot", str(options.data.dataroot)]
 
 
-def train_watched(training: Training, task: Task, loader: DataLoader) -> int:
+def train_watched(training: Training, task: Task, loader: Loader) -> int:
     """As Training.train, on rank 0: beside a dashboard, and with a last word."""
     options, run, state = training.options, training.run, training.state
     shown, begun = options.display, time.monotonic()

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, view_size
 from data.samples import worker_count
 from data.transforms import Preprocess, as_tensor, resize
-from util.batches import end_workers
+from util.batches import Loader
 from util.counting import Counting
-from util.stop_signal import ignore_ctrl_c
 
 BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
 LARGE = 16 << 20  # pixels of an input that is read alone: decoding it takes some 150 MB
@@ -190,16 +190,8 @@ def read_batches(
     loaders = [(small, min(worker_count(threads), len(small))), (large, 0)]
     with Counting(sum(map(len, batches)), doing) as bar:
         for part, workers in loaders:
-            loader = DataLoader(
-                dataset,
-                batch_sampler=part,
-                num_workers=workers,
-                collate_fn=collate,
-                pin_memory=pinned,
-                worker_init_fn=ignore_ctrl_c,
-            )
-            reading = iter(loader) if part else iter(())
-            try:
+            reading = iter(Loader(dataset, part, collate, workers, pinned))
+            with closing(reading):
                 for visible, items, failed in reading:
                     errors += failed
                     if errors and strict:
@@ -208,5 +200,3 @@ def read_batches(
                     if visible is not None:
                         yield visible, items
                     bar.update(done)
-            finally:
-                end_workers(reading)

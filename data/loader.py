@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from data.cache import PREFETCH, open_cache
 from data.images import ImageError, ThermalRange, view_size
@@ -21,11 +21,11 @@ from data.pair_masks import source_of
 from data.samples import Reader, worker_count
 from data.transforms import Preprocess
 from options.train import TrainOptions
+from util.batches import Loader
 from util.stop_signal import ignore_in_worker
 from util.words import plural
 
 ATTEMPTS = 32  # other images tried in the place of unreadable ones before giving up
-PATIENCE = 600  # seconds that a batch may take
 KEPT_BYTES = 2**28  # of decoded pairs that a worker keeps because many patches are cut from them
 
 
@@ -241,19 +241,16 @@ def make_loader(
     world: int = 1,
     epoch: int = 0,
     step: int = 0,
-) -> DataLoader:
+) -> Loader:
     """An endless loader of this rank's batches that begins at a step of an epoch, both from 0."""
     batch, workers = options.input.batch_size, worker_count(options.input.num_threads)
     steps = steps_of_epoch(dataset, batch * options.loop.accumulate, world)
-    return DataLoader(
+    return Loader(
         dataset,
-        batch_sampler=Steps(steps, batch, rank, world, epoch, step, options.loop.accumulate),
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=torch.cuda.is_available() and options.run.device != "cpu",
-        prefetch_factor=PREFETCH if workers else None,
-        timeout=PATIENCE if workers else 0,  # a worker that cannot hand over what it has read says nothing
-        worker_init_fn=ignore_in_worker,
-        # Batches are drawn from their keys alone, so the loader must leave torch's own generator untouched.
-        generator=torch.Generator(),
+        Steps(steps, batch, rank, world, epoch, step, options.loop.accumulate),
+        collate,
+        workers,
+        torch.cuda.is_available() and options.run.device != "cpu",
+        ignore_in_worker,
+        PREFETCH,
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from data.images import ImageError, write_image
 from data.layouts import find
@@ -19,6 +25,8 @@ from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
 from options.train import InputOptions, RunOptions, TrainOptions
 from tests.conftest import write_pairs
+from util.batches import Loader
+from util.stop_signal import ignore_ctrl_c, ignore_in_worker
 
 
 def options_for(root: Path, **changes: object) -> TrainOptions:
@@ -201,3 +209,45 @@ def test_steps_of_an_epoch(pairs_root: Path) -> None:
     assert [steps_of_epoch(dataset, b, w) for b, w in ((1, 1), (3, 1), (4, 2), (64, 1))] == [16, 5, 2, 1]
     few = TrainingImages(find(options.data).splits["train"], options_for(pairs_root, max_dataset_size=5))
     assert len(few) == 5
+
+
+class Numbers(Dataset):
+    """Item n -> n; in a worker process the item 5 fails."""
+
+    def __init__(self, fail: Callable[[], object]) -> None:
+        self.fail, self.parent = fail, os.getpid()
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        if number == 5 and os.getpid() != self.parent:
+            self.fail()
+        return torch.tensor([number])
+
+
+def no_memory(tensor: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+
+@pytest.mark.parametrize("trouble", ["killed", "stopped", "hanging", "no shared memory"])
+@pytest.mark.parametrize("prepare", [ignore_ctrl_c, ignore_in_worker])
+def test_where_workers_fail_the_rest_is_read_in_the_main_process(
+    trouble: str, prepare: Callable, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """Every batch once and in order, one line, and no worker is left; nothing is waited for without an end."""
+    fail = {
+        "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "stopped": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+        "hanging": lambda: [signal.pause() for _ in iter(int, 1)],
+        "no shared memory": bool,
+    }[trouble]
+    monkeypatch.setattr("util.batches.PATIENCE", 0.3 if trouble in ("stopped", "hanging") else 60)
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
+    if trouble == "no shared memory":
+        monkeypatch.setattr(torch.Tensor, "share_memory_", no_memory)
+    before = set(multiprocessing.active_children())
+    keys = [[i, i + 1] for i in range(0, 24, 2)]
+    loader = Loader(Numbers(fail), keys, torch.cat, 2, prepare=prepare)
+    assert [batch.tolist() for batch in loader] == keys
+    assert set(multiprocessing.active_children()) == before
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("note      worker processes failed (") and "--num_threads 0" in line and "--shm-size" in line
+    assert trouble != "no shared memory" or "No space left on device" in line

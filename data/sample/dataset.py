@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +89,11 @@ def _record_all(root: Path, recordings: list[Recording], workers: int) -> Iterat
         return
     # spawn: the caller may hold a CUDA context or threads, which a forked child must not inherit
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(record, [root] * len(recordings), recordings)
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            yield from pool.map(record, [root] * len(recordings), recordings)
+    except BrokenProcessPool:
+        raise ValueError(f"--workers {workers}: one was killed, perhaps for its memory; give fewer") from None
 
 
 def _write(root: Path, recordings: list[Recording], seed: int, workers: int) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from data.images import read_infrared, read_reduced
 from data.layouts import find
@@ -24,7 +23,7 @@ from options.data import DataOptions
 from options.train import InputOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, print_report
 from scripts.benchmarks.pictures import streets, write_files
-from util.batches import end_workers
+from util.batches import Loader
 from util.writable import check_file
 
 VISIBLE_SIZE = (1600, 1800)  # height, width of FLIR ADAS v1's visible pictures
@@ -101,7 +100,7 @@ def train_options(options: Options, root: Path, cache: str, workers: int, scratc
     )  # fmt: skip
 
 
-def epochs(loader: DataLoader, count: int, per_epoch: int) -> list[float]:
+def epochs(loader: Loader, count: int, per_epoch: int) -> list[float]:
     """Seconds of each epoch; the workers have started when the first begins."""
     batches = iter(loader)
     first = next(batches)
@@ -113,7 +112,7 @@ def epochs(loader: DataLoader, count: int, per_epoch: int) -> list[float]:
         for _ in range(per_epoch):
             next(batches)
         seconds.append(time.perf_counter() - begun)
-    end_workers(batches)
+    batches.close()
     return seconds
 
 

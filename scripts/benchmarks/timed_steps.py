@@ -101,7 +101,7 @@ class TimedMethod:
     @property
     def read_ahead(self) -> int:
         """Batches that the loader's workers hold ready: a burst that says nothing about their speed."""
-        return self.loader.num_workers * (self.loader.prefetch_factor or 0)
+        return self.loader.num_workers * self.loader.prefetch_factor
 
     def seconds(
         self, batches: Iterator[Batch], warm_up: int, least_steps: int, least_seconds: float
