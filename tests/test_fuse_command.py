@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from models.stdfusion_net import initialise
 from options.cli import to_dict
 from options.fuse import FuseOptions
 from options.fusion_gan import FusionGANOptions
+from options.recorded import published
 from options.stdfusion_net import STDFusionNetOptions
 from options.train import TrainOptions, for_method
 from tests.conftest import write_pairs
@@ -55,7 +57,8 @@ def weights_file(path: Path, model: str = "stdfusion_net", range: str | None = N
 
 def make_run(folder: Path, model: str, options: object, network: torch.nn.Module, **groups: object) -> Path:
     """A run's folder with weights."""
-    trained = for_method(METHODS[model].Options)(method=options, **groups)
+    cls = METHODS[model].Options
+    trained = replace(published(for_method(cls), cls), method=options, **groups)
     values = to_dict(trained)
     values["run"]["model"] = model
     RunFolder(folder).write_options(values, {})
