@@ -111,13 +111,25 @@ def run_subcommand(usage: str, modules: Mapping[str, tuple[str, str]], kind: str
     return importlib.import_module(modules[argv[0]][0]).main(list(argv[1:]))
 
 
+def _of_another_type(message: str) -> str:
+    """tyro's message, in words where it is about a value that is no number."""
+    option = r"^Error parsing (--[\w-]+): "
+    kinds = {"INT": "a whole number", "FLOAT": "a number", "{INT INT}": "two whole numbers"}
+    union = option + r"no type matching \{None\}\|(\{.*?\}|\w+) could be instantiated from \[(.*?)\]\. Got errors.*"
+    if found := re.fullmatch(union, message):
+        return f"{found[1]} {found[3]}: give {kinds.get(found[2], found[2])}, or None"
+    message = re.sub(option + r"invalid literal for int.*?: (.*)", r"\1 \2: give a whole number", message)
+    message = re.sub(option + r"could not convert string to float: (.*)", r"\1 \2: give a number", message)
+    return re.sub(option + "Exceeds the limit.*", r"\1: give a number of fewer digits", message)
+
+
 def _one_line(box: str, argv: Sequence[str]) -> str:
     """The message of tyro's error box, and what it suggests, as one line. Where the output is ASCII the box is lines
     of hyphens below a title. argv: the command line that it is about."""
     lines = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
     parts = re.split("─{5,}", " ".join(lines)) if lines else re.split("-{5,}", box)[1:]
     parts = [" ".join(part.split()) for part in parts] or [""]
-    message = re.sub(r"^Error parsing (?!--)[\w.-]+: ", "", parts[0])
+    message = _of_another_type(re.sub(r"^Error parsing (?!--)[\w.-]+: ", "", parts[0]))
     message = re.sub(r"^Unrecognized options", "unknown option", message)
     stray = re.fullmatch(r"unknown option: ([^-].*)", message)
     if stray and stray[1] in argv[1:] and (before := argv[argv.index(stray[1], 1) - 1]).startswith("--"):

@@ -42,7 +42,10 @@ def test_underscores_and_hyphens_mean_the_same() -> None:
     ("arguments", "says"),
     [
         ("--batchsize 3", "--batch_size"),
-        ("--lr x", "--lr"),
+        ("--lr x", "--lr 'x': give a number"),
+        ("--load_size 4.5", "--load_size '4.5': give a whole number"),
+        ("--ema x", "--ema 'x': give a number, or None"),
+        ("--patch_stride 1e400", "--patch_stride '1e400': give a whole number, or None"),
         ("--lr nan", "--lr is nan"),
         ("--lr -1", "--lr is -1"),
         ("--n_epochs", "--n_epochs"),
