@@ -33,6 +33,8 @@ class DashboardOptions:
     server: ServerOptions = field(default_factory=ServerOptions)
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("--name is without a value: give the names of runs")
         for name in self.name:
             if not (self.checkpoints_dir / name / "losses.jsonl").is_file():
                 known = sorted(path.parent.name for path in self.checkpoints_dir.glob("*/losses.jsonl"))

@@ -299,6 +299,7 @@ def test_runs_are_replayed_and_compared(command: Callable, server: Server, tmp_p
     assert "best SSIM" in shown["runs"]["content"]
     assert "x, y" in command("scripts.dashboard", "--name", "z", *where, status=2).stderr
     assert "--start_visdom" in command("scripts.dashboard", "--name", "x", "--display_port", 9, status=2).stderr
+    assert "--name is without a value" in command("scripts.dashboard", "--name", "--display_port", 9, status=2).stderr
 
 
 @pytest.mark.parametrize(
