@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from data.finished import notes
 from data.fused import Results
@@ -168,7 +167,6 @@ def main() -> int:
     options, trained = read_command(sys.argv[1:])
     sources, network_options = options.sources, options.network
     check_folder("--results_dir", options.output.results_dir, network_options.name or network_options.model)
-    Image.MAX_IMAGE_PIXELS = None  # tiles serve images of any size, and Pillow would refuse large ones
     compute = choose(network_options.device, network_options.precision, channels_last="on")
     network, method, facts = load_fusion(network_options, trained)
     policy = options.output.range if options.output.range != "auto" else facts.get("range", "clip")
@@ -187,6 +185,7 @@ def main() -> int:
     found = find_inputs(sources, options.data)
     jobs, thermal = found.jobs, ThermalRange.from_options(options.data)
     announce(facts, found.summary, folder)
+    tell(found.notes)
     if sources.visible is not None:  # data sets have notes of their own
         tell(note_other_views(jobs, sources.num_threads))
     made = Made(folder / "made.jsonl", made_by(facts, options, compute, partner), options.output.overwrite)
@@ -224,7 +223,8 @@ def run_video(options: FuseOptions, fuser: Fuser, partner: Partner | None, folde
         raise ValueError(f"--visible {sources.visible} and --infrared {sources.infrared}: give two videos or none")
     device = fuser.compute.device
     limits, pinned = batch_limits(options.network.batch_size, device), device.type == "cuda"
-    pairs = FramePairs(sources.visible, sources.infrared, limits, sources.num_test, pinned)
+    thermal = ThermalRange.from_options(options.data)
+    pairs = FramePairs(sources.visible, sources.infrared, limits, sources.num_test, thermal, pinned)
     announce(facts, f"{sources.visible}, {float(pairs.visible.rate):g} frames/s", folder)
     if pairs.infrared and pairs.infrared.rate != pairs.visible.rate:
         tell([f"{sources.infrared} has {float(pairs.infrared.rate):g} frames/s: the nearest in time are fused"])

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from data.counts import ThermalRange
 from data.finished import notes
@@ -19,6 +18,7 @@ from data.first_use import ensure_sample
 from data.generated import GENERATED, Results, at_own_size, score_batch
 from data.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
 from data.generation_inputs import find_jobs
+from data.images import ImageError
 from data.inference import Job, VisibleImages, batch_limits, read_batches
 from data.samples import evenly, worker_count
 from data.transforms import Preprocess
@@ -105,7 +105,6 @@ def main() -> int:
     options, trained, run = read_command(sys.argv[1:])
     opts = options.generate
     check_folder("--results_dir", opts.results_dir, opts.name)
-    Image.MAX_IMAGE_PIXELS = None  # tiles serve images of any size, and Pillow would refuse large ones
     compute = choose(opts.device, opts.precision)
     weights = opts.weights or choose_weights(run, opts.epoch)
     network, _, metadata = load_network(weights, "generation", trained)
@@ -113,7 +112,8 @@ def main() -> int:
         keep_freed_memory()
     maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     ensure_sample(options.data.dataroot[0])
-    jobs, found = find_jobs(options.data, opts.split)
+    inputs = find_jobs(options.data, opts.split)
+    jobs, found = inputs.jobs, inputs.summary
     if opts.num_test is not None:
         jobs = evenly(jobs, opts.num_test)
     if opts.evaluate and not any(job.real for job in jobs):
@@ -133,12 +133,12 @@ def main() -> int:
     made = Made(folder / "made.jsonl", made_by(weights, preprocess, thermal, opts, compute), opts.overwrite)
     results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
     left = results.take_finished(jobs)
-    for line in notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
+    for line in list(inputs.notes) + notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
         print(f"note      {line}", flush=True)
     dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
     generate(maker, dataset, opts, results, methods, options.data.strict)
     facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
-    return report(results, options, facts, jobs, compute, learned)
+    return report(results, options, facts, jobs, inputs.skipped, compute, learned)
 
 
 def evaluate(
@@ -167,11 +167,14 @@ def evaluate(
 
 
 def report(
-    results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job], compute: Compute,
-    learned: LearnedMetrics | None,
+    results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job],
+    passed_over: Sequence[ImageError], compute: Compute, learned: LearnedMetrics | None,
 ) -> int:  # fmt: skip
-    """Scores, page, closing lines; exit status 1 where some images could not be read."""
+    """Scores, page, closing lines; exit status 1 where some images could not be read. passed_over: files of the data
+    set that are in no job."""
     opts, folder, count = options.generate, results.folder, len(jobs)
+    made = count - len(results.errors)
+    results.errors += passed_over
     means = results.means()
     tables: list[Table] = []
     if means:
@@ -199,7 +202,7 @@ def report(
         evaluate(results, options, facts, jobs, compute, learned)
     for error in results.errors:
         print(f"skipped {error}", file=sys.stderr)
-    print(f"images    {count - len(results.errors)} in {folder / 'infrared'}")
+    print(f"images    {made} in {folder / 'infrared'}")
     return 1 if results.errors else 0
 
 

@@ -25,6 +25,7 @@ class ThermalRange:
     kelvin_per_count: float = 0.04
     percentile_low: float = 1.0
     percentile_high: float = 99.0
+    kelvin_offset: float = 0.0
 
     @classmethod
     def from_options(cls, options: DataOptions) -> ThermalRange:
@@ -36,32 +37,48 @@ class ThermalRange:
             kelvin_per_count=options.kelvin_per_count,
             percentile_low=options.percentile_low,
             percentile_high=options.percentile_high,
+            kelvin_offset=options.kelvin_offset,
         )
 
 
-def bytes_from_counts(counts: np.ndarray) -> np.ndarray:
-    """uint8 of a visible picture of more than 8 bits; full scale: the smallest camera depth to hold it."""
-    values = np.nan_to_num(counts.astype(np.float64))
-    top = values.max()
-    fractions = counts.dtype.kind == "f" and top <= 1
-    full = 1.0 if fractions else next((depth for depth in _DEPTHS if top <= depth), top)
-    return np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8)
+def white_of(top: float, fractions: bool) -> float:
+    """The value shown white in visible pictures of more than 8 bits whose largest is `top`: that of the smallest camera
+    depth to hold it, or 1. fractions: whether they are floats."""
+    return 1.0 if fractions and top <= 1 else next((depth for depth in _DEPTHS if top <= depth), top)
+
+
+def largest(counts: np.ndarray) -> float:
+    """The largest number of an array; 0 where it has none."""
+    return float(np.max(counts, where=np.isfinite(counts), initial=0))
+
+
+def bytes_from_counts(counts: np.ndarray, white: float | None = None) -> np.ndarray:
+    """uint8 of a visible picture of more than 8 bits. white: the value shown white; None for that of its largest."""
+    if white is None:
+        white = white_of(largest(counts), counts.dtype.kind == "f")
+    return np.rint(np.clip(np.nan_to_num(counts.astype(np.float64)) / white, 0, 1) * 255).astype(np.uint8)
 
 
 def grey_from_counts(counts: np.ndarray, thermal: ThermalRange) -> np.ndarray:
-    """uint16 over the window's full scale; what lies outside saturates at the window's ends.
-    ValueError if the counts are no temperatures."""
-    values = np.nan_to_num(counts.astype(np.float32))
+    """uint16 over the window's full scale; what lies outside saturates at the window's ends, and what is no number is
+    black. ValueError if the counts are no temperatures."""
+    values = counts.astype(np.float32)
+    valid = values[np.isfinite(values)]
+    if not valid.size:
+        raise ValueError("holds no number: all is NaN or declared to be no data")
     if thermal.mode == "percentile":
-        low, high = np.percentile(values, (thermal.percentile_low, thermal.percentile_high))
+        low, high = np.percentile(valid, (thermal.percentile_low, thermal.percentile_high))
     else:
-        values = values * np.float32(thermal.kelvin_per_count)
-        middle = float(np.median(values))
+        scale, offset = np.float32(thermal.kelvin_per_count), np.float32(thermal.kelvin_offset)
+        values = values * scale + offset
+        middle = float(np.median(valid)) * float(scale) + float(offset)
         if not 150 <= middle <= 1000:
             raise ValueError(
                 f"median {middle:.0f} K at {thermal.kelvin_per_count:g} kelvin per count is no temperature: "
-                "give --kelvin_per_count (0.01 for centikelvin, 1 for kelvin) or --thermal_range percentile",
+                "give --kelvin_per_count (0.01 for centikelvin, 1 for kelvin; for degrees Celsius 1, and "
+                "--kelvin_offset 273.15) or --thermal_range percentile",
             )
         low, high = thermal.low, thermal.high
     span = max(float(high) - float(low), 1e-6)
+    values = np.where(np.isnan(values), np.float32(low), values)
     return np.rint(np.clip((values - low) / span, 0, 1) * 65535).astype(np.uint16)

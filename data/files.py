@@ -7,7 +7,29 @@ import re
 from collections import Counter
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".jpe", ".jfif", ".avif", ".gif", ".jp2",
+    ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".pnm", ".pbm", ".pfm", ".apng", ".dib", ".mpo", ".pcx", ".qoi",
+    ".ras", ".sgi", ".dds",
+)  # fmt: skip
+"""What Pillow reads, of formats that hold one picture."""
+BESIDE = (
+    ".txt",
+    ".xml",
+    ".json",
+    ".csv",
+    ".tsv",
+    ".yaml",
+    ".yml",
+    ".md",
+    ".html",
+    ".pdf",
+    ".db",
+    ".ini",
+    ".log",
+    ".py",
+)
+"""Suffixes of what lies beside images and is none: labels, notes."""
 
 
 def natural_key(name: str) -> list[str | int]:
@@ -30,6 +52,22 @@ def image_files(folder: Path, recursive: bool = False) -> list[Path]:
         seen.add(os.path.realpath(parent))
         folders[:] = [name for name in folders if os.path.realpath(Path(parent, name)) not in seen]
     return sorted(found, key=lambda path: natural_key(path.as_posix()))
+
+
+def unread(folder: Path, recursive: bool = False) -> list[str]:
+    """Lines about what of a folder is not read: files of other suffixes, such as videos, and folders that cannot be
+    opened. Labels and notes beside images are not counted."""
+    suffixes: Counter[str] = Counter()
+    locked: list[str] = []
+    for _, folders, names in os.walk(folder, onerror=lambda error: locked.append(error.filename), followlinks=False):
+        suffixes.update(Path(name).suffix.lower() for name in names if not name.startswith("."))
+        if not recursive:
+            folders.clear()
+    others = {end: count for end, count in suffixes.most_common() if end and end not in (*IMAGE_SUFFIXES, *BESIDE)}
+    lines = [f"no permission to open {path}: its images are not read" for path in locked]
+    if others:
+        lines.append(f"{folder}: not read are files ending in " + ", ".join(f"{e} ({n})" for e, n in others.items()))
+    return lines
 
 
 def _unless_unique(names: list[str], longer: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from util.words import first_few, plural
 def inputs_of(job: Job) -> list[Any]:
     """What a result is made from: the files as they are now and how they are read. OSError where one is gone."""
     sources = [job.visible] if job.real is None else [job.visible, job.real]
-    return [[stamp(source.path), source.camera, source.half] for source in sources]
+    return [[stamp(source.path), source.camera, source.half, source.white] for source in sources]
 
 
 def stands(record: Mapping[str, Any] | None, job: Job, files: Iterable[Path]) -> bool:

@@ -29,9 +29,10 @@ class _FrameWriter:
     def __init__(self, results: Results, pairs: FramePairs) -> None:
         self.results, self.stem, self.done = results, pairs.visible.path.stem, 0
         self.shown = set(evenly(range(max(1, pairs.visible.count)), min(SHOWN, results.options.gallery)))
-        self.fused = VideoWriter(fused_video(results.folder, pairs.visible.path), pairs.visible.rate)
+        timing = pairs.visible.rate, pairs.visible.tick
+        self.fused = VideoWriter(fused_video(results.folder, pairs.visible.path), *timing)
         heat = results.folder / "infrared" / f"{self.stem}.mp4"
-        self.heat = VideoWriter(heat, pairs.visible.rate) if pairs.infrared is None else None
+        self.heat = VideoWriter(heat, *timing) if pairs.infrared is None else None
         self.stack = ExitStack()
 
     def __enter__(self) -> _FrameWriter:

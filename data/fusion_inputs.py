@@ -16,9 +16,10 @@ from data.images import ImageError, Source, ThermalRange, list_images, read_infr
 from data.inference import BATCH_PIXELS, Job, VisibleImages, images_in, read_seen, unlike_stems
 from data.layouts import Listing, Pair, find
 from data.layouts.pairing import bare_stem, join
+from data.remarks import seen_alike
 from data.samples import evenly
 from data.transforms import Preprocess, as_tensor, resize
-from data.video import InStep, Video
+from data.video import Frame, InStep, Video
 from data.views import note_views
 from options.data import DataOptions
 from options.fuse import FuseDataOptions, SourceOptions
@@ -27,12 +28,21 @@ from util.words import first_few, plural
 
 @dataclass(frozen=True)
 class Found:
-    """What to fuse (each job's visible stem names its result; real is None where infrared is to be made), what
-    was passed over, and one line about it."""
+    """What to fuse or to generate from (each job's visible stem names its result; real is None where there is no
+    infrared), what was passed over, one line about it, and remarks."""
 
     jobs: list[Job]
     skipped: list[ImageError]
     summary: str
+    notes: tuple[str, ...] = ()
+
+    def seen_alike(self, folders: Sequence[Path], bits: int | None) -> Found:
+        """With visible images of more than 8 bits shown alike, and remarks on images that no data set's search has
+        looked at. folders: those that they lie in."""
+        real = [job.real for job in self.jobs if job.real is not None]
+        alike, notes = seen_alike([job.visible for job in self.jobs], real, folders, bits)
+        jobs = [replace(job, visible=alike.get(job.visible, job.visible)) for job in self.jobs]
+        return replace(self, jobs=jobs, notes=(*self.notes, *notes))
 
 
 def _names(sources: Sequence[Source]) -> str:
@@ -90,7 +100,7 @@ def find_visible(visible: Path) -> Found:
     return Found(jobs, [], f"{plural(len(jobs), 'visible image')} in {visible}")
 
 
-def _passed_over(listing: Listing, wanted: Sequence[str]) -> list[ImageError]:
+def passed_over(listing: Listing, wanted: Sequence[str]) -> list[ImageError]:
     """Unusable files beside the images of the wanted splits."""
     folders = {path.parent for name in wanted for path in listing.splits[name].files()}
     return [ImageError(item.path, item.reason) for item in listing.skipped if item.path.parent in folders]
@@ -108,13 +118,15 @@ def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Foun
     if not jobs:
         kind = "pairs" if with_infrared else "visible images"
         raise ValueError(f"{listing.summary()}: no {kind} in --split {split}: give another")
-    return Found(jobs, _passed_over(listing, wanted), listing.summary())
+    return Found(jobs, passed_over(listing, wanted), listing.summary(), listing.notes)
 
 
 def find_inputs(sources: SourceOptions, data: FuseDataOptions) -> Found:
     """What fuse.py fuses, of its folders, files or data set. ImageError for what is passed over, if strict."""
     if sources.visible is not None:
         found = find_pairs(sources.visible, sources.infrared) if sources.infrared else find_visible(sources.visible)
+        folders = [folder for folder in (sources.visible, sources.infrared) if folder is not None]
+        found = found.seen_alike(folders, data.visible_bits)
     else:
         options = data.for_root()
         ensure_sample(options.dataroot)
@@ -186,10 +198,17 @@ class FramePairs:
     two videos in step, or of one; all at the size of the first visible frame. errors: why it ended, if broken."""
 
     def __init__(
-        self, visible: Path, infrared: Path | None, limits: tuple[int, int], limit: int | None, pinned: bool = False
+        self,
+        visible: Path,
+        infrared: Path | None,
+        limits: tuple[int, int],
+        limit: int | None,
+        thermal: ThermalRange,
+        pinned: bool = False,
     ) -> None:
         """limits: of a batch, (images, pixels). limit: frames at most. pinned: whether they lie in memory that a GPU
         can fetch by itself. ImageError for what is no video, ValueError where PyAV is missing."""
+        self.thermal = thermal
         self.visible, self.infrared = Video(visible), Video(infrared) if infrared else None
         self.steps = InStep(self.visible, self.infrared) if infrared else None
         self.limits, self.limit, self.pinned = limits, limit, pinned
@@ -200,8 +219,13 @@ class FramePairs:
         for frame, partner in self.steps or ((frame, None) for frame in self.visible.frames()):
             rgb = as_tensor(frame.rgb())
             size = size or tuple(rgb.shape[-2:])
-            grey = None if partner is None else resize(as_tensor(partner.grey()), size)
-            yield frame.time, resize(rgb, size), grey
+            yield frame.time, resize(rgb, size), None if partner is None else resize(self._grey(partner), size)
+
+    def _grey(self, frame: Frame) -> torch.Tensor:
+        try:
+            return grey_tensor(frame.grey(self.thermal))
+        except ValueError as error:
+            raise ImageError(self.infrared.path, str(error)) from None
 
     def _stack(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
         batch = torch.stack(list(frames))

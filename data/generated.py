@@ -24,6 +24,7 @@ from util.score_sheet import mean_and_std
 from util.words import metric_title
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
+PREVIEW_HEIGHT = 16384  # nor higher: JPEG ends at 65,500, and browsers do not show much more
 GENERATED = "generated"
 KINDS = {"infrared": ".png", "visible": ".jpg", "real": ".jpg"}  # folder of results -> how its files end
 
@@ -163,6 +164,6 @@ class Results:
 def copy_small(path: Path, image: torch.Tensor) -> None:
     """A small copy of an image [C, H, W], uint8 or in [-1, 1], so that results can be moved and looked at alone."""
     height, width = image.shape[-2:]
-    if width > PREVIEW_WIDTH:
-        image = resize(image, (max(1, round(height * PREVIEW_WIDTH / width)), PREVIEW_WIDTH))
+    scale = min(1.0, PREVIEW_WIDTH / width, PREVIEW_HEIGHT / height)
+    image = resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
     write_image(path, to_uint8(image))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from data.fusion_inputs import Found, passed_over
 from data.images import list_images
 from data.inference import Job, unlike_stems
 from data.layouts import Listing, UnknownLayout, find
@@ -21,8 +22,8 @@ def jobs_of(listing: Listing, split: str) -> list[Job]:
     return unlike_stems(splits)
 
 
-def find_jobs(options: TestDataOptions, split: str) -> tuple[list[Job], str]:
-    """What to generate from, and one line about it. A folder of no known layout is a folder of images."""
+def find_jobs(options: TestDataOptions, split: str) -> Found:
+    """What to generate from. A folder of no known layout is a folder of images."""
     roots, data = options.dataroot, options.for_root()
     if len(roots) == 1 and roots[0].is_dir():
         try:
@@ -31,11 +32,13 @@ def find_jobs(options: TestDataOptions, split: str) -> tuple[list[Job], str]:
             if data.layout != "auto" or data.visible_dir is not None:
                 raise
             jobs = [Job(source) for source in list_images(roots[0])]
-            return jobs, f"{plural(len(jobs), 'image')} in {roots[0]}"
-        return jobs_of(listing, split), listing.summary()
+            found = Found(jobs, [], f"{plural(len(jobs), 'image')} in {roots[0]}")
+            return found.seen_alike(roots, data.visible_bits)
+        skipped = passed_over(listing, listing.chosen(split))
+        return Found(jobs_of(listing, split), skipped, listing.summary(), listing.notes)
     jobs = [Job(source) for root in roots for source in list_images(root)]
     stems = Counter(job.visible.stem.casefold() for job in jobs)
     twice = next((stem for stem, count in stems.items() if count > 1), None)
     if twice:
         raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
-    return jobs, plural(len(jobs), "image")
+    return Found(jobs, [], plural(len(jobs), "image")).seen_alike(roots, data.visible_bits)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -12,28 +11,18 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from data.counts import COUNT_MODES, ThermalRange, bytes_from_counts, grey_from_counts
-from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems
-from util.colour import grey_bytes
+from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, white_of
+from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems, unread
+from data.pictures import ImageError as ImageError
+from data.pictures import decode, opened
+from util.colour import BT601, grey_bytes
 
+JPEG_SIDE = 65500  # pixels
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to
 _WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 _SETTINGS = {"JPEG": {"quality": 95}, "PNG": {"compress_level": 1}}  # 1 writes in a fraction of the default's time
-
-
-class ImageError(ValueError):
-    """A file that cannot be read as an image, or not as asked; str() is one line, "path: reason"."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = Path(path)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
-        """Both arguments, so that a loader's worker process can send the error to its parent."""
-        return ImageError, (self.path, self.reason)
 
 
 @dataclass(frozen=True)
@@ -57,38 +46,19 @@ CAMERAS = {
 
 @dataclass(frozen=True)
 class Source:
-    """One image on disk and how to read it. half: which half of an AB picture. group: its video, if known."""
+    """One image on disk and how to read it. half: which half of an AB picture. group: its video, if known. white: the
+    value shown white, of a visible picture of more than 8 bits; None for that of its own largest."""
 
     path: Path
     stem: str
     camera: str = "none"
     half: Literal["whole", "left", "right"] = "whole"
     group: str = ""
+    white: float | None = None
 
 
-@contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ImageError:
-        raise
-    except FileNotFoundError:
-        raise ImageError(path, "no such file") from None
-    except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        raise ImageError(path, "empty file (0 bytes)" if empty else "not an image") from None
-    except Exception as error:  # decoders raise many kinds of error on broken files, struct.error among them
-        raise ImageError(path, " ".join(str(error).split()) or type(error).__name__) from error
-
-
-@contextmanager
-def _opened(source: Source | Path) -> Iterator[tuple[Source, Image.Image]]:
-    """The source, and its picture, of which only the header has been read."""
-    if not isinstance(source, Source):
-        source = Source(Path(source), Path(source).stem)
-    # From a path, Pillow 13 maps an uncompressed TIFF with the size of its turned picture and scrambles it.
-    with _one_line_errors(source.path), source.path.open("rb") as file, Image.open(file) as image:
-        yield source, image
+def _source(path: Source | Path) -> Source:
+    return path if isinstance(path, Source) else Source(Path(path), Path(path).stem)
 
 
 def camera_box(camera: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -109,10 +79,6 @@ def _view(size: tuple[int, int], half: str, camera: str = "none") -> tuple[int, 
     return begin + left, top, begin + right, bottom
 
 
-def _is_upright_jpeg(image: Image.Image) -> bool:
-    return image.format == "JPEG" and image.mode in ("L", "RGB") and image.getexif().get(0x0112, 1) == 1
-
-
 def _reduce(image: Image.Image, view: tuple[int, int], wanted: tuple[int, int]) -> None:
     """Let a JPEG be decoded at a part of its size, if a view of it, (W, H) of its own pixels, is still SPARE times
     larger then than the wanted (W, H)."""
@@ -123,16 +89,14 @@ def _reduce(image: Image.Image, view: tuple[int, int], wanted: tuple[int, int]) 
             return
 
 
-def _decoded(image: Image.Image, half: str, camera: str = "none") -> Image.Image:
-    """Pillow's picture, upright, cut to what is read of it."""
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    box = _view(image.size, half, camera)
-    return image if box == (0, 0, *image.size) else image.crop(box)
+def _cut(array: np.ndarray, half: str, camera: str = "none") -> np.ndarray:
+    """What is read of an upright picture."""
+    left, top, right, bottom = _view(array.shape[1::-1], half, camera)
+    return np.ascontiguousarray(array[top:bottom, left:right])
 
 
 def read_visible(source: Source | Path) -> np.ndarray:
-    """uint8 [H, W, 3], upright by its EXIF, cut to the thermal camera's view. ImageError if unreadable."""
+    """uint8 [H, W, 3], upright by its EXIF or XMP, cut to the thermal camera's view. ImageError if unreadable."""
     return read_reduced(source, lambda height, width: (height, width))[0]
 
 
@@ -143,39 +107,59 @@ def read_reduced(
 
     A JPEG that is shrunk far is decoded at a half, a quarter or an eighth of its size, at least twice that of the
     result, which then differs by about half a grey level on average; the camera's crop is rounded to its pixels."""
-    with _opened(source) as (source, image):
-        if _is_upright_jpeg(image):
-            left, top, right, bottom = _view(image.size, source.half, source.camera)
-            size = size_of(bottom - top, right - left)
+    source = _source(source)
+    with opened(source.path) as (image, header):
+        left, top, right, bottom = _view(header.size, source.half, source.camera)
+        size = size_of(bottom - top, right - left)
+        if image.format == "JPEG" and image.mode in ("L", "RGB") and header.turn == 1:
             _reduce(image, (right - left, bottom - top), size[::-1])
-            image = _decoded(image, source.half, source.camera)
-        else:
-            image = _decoded(image, source.half, source.camera)
-            size = size_of(image.height, image.width)
-        if image.mode in COUNT_MODES:
-            return np.repeat(bytes_from_counts(np.asarray(image))[:, :, None], 3, axis=2), size
-        return np.array(image if image.mode == "RGB" else image.convert("RGB")), size
+        array = _cut(decode(image, header, "RGB"), source.half, source.camera)
+        if array.dtype != np.uint8:
+            array = bytes_from_counts(array, header.declared or source.white)
+        return array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2), size
 
 
 def read_infrared(source: Source | Path, thermal: ThermalRange) -> np.ndarray:
     """[H, W]: uint8 of an 8-bit picture, unchanged (colour: BT.601 luminance), or uint16 full scale of 16-bit
     counts through the thermal range. ImageError if unreadable or if its counts are no temperatures."""
-    with _opened(source) as (source, image):
-        image = _decoded(image, source.half)
-        if image.mode in COUNT_MODES:
-            return grey_from_counts(np.asarray(image), thermal)
-        if image.mode not in ("L", "RGB"):
-            image = image.convert("RGB")  # palettes hold colours, and their indices are no grey levels
-        return np.array(image if image.mode == "L" else image.convert("L"))
+    source = _source(source)
+    with opened(source.path) as (image, header):
+        array = _cut(decode(image, header, "L"), source.half)
+        return array if array.dtype == np.uint8 else grey_from_counts(array, thermal)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """[H, W] float32 in [0, 1] of a mask image: 1 wherever one of labels has another number or colour than the
+    background's 0 or black; grey levels over their full scale of any other. ImageError if unreadable."""
+    with opened(path) as (image, header):
+        palette = image.mode == "P" and image.getpalette()[:3] == [0, 0, 0]
+        array = decode(image, header, "P" if palette else "RGB")
+        lossless = image.format != "JPEG"
+    if array.ndim == 3 and not (array == array[..., :1]).all():
+        return array.any(2).astype(np.float32) if lossless else (array @ BT601 / 255).astype(np.float32)
+    array = array[..., 0] if array.ndim == 3 else array
+    full = np.iinfo(array.dtype).max if array.dtype.kind == "u" else max(1.0, largest(array))
+    if palette or (lossless and array.dtype.kind != "f" and array.max() <= full // 2):  # numbers of classes or things
+        return (array != 0).astype(np.float32)
+    return (np.nan_to_num(array) / full).astype(np.float32)
+
+
+def brightest(source: Source) -> float | None:
+    """The value that would be white if a visible picture of more than 8 bits were alone; None where its header tells
+    it, or for one of 8 bits. ImageError if unreadable."""
+    with opened(source.path) as (image, header):
+        if not header.deep or header.declared:
+            return None
+        counts = decode(image, header, "RGB")
+        if counts.dtype == np.uint8:
+            return None
+        return white_of(largest(counts), counts.dtype.kind == "f")
 
 
 def probe(path: Path) -> tuple[str, tuple[int, int]]:
-    """(Pillow mode, upright (width, height)), from the header alone. ImageError if unreadable."""
-    with _one_line_errors(path), Image.open(path) as image:
-        width, height = image.size
-        # Pillow turns a TIFF's size itself; asking a PNG without EXIF for it would decode the PNG.
-        turned = image.format != "TIFF" and "exif" in image.info and image.getexif().get(0x0112, 1) >= 5
-        return image.mode, (height, width) if turned else (width, height)
+    """(mode as of Header, upright (width, height)), from the header alone. ImageError if unreadable."""
+    with opened(path) as (_, header):
+        return header.mode, header.size
 
 
 def pixel_size(path: Path) -> tuple[int, int]:
@@ -213,6 +197,8 @@ def write_image(path: Path, array: np.ndarray) -> None:
         raise ValueError(f"{path}: cannot write this kind of image: use {', '.join(_WRITERS)}")
     if array.dtype == np.uint16 and writer not in ("PNG", "TIFF"):
         raise ValueError(f"{path}: {writer} holds 8 bits only: use .png or .tiff for 16-bit images")
+    if writer == "JPEG" and max(array.shape[:2]) > JPEG_SIDE:
+        raise ValueError(f"{path}: JPEG holds {JPEG_SIDE} pixels a side, not {max(array.shape[:2])}: use .png")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -231,6 +217,7 @@ def list_images(path: Path) -> list[Source]:
         raise ValueError(f"{path} does not exist: give an image or a folder of images")
     files = image_files(path, recursive=True) if path.is_dir() else [path] * is_image_name(path.name)
     if not files:
-        raise ValueError(f"no images in {path}: give files ending in {', '.join(IMAGE_SUFFIXES)}")
+        there = "".join(f" ({line})" for line in unread(path, recursive=True)) if path.is_dir() else ""
+        raise ValueError(f"no images in {path}{there}: give files ending in {', '.join(IMAGE_SUFFIXES)}")
     stems = unique_stems(files, path if path.is_dir() else path.parent)
     return [Source(file, stem) for file, stem in zip(files, stems, strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data.images import ThermalRange, read_infrared
+from data.images import read_labels
 from data.layouts import Pair
 from data.masks import from_boxes, from_segments, from_thermal
 
@@ -55,8 +55,7 @@ def read_mask(pair: Pair, infrared: np.ndarray, wanted: str) -> np.ndarray:
     ValueError where the wanted source has nothing for this pair."""
     source = source_of(pair, wanted)
     if source == "file":
-        grey = read_infrared(pair.mask, ThermalRange())
-        return grey.astype(np.float32) / np.iinfo(grey.dtype).max
+        return read_labels(pair.mask)
     if source == "boxes":
         return _from_annotations(annotations_of(pair), infrared.shape)
     if source == "thermal":

@@ -100,7 +100,7 @@ class Reader:
 
     def _facts(self, *sources: Source) -> tuple[object, ...]:
         """All that decoded images depend on."""
-        return *((stamp(s.path), s.camera, s.half) for s in sources), self.thermal, self._sizing
+        return *((stamp(s.path), s.camera, s.half, s.white) for s in sources), self.thermal, self._sizing
 
     @property
     def _sizing(self) -> tuple[object, ...] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from data.counts import ThermalRange, grey_from_counts
 from data.images import ImageError
 from util.words import plural
 
@@ -48,25 +49,37 @@ class Frame:
         array = self.picture.reformat(format="rgb24", **space).to_ndarray()
         return np.ascontiguousarray(np.rot90(array, self.picture.rotation // 90))
 
-    def grey(self) -> np.ndarray:
-        """uint8 [H, W], BT.601 luminance."""
+    def grey(self, thermal: ThermalRange | None = None) -> np.ndarray:
+        """uint8 [H, W], BT.601 luminance; of one channel of more than 8 bits uint16, through the thermal range.
+        ValueError if its counts are no temperatures."""
+        layout = self.picture.format
+        if len(layout.components) == 1 and layout.components[0].bits > 8:
+            plane, size = self.picture.planes[0], "u2" if layout.components[0].bits <= 16 else "f4"
+            # As they lie in memory: reformatting would stretch 10 bits to 16.
+            rows = np.frombuffer(plane, (">" if layout.name.endswith("be") else "<") + size).reshape(plane.height, -1)
+            upright = np.rot90(rows[:, : plane.width], self.picture.rotation // 90)
+            return grey_from_counts(upright, thermal or ThermalRange())
         array = self.rgb().astype(np.uint32)
         return ((299 * array[..., 0] + 587 * array[..., 1] + 114 * array[..., 2] + 500) // 1000).astype(np.uint8)
 
 
 class Video:
-    """A video on disk. rate: frames per second; size: (height, width) as stored; count: its frames, as far as its
-    header tells, else 0."""
+    """A video on disk. rate: frames per second; tick: what all its times are multiples of, in seconds; size: (height,
+    width) as stored; count: its frames, as far as its header tells, else 0."""
 
     def __init__(self, path: Path) -> None:
         """ImageError where it is no video; ValueError where PyAV is missing."""
         self.path, self.av = Path(path), _av()
+        if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
+            raise ImageError(self.path, "a folder, pipe or device, no file")
         try:
             with self.av.open(str(path)) as container:
                 if not container.streams.video:
                     raise ImageError(self.path, "holds no moving pictures")
                 stream = container.streams.video[0]
                 self.rate = Fraction(stream.average_rate or stream.guessed_rate or ASSUMED_RATE)
+                constant = stream.time_base is None or stream.guessed_rate in (None, self.rate)
+                self.tick = 1 / self.rate if constant else Fraction(stream.time_base)
                 self.size = stream.height, stream.width
                 length = (stream.duration or 0) * (stream.time_base or 0)
                 self.count = stream.frames or round(length * self.rate)
@@ -118,8 +131,9 @@ class InStep:
 class VideoWriter:
     """A context that writes an H.264 .mp4, whole or not at all; frames of odd sides are kept as they are."""
 
-    def __init__(self, path: Path, rate: Fraction) -> None:
-        self.path, self.rate, self.av = Path(path), rate, _av()
+    def __init__(self, path: Path, rate: Fraction, tick: Fraction | None = None) -> None:
+        """rate: frames per second, on average. tick: what times are multiples of, in seconds; 1 / rate by default."""
+        self.path, self.rate, self.tick, self.av = Path(path), rate, tick or 1 / rate, _av()
         self.part = self.path.with_name(f".{self.path.name}.part")
         self.container = self.stream = None
         self.last = -1
@@ -135,6 +149,7 @@ class VideoWriter:
         # Chroma of half the size needs even sides; fewer players know the other format.
         self.stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         context = self.stream.codec_context
+        context.time_base = self.tick
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = LIMITED
 
@@ -146,8 +161,8 @@ class VideoWriter:
             array = np.repeat(array[:, :, None], 3, axis=2)
         frame = self.av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
         frame = frame.reformat(format=self.stream.pix_fmt, dst_colorspace=BT709)
-        self.last = max(self.last + 1, round(time * self.rate))
-        frame.pts, frame.time_base = self.last, 1 / self.rate
+        self.last = max(self.last + 1, round(time / self.tick))
+        frame.pts, frame.time_base = self.last, self.tick
         self.container.mux(self.stream.encode(frame))
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -80,12 +80,15 @@ def initialise(network: nn.Module, init_type: str, gain: float) -> None:
             nn.init.zeros_(module.bias)
 
 
-def run_padded(network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Run a network that wants sides in multiples of `multiple` on [N, C, H, W] of any size; same size out.
+def run_padded(
+    network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int, least: int = 0
+) -> torch.Tensor:
+    """Run a network that wants sides in multiples of `multiple`, and `least` pixels, on [N, C, H, W] of any size; the
+    same size out.
 
     The right and lower edges are mirrored, or repeated where the image is too small to mirror."""
     height, width = x.shape[-2:]
-    down, right = -height % multiple, -width % multiple
+    down, right = (max(-side % multiple, least - side) for side in (height, width))
     if not (down or right):
         return network(x)
     mode = "reflect" if down < height and right < width else "replicate"

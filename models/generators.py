@@ -8,6 +8,8 @@ from torch import nn
 
 from models.blocks import conv_before, norm_layer, run_padded
 
+LEAST = 16  # pixels of a side: with fewer, the residual blocks would see too few to mirror and to normalise
+
 
 class ResidualBlock(nn.Module):
     """x + (3x3 conv, norm, ReLU, [dropout], 3x3 conv, norm)(x), with mirrored borders."""
@@ -42,7 +44,7 @@ def _up(inside: int, outside: int, side: int, norm: str, upsample: str) -> list[
 
 
 class ResNetGenerator(nn.Module):
-    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1], any H and W of at least 16.
+    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1], any H and W.
 
     11.378 M parameters at 3 -> 3 channels, 9 blocks and 64 first channels."""
 
@@ -71,7 +73,7 @@ class ResNetGenerator(nn.Module):
         self.body = nn.Sequential(*body)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return run_padded(self.body, x, 4)
+        return run_padded(self.body, x, 4, LEAST)
 
 
 class UNetLevel(nn.Module):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+from PIL import Image
 
 T = TypeVar("T")
 USER_ERROR = 2
@@ -68,6 +69,7 @@ def fail(message: str) -> typing.NoReturn:
 def run_command(command: Callable[[], int | None]) -> typing.NoReturn:
     """Run a command's main; a user's mistake (ValueError, OSError) becomes one line and exit status 2, and Ctrl-C one
     and 130, whatever error a library makes of it."""
+    Image.MAX_IMAGE_PIXELS = None  # every command reads pictures of any size, of which Pillow would refuse large ones
     pressed = []
 
     def note(number: int, frame: types.FrameType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -48,10 +49,16 @@ class DataOptions:
     """Temperature shown white, kelvin."""
     kelvin_per_count: float = 0.04
     """Kelvin of one 16-bit count: 0.04 for FLIR ADAS v2, 0.01 for centikelvin cameras."""
+    kelvin_offset: float = 0.0
+    """Kelvin of a count of 0: 273.15 where values are degrees Celsius, with --kelvin_per_count 1 (0.1 for tenths)."""
     percentile_low: float = 1.0
     """Percentile shown black, in [0, 100)."""
     percentile_high: float = 99.0
     """Percentile shown white, in (0, 100]."""
+    visible_bits: int | None = None
+    """Bits of the camera, 9 to 16, where visible images hold more than 8: its largest count becomes white. By default
+    those that hold the brightest image of the folder or data set; files that tell it themselves are taken at
+    their word."""
     mask_source: Literal["auto", "file", "boxes", "thermal"] = "auto"
     """Salient-target masks, for methods that learn from them. file: the data set's mask images. boxes: COCO
     outlines or boxes of its annotations. thermal: hot things that stand out, found in the image itself (a guess).
@@ -72,6 +79,10 @@ class DataOptions:
             )
         if not self.kelvin_per_count > 0:
             raise ValueError(f"--kelvin_per_count is {self.kelvin_per_count}: give kelvin per count, above 0")
+        if not abs(self.kelvin_offset) < inf:
+            raise ValueError(f"--kelvin_offset is {self.kelvin_offset}: give kelvin, such as 273.15")
+        if self.visible_bits is not None and not 9 <= self.visible_bits <= 16:
+            raise ValueError(f"--visible_bits is {self.visible_bits}: give 9 to 16, or leave it out")
         if not 0 <= self.percentile_low < self.percentile_high <= 100:
             raise ValueError(
                 f"--percentile_low {self.percentile_low} --percentile_high {self.percentile_high}: "

@@ -35,6 +35,7 @@ from data.first_use import ensure_sample
 from data.generated import at_own_size
 from data.images import ImageError, Source, pixel_size, write_image
 from data.inference import Job, VisibleImages, read_batches
+from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
 from data.writing import Wait, Writers, fetch
 from models.infrared_maker import InfraredMaker
@@ -129,7 +130,11 @@ def generate(
               "(--overwrite makes them anew)", flush=True)  # fmt: skip
     (folder / "coco.json").unlink(missing_ok=True)  # it says that a folder is complete
     entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
-    jobs = [Job(Source(path, path.stem, camera)) for path in entries]
+    sources = [Source(path, path.stem, camera) for path in entries]
+    alike, lines = with_one_white(sources, headers_of(sources), None)
+    for line in lines:
+        print(f"note      {line}", flush=True)
+    jobs = [Job(alike.get(source, source)) for source in sources]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
     read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
                         maker.compute.device.type == "cuda")  # fmt: skip

@@ -1,16 +1,18 @@
 """Look at a data set before training: what is paired, what is skipped and why, and whether the pairs align.
 
-python -m scripts.inspect_data --dataroot datasets/FLIR_ADAS_v2 --out pairs.png
+python -m scripts.inspect_data --dataroot datasets/FLIR_ADAS_v2
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from data.images import (
     ThermalRange,
     pixel_size,
     read_infrared,
+    read_labels,
     read_visible,
     view_size,
     write_image,
@@ -33,6 +36,7 @@ from scripts.pair_sheet import MOST_FAILURES, draw_sheet
 from util.words import plural
 from util.writable import check_file
 
+T = TypeVar("T")
 NAMED = 10  # files that are named of those of one kind
 SIZES = 6  # sizes that are named
 
@@ -42,21 +46,27 @@ class InspectOptions(DataOptions):
     """Inspect: report on a data set and draw some of its pairs."""
 
     out: Path | None = None
-    """Contact sheet to write, such as pairs.png: visible, infrared, and infrared edges over visible. Exit status 1
-    where a row cannot be drawn."""
+    """Contact sheet to write, such as pairs.png: visible, infrared, and infrared edges over visible; by default
+    results/inspect/NAME.png, by the data set's folder. With --out, exit status 1 where a row cannot be drawn."""
     count: int = 8
     """Rows of the sheet: of every split, pairs where it has any, evenly spread."""
     verify: bool = False
-    """Decode every image, to find damage that headers do not show."""
+    """Decode every image, to find damage that headers do not show. Exit status 1 where there is some, or where files
+    are skipped."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.count < 1:
             raise ValueError(f"--count is {self.count}: give 1 or more rows")
 
+    @property
+    def sheet(self) -> Path:
+        """Where the contact sheet goes."""
+        return self.out or Path("results", "inspect", f"{self.dataroot.resolve().name or 'root'}.png")
 
-def _failures(read: Callable[[Source], np.ndarray], sources: Iterable[Source]) -> list[ImageError]:
-    def attempt(source: Source) -> ImageError | None:
+
+def _failures(read: Callable[[T], np.ndarray], sources: Iterable[T]) -> list[ImageError]:
+    def attempt(source: T) -> ImageError | None:
         try:
             read(source)
         except ImageError as error:
@@ -86,9 +96,9 @@ def verify(listing: Listing, thermal: ThermalRange) -> list[ImageError]:
     """Decode every image; an error for each that cannot be read."""
     found: list[ImageError] = []
     for split in listing.splits.values():
-        masks = [Source(pair.mask, pair.stem) for pair in split.pairs if pair.mask]
         found += _failures(read_visible, split.visible)
-        found += _failures(partial(read_infrared, thermal=thermal), [*split.infrared, *masks])
+        found += _failures(partial(read_infrared, thermal=thermal), split.infrared)
+        found += _failures(read_labels, [pair.mask for pair in split.pairs if pair.mask])
     return found
 
 
@@ -154,19 +164,19 @@ def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bo
             f"not drawn: after {plural(MOST_FAILURES, 'failure')} no further row was tried; --verify tries every image"
         )
     if not sheet.strips:
-        print(f"\nnothing written to {options.out}: no row could be drawn")
+        print(f"\nnothing written to {options.sheet}: no row could be drawn")
         return False
-    write_image(options.out, sheet.picture)
+    write_image(options.sheet, sheet.picture)
     paired = len(sheet.strips) - sheet.unpaired
     shown = [f"{plural(paired, 'pair')} (visible, infrared, infrared edges over visible)"] if paired else []
     shown += [f"{plural(sheet.unpaired, 'row')} of images that are not paired"] if sheet.unpaired else []
-    print(f"\nwrote {options.out}: {', '.join(shown)}")
+    print(f"\nwrote {options.sheet}: {', '.join(shown)}")
     return not sheet.failures
 
 
 def inspect(options: InspectOptions) -> int:
-    """Print the report, verify and draw as asked. 1 if --verify finds damage or a row cannot be drawn, otherwise 0."""
-    check_file("--out", options.out)
+    """Print the report, draw, verify if asked. 1 if --verify finds damage or a row of --out cannot be drawn."""
+    check_file("--out", options.sheet)
     ensure_sample(options.dataroot)
     listing = find(options)
     thermal = ThermalRange.from_options(options)
@@ -175,8 +185,11 @@ def inspect(options: InspectOptions) -> int:
     if options.verify:
         print(f"\nverified: {plural(len(failures), 'image')} cannot be decoded")
         print("".join(f"  {line}\n" for line in grouped(failures)), end="")
-    drawn = draw(listing, options, thermal) if options.out is not None else True
-    return 0 if drawn and not failures else 1
+        skipped = [ImageError(item.path, item.reason) for item in listing.skipped]
+        print("".join(f"skipped {line}\n" for line in grouped(skipped)), end="", file=sys.stderr)
+        failures += skipped
+    drawn = draw(listing, options, thermal)
+    return 0 if (drawn or options.out is None) and not failures else 1
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.generated import at_own_size, grey_bytes, score_batch
+from data.generated import at_own_size, copy_small, grey_bytes, score_batch
 from data.images import ThermalRange, list_images, read_infrared, to_uint8, write_image
 from data.inference import LARGE, Job, VisibleImages, read_batches
 from data.transforms import resize
@@ -180,6 +180,28 @@ def test_scores_of_a_batch_are_those_of_its_images() -> None:
             candidates = [shown] + [m(compute.images(item["visible_at_real"][None])) for m in methods.values()]
             expected = [[float(v) for v in generation_scores(c, real).values()] for c in candidates]
             torch.testing.assert_close(of_image.float(), torch.tensor(expected), equal_nan=True)
+
+
+def test_images_of_a_few_pixels_are_made_and_copied(command: Callable, tmp_path: Path, weights: Path) -> None:
+    sizes = [(1, 1), (2, 2), (3, 5), (7, 7), (1, 300), (300, 1), (15, 16)]
+    root = tmp_path / "data"
+    write_folder(root / "vi", sizes)
+    for number, size in enumerate(sizes):
+        write_image(root / "ir" / f"{number:03d}.png", np.arange(np.prod(size), dtype=np.uint8).reshape(size))
+    done = command("test.py", "--weights", weights, "--dataroot", root, "--split", "all", *SERIAL)
+    assert "images    7 in" in done.stdout
+    for number, size in enumerate(sizes):
+        made = read_infrared(tmp_path / f"results/experiment_name/infrared/{number:03d}.png", ThermalRange())
+        assert made.shape == size
+    scores = json.loads((tmp_path / "results/experiment_name/scores.json").read_text(), parse_constant=pytest.fail)
+    assert scores["images"]["000"]["ssim"] is None and scores["mean"]["ssim"] == scores["images"]["006"]["ssim"]
+
+
+def test_copies_of_long_images_fit_a_jpeg(tmp_path: Path) -> None:
+    copy_small(tmp_path / "x.jpg", torch.zeros(1, 70000, 2, dtype=torch.uint8))
+    assert read_infrared(tmp_path / "x.jpg", ThermalRange()).shape == (16384, 1)
+    with pytest.raises(ValueError, match="JPEG holds 65500 pixels a side, not 70000"):
+        write_image(tmp_path / "y.jpg", np.zeros((70000, 2), np.uint8))
 
 
 def test_large_images_go_through_in_tiles(command: Callable, tmp_path: Path, weights: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.counts import ThermalRange
 from data.images import ImageError
-from data.video import InStep, Video, VideoWriter, is_video
+from data.video import Frame, InStep, Video, VideoWriter, is_video
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from tests.test_fuse_command import CPU, chroma, make_run, small, weights_file
@@ -76,6 +77,38 @@ def test_unlike_rates_go_by_time(tmp_path: Path) -> None:
     slow = Video(make(tmp_path / "slow.mp4", 10, Fraction(10)))
     pairs = [(number_of(a.grey()), number_of(b.grey())) for a, b in InStep(fast, slow)]
     assert len(pairs) >= 19 and all(abs(a / 2 - b) <= 0.5 for a, b in pairs)
+
+
+def test_variable_rates_keep_their_times(command: Callable, tmp_path: Path) -> None:
+    needs_av()
+    times = [0, 0.02, 0.04, 0.06, 1.06, 2.06, 2.1]
+    for name in ("day", "heat"):
+        with VideoWriter(tmp_path / f"{name}.mp4", Fraction(50), Fraction(1, 1000)) as video:
+            for number, time in enumerate(times):
+                video.write(time, np.full((48, 64), level(number), np.uint8))
+    assert [frame.time for frame in Video(tmp_path / "day.mp4").frames()] == pytest.approx(times, abs=1e-3)
+    weights = weights_file(tmp_path / "w.safetensors")
+    command("fuse.py", "--visible", "day.mp4", "--infrared", "heat.mp4", "--weights", weights, *CPU)
+    fused = Video(tmp_path / "results" / "stdfusion_net" / "fused" / "day.mp4")
+    assert [frame.time for frame in fused.frames()] == pytest.approx(times, abs=1e-3)
+
+
+@pytest.mark.parametrize(("layout", "kind"), [("gray16le", "<u2"), ("gray10le", "<u2"), ("gray16be", ">u2")])
+def test_counts_of_a_thermal_video_go_through_the_thermal_range(tmp_path: Path, layout: str, kind: str) -> None:
+    needs_av()
+    import av
+
+    counts = np.tile(np.arange(600, 1000, 8, dtype=np.uint16), (20, 1))
+    frame = av.VideoFrame(counts.shape[1], counts.shape[0], layout)
+    plane = frame.planes[0]
+    rows = np.zeros((plane.height, plane.line_size // 2), kind)
+    rows[:, : counts.shape[1]] = counts
+    plane.update(rows.tobytes())
+    grey = Frame(0.0, frame).grey(ThermalRange(kelvin_per_count=0.37))
+    expected = np.clip((counts * 0.37 - 253.15) / 70, 0, 1) * 65535
+    assert grey.dtype == np.uint16 and np.abs(grey - expected).max() <= 2 and len(np.unique(grey)) > 15
+    with pytest.raises(ValueError, match="is no temperature"):
+        Frame(0.0, frame).grey()
 
 
 def test_broken_videos(tmp_path: Path) -> None:

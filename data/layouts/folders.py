@@ -41,9 +41,12 @@ class Folder:
 
 
 def open_folder(path: Path) -> Folder:
-    """The folder with its sub-folders, hidden ones and __MACOSX left out."""
-    with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
+    """The folder with its sub-folders, hidden ones and __MACOSX left out; none where it may not be opened."""
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+    except PermissionError:  # data.files.unread names it
+        names = []
     kept = [name for name in names if not name.startswith((".", "__MACOSX"))]
     return Folder(path, {name.lower(): path / name for name in sorted(kept, key=natural_key)})
 

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from data.files import image_files
-from data.images import COUNT_MODES, ImageError, Source, ThermalRange, camera_box, probe, read_infrared
+from data.images import ImageError, Source, ThermalRange, camera_box, read_infrared
 from data.layouts.listing import Pair, Skipped, Split
+from data.pictures import Header
+from data.remarks import header_of, in_groups, note_pages, note_palettes, with_one_white
 from options.data import DataOptions
 from util.words import first_few
 
-THREADS = 16
-"""Opening headers waits for the disk more than for the processor."""
-GROUP = 32  # headers a thread reads before it is given more: handing over takes as long as reading one
-
-
-def _probe(path: Path) -> tuple[str, tuple[int, int]] | ImageError:
-    try:
-        return probe(path)
-    except ImageError as error:
-        return error
-
 
 class Scan:
-    """What one search gathers. headers: (mode, size) of every readable image met so far."""
+    """What one search gathers. headers: of every readable image met so far."""
 
     def __init__(self, options: DataOptions) -> None:
         self.options = options
-        self.headers: dict[Path, tuple[str, tuple[int, int]]] = {}
+        self.headers: dict[Path, Header] = {}
         self.skipped: list[Skipped] = []
         self.notes: list[str] = []
 
@@ -50,14 +40,11 @@ class Scan:
     def check(self, paths: list[Path]) -> list[Path]:
         """Those files whose header is that of an image; the others are skipped."""
         new = [path for path in paths if path not in self.headers]
-        groups = [new[i : i + GROUP] for i in range(0, len(new), GROUP)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            headers = chain.from_iterable(pool.map(lambda group: [_probe(path) for path in group], groups))
-            for path, header in zip(new, headers, strict=True):
-                if isinstance(header, ImageError):
-                    self.skip(path, header.reason)
-                else:
-                    self.headers[path] = header
+        for path, header in zip(new, in_groups(header_of, new), strict=True):
+            if isinstance(header, ImageError):
+                self.skip(path, header.reason)
+            else:
+                self.headers[path] = header
         return [path for path in paths if path in self.headers]
 
     def images(self, folder: Path | None, camera: str = "none") -> list[Source]:
@@ -82,7 +69,7 @@ class Scan:
         """Only the images of more than 8 bits; the others are skipped (1,000 test TIFFs of FLIR ADAS v2)."""
         kept = []
         for source in infrared:
-            if self.headers[source.path][0] in COUNT_MODES:
+            if self.headers[source.path].deep:
                 kept.append(source)
             else:
                 self.skip(source.path, "8-bit picture among 16-bit counts")
@@ -98,23 +85,35 @@ class Scan:
                 self.note(f"{label}{len(alone)} {kind} without {other} partner: {stems}")
 
     def note_sizes(self, splits: dict[str, Split]) -> None:
-        """Remark on pairs of two sizes, and on colour infrared."""
+        """Remark on pairs of two sizes, on colour infrared, and on files of several pages."""
         pairs = [pair for split in splits.values() for pair in split.pairs if _whole(pair)]
-        size = {path: header[1] for path, header in self.headers.items()}
+        size = {path: header.size for path, header in self.headers.items()}
         unlike = [pair.stem for pair in pairs if size[pair.visible.path] != size[pair.infrared.path]]
         if unlike:
             self.note(f"{len(unlike)} of {len(pairs)} pairs have images of two sizes: {first_few(unlike)}")
-        infrared = {s.path for split in splits.values() for s in split.infrared if s.half == "whole"}
-        colour = Counter(self.headers[path][0] for path in infrared)
-        several = sum(colour[mode] for mode in colour if mode not in (*COUNT_MODES, "L", "1"))
-        if several:
-            self.note(f"{several} of {len(infrared)} infrared images are stored in colour: luminance is read")
+        infrared = list(chain.from_iterable(split.infrared for split in splits.values()))
+        visible = list(chain.from_iterable(split.visible for split in splits.values()))
+        for line in note_palettes(infrared, self.headers) + note_pages([*visible, *infrared], self.headers):
+            self.note(line)
+
+    def with_one_white(self, splits: dict[str, Split]) -> dict[str, Split]:
+        """The splits, their visible images of more than 8 bits shown alike, and a remark on how."""
+        visible = list(chain.from_iterable(split.visible for split in splits.values()))
+        alike, lines = with_one_white(visible, self.headers, self.options.visible_bits)
+        for line in lines:
+            self.note(line)
+
+        def changed(split: Split) -> Split:
+            pairs = tuple(replace(pair, visible=alike.get(pair.visible, pair.visible)) for pair in split.pairs)
+            return replace(split, pairs=pairs, visible=tuple(alike.get(source, source) for source in split.visible))
+
+        return {name: changed(split) for name, split in splits.items()} if alike else splits
 
     def note_views(self, splits: dict[str, Split]) -> None:
         """Remark on visible pictures of a shape that no camera crop fits, unless they have the infrared size."""
-        infrared = {self.headers[source.path][1] for split in splits.values() for source in split.infrared}
+        infrared = {self.headers[source.path].size for split in splits.values() for source in split.infrared}
         cameras = Counter(
-            (source.camera, self.headers[source.path][1])
+            (source.camera, self.headers[source.path].size)
             for split in splits.values()
             for source in split.visible
             if source.camera != "none"
@@ -131,7 +130,7 @@ class Scan:
     def note_counts(self, splits: dict[str, Split]) -> None:
         """Remark on 16-bit infrared whose first image is no temperature through the thermal range."""
         sources = chain.from_iterable(split.infrared for split in splits.values())
-        first = next((source for source in sources if self.headers[source.path][0] in COUNT_MODES), None)
+        first = next((source for source in sources if self.headers[source.path].deep), None)
         if first is None:
             return
         try:

@@ -11,6 +11,7 @@ import data.layouts.flir_v2 as flir_v2
 import data.layouts.kaist as kaist
 import data.layouts.translation as translation
 import data.layouts.two_folders as two_folders
+from data.files import unread
 from data.layouts.folders import Folder, levels
 from data.layouts.listing import Listing, Split
 from data.layouts.scan import Scan, without_pairs
@@ -91,6 +92,9 @@ def find(options: DataOptions) -> Listing:
     scan.note_sizes(splits)
     scan.note_views(splits)
     scan.note_counts(splits)
+    for line in unread(top, recursive=True):
+        scan.note(line)
+    splits = scan.with_one_white(splits)
     if options.pairs == "none":
         splits = without_pairs(splits)
     return Listing(name, top, splits, tuple(scan.skipped), tuple(scan.notes))
