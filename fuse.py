@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from data.finished import notes
-from data.fused import Results
+from data.fused import KINDS, PIPELINE, Results, fits
 from data.fused_video import fuse_video, fused_video
 from data.fusion_inputs import FramePairs, FusionInputs, find_inputs, note_other_views
+from data.generated import PIPELINE as GENERATED
 from data.generated import at_own_size
 from data.images import ThermalRange
 from data.inference import Job, batch_limits, images_in, read_batches
@@ -33,7 +34,7 @@ from options.train import TrainOptions
 from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
-from util.made import Made
+from util.made import MADE, Made, own_folder
 from util.run_folder import ROOT, RunFolder
 from util.words import plural
 from util.writable import check_folder
@@ -153,12 +154,13 @@ def made_by(facts: dict[str, Any], options: FuseOptions, compute: Compute, partn
     sees = partner and partner.sees
     return {
         "weights": digest(Path(facts["weights"])),
-        "generator": [digest(partner.weights), asdict(sees) if sees else "input"] if partner else None,
+        "generator": [digest(partner.weights), asdict(sees) if sees else "input", GENERATED] if partner else None,
         "thermal range": asdict(ThermalRange.from_options(options.data)),
         "precision": str(compute.dtype),
         "tiles": [options.network.tile, options.network.tile_overlap],
         "range": facts["range"],
         "gray": options.output.gray,
+        "code": PIPELINE,
     }
 
 
@@ -188,16 +190,19 @@ def main() -> int:
     tell(found.notes)
     if sources.visible is not None:  # data sets have notes of their own
         tell(note_other_views(jobs, sources.num_threads))
-    made = Made(folder / "made.jsonl", made_by(facts, options, compute, partner), options.output.overwrite)
-    results = Results(folder, options.output, {job.visible.stem for job in evenly(jobs, options.output.gallery)}, made)
-    results.errors += found.skipped
-    left, unscored = results.take_finished(jobs)
-    tell(notes(made, len(jobs) - len(left), jobs, folder / "fused", ".png"))
-    results.score_written(unscored, thermal, sources.num_threads)
-    if results.errors and options.data.strict:
-        raise results.errors[0]
-    fuse_images(options, left, fuser, partner, results)
-    return results.report(facts, len(jobs), f"images    {len(results.records)} in {folder / 'fused'}")
+    read = [source.path for job in jobs for source in (job.visible, job.real) if source is not None]
+    with own_folder(options.output.results_dir, folder, read, KINDS):
+        made = Made(folder / MADE, made_by(facts, options, compute, partner), options.output.overwrite, fits)
+        shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
+        results = Results(folder, options.output, shown, made)
+        results.errors += found.skipped
+        left, unscored = results.take_finished(jobs)
+        tell(notes(made, len(jobs) - len(left), jobs, folder / "fused", ".png"))
+        results.score_written(unscored, thermal, sources.num_threads)
+        if results.errors and options.data.strict:
+            raise results.errors[0]
+        fuse_images(options, left, fuser, partner, results)
+        return results.report(facts, len(jobs), f"images    {len(results.records)} in {folder / 'fused'}")
 
 
 def tell(lines: Sequence[str]) -> None:
@@ -237,15 +242,19 @@ def run_video(options: FuseOptions, fuser: Fuser, partner: Partner | None, folde
         return *fetched, wait
 
     results = Results(folder, options.output, set())
-    with torch.inference_mode():
-        count = fuse_video(pairs, fuse, results)
-    results.errors = pairs.errors
-    if pairs.errors and options.data.strict:
-        raise pairs.errors[0]
-    if pairs.steps and pairs.steps.ended:
-        tell([pairs.steps.ended])
-    written = f"video     {plural(count, 'frame')} in {fused_video(folder, sources.visible)}"
-    return results.report(facts | {"frames": count}, count, written)
+    read = [path for path in (sources.visible, sources.infrared) if path is not None]
+    with own_folder(options.output.results_dir, folder, read, KINDS):
+        results.remove_parts()
+        (folder / MADE).touch()  # whose folder this is
+        with torch.inference_mode():
+            count = fuse_video(pairs, fuse, results)
+        results.errors = pairs.errors
+        if pairs.errors and options.data.strict:
+            raise pairs.errors[0]
+        if pairs.steps and pairs.steps.ended:
+            tell([pairs.steps.ended])
+        written = f"video     {plural(count, 'frame')} in {fused_video(folder, sources.visible)}"
+        return results.report(facts | {"frames": count}, count, written)
 
 
 if __name__ == "__main__":

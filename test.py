@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from data.counts import ThermalRange
 from data.finished import notes
 from data.first_use import ensure_sample
-from data.generated import GENERATED, Results, at_own_size, score_batch
+from data.generated import GENERATED, KINDS, PIPELINE, Results, at_own_size, fits, score_batch
 from data.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
 from data.generation_inputs import find_jobs
 from data.images import ImageError
@@ -32,7 +33,7 @@ from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
 from util.gallery import write_gallery
-from util.made import Made
+from util.made import MADE, Made, own_folder
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.number_text import format_number
@@ -97,6 +98,7 @@ def made_by(weights: Path, preprocess: Preprocess | None, thermal: ThermalRange,
         "precision": str(compute.dtype),
         "tiles": [opts.tile, opts.tile_statistics],
         "scores": list(METRICS),
+        "code": PIPELINE,
     }
 
 
@@ -130,22 +132,26 @@ def main() -> int:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
     constant = metadata.get("mean_infrared")
     methods = baselines(None if constant is None else float(constant))
-    made = Made(folder / "made.jsonl", made_by(weights, preprocess, thermal, opts, compute), opts.overwrite)
-    results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
-    left = results.take_finished(jobs)
-    for line in list(inputs.notes) + notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
-        print(f"note      {line}", flush=True)
-    dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
-    generate(maker, dataset, opts, results, methods, options.data.strict)
-    facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
-    return report(results, options, facts, jobs, inputs.skipped, compute, learned)
+    read = [source.path for job in jobs for source in (job.visible, job.real) if source is not None]
+    with own_folder(opts.results_dir, folder, read, KINDS):
+        key = made_by(weights, preprocess, thermal, opts, compute)
+        made = Made(folder / MADE, key, opts.overwrite, partial(fits, baselines=methods))
+        results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
+        left = results.take_finished(jobs)
+        for line in list(inputs.notes) + notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
+            print(f"note      {line}", flush=True)
+        dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
+        generate(maker, dataset, opts, results, methods, options.data.strict)
+        facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
+        return report(results, options, facts, jobs, inputs.skipped, compute, learned)
 
 
 def evaluate(
     results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job], compute: Compute,
     learned: LearnedMetrics,
-) -> None:  # fmt: skip
-    """--evaluate: the fuller table of the images as they were saved, as scripts.evaluate generation prints it."""
+) -> list[ImageError]:  # fmt: skip
+    """--evaluate: the fuller table of the images as they were saved, as scripts.evaluate generation prints it; what
+    could not be scored."""
     opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
     made = results.scores.get(GENERATED, {})  # those of which the real image could be read
     cases = [
@@ -154,16 +160,20 @@ def evaluate(
         if job.visible.stem in made
     ]
     if not cases:
-        return
+        print("note      --evaluate: no generated image has a real one that can be read: none is scored")
+        return []
     trained = facts.get("mean_infrared")
     constant = mean_grey(cases, thermal, opts.num_threads) if trained is None else (float(trained) + 1) * 127.5
     about = f"grey level {constant:.0f}, mean of {'these real' if trained is None else 'the training'} images"
     scored = score_cases(cases, thermal, learned, constant, compute.device, opts.num_threads)
+    if scored.errors and options.data.strict:
+        raise scored.errors[0]
     print_scores(scored, about)
     kept = {key: str(facts[key]) for key in ("weights", "epoch", "scale") if key in facts}
     out = results.folder / "evaluation.json"
     page = write_scores(out, f"{opts.name}: scores", scored, cases, thermal, kept | {"constant": about})
     print(f"scores    {page.resolve()}")
+    return scored.errors
 
 
 def report(
@@ -198,12 +208,13 @@ def report(
                  "device": compute.describe(), "images": f"{len(shown)} of {count} shown"}  # fmt: skip
         write_gallery(folder / "index.html", f"{opts.name}: generated infrared", shown, tables, (), about)
         print(f"gallery   {(folder / 'index.html').resolve()}")
-    if learned is not None:
-        evaluate(results, options, facts, jobs, compute, learned)
     for error in results.errors:
         print(f"skipped {error}", file=sys.stderr)
+    unscored = evaluate(results, options, facts, jobs, compute, learned) if learned is not None else []
+    for error in unscored:
+        print(f"skipped {error}, not scored", file=sys.stderr)
     print(f"images    {made} in {folder / 'infrared'}")
-    return 1 if results.errors else 0
+    return 1 if results.errors or unscored else 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from data.coco import CocoFolder, Placement
 from options.json_file import read_json
 from util.fingerprint import stamp
-from util.made import Made
+from util.made import Made, is_size
 from util.run_folder import remove_parts, write_whole
 from util.words import plural
 
@@ -35,16 +35,24 @@ def placement(image: Mapping[str, Any], file: tuple[int, int], camera: str, size
     return Placement.of(labelled, file, camera, size)
 
 
-def note_finished(made: Made, folder: Path, name: str, source: Path, file: tuple[int, int], done: Written) -> None:
-    """Keep in mind that folder/name is there in full, made of the file `source` of (W, H) pixels."""
-    facts = {"input": stamp(source), "file": file, "size": [done.place.height, done.place.width]}
+def note_finished(
+    made: Made, folder: Path, name: str, source: Sequence[Any], file: tuple[int, int], done: Written
+) -> None:
+    """Keep in mind that folder/name is there in full, made of a file of (W, H) pixels with the stamp `source`."""
+    facts = {"input": list(source), "file": file, "size": [done.place.height, done.place.width]}
     made.add(f"{folder.name}/{name}", facts | {"bytes": done.bytes, "md5": done.md5})
+
+
+def fits(record: Mapping[str, Any]) -> bool:
+    """Whether a record read back is as note_finished makes it."""
+    sizes, known = (record.get("file"), record.get("size")), (record.get("bytes"), record.get("md5"))
+    return all(map(is_size, sizes)) and isinstance(known[0], int) and isinstance(known[1], str) and "input" in record
 
 
 def take_finished(labels: CocoFolder, folder: Path, camera: str, made: Made) -> dict[str, Written]:
     """file_name -> what earlier calls wrote to `folder` from the files as they are now. What else they wrote there
     is removed."""
-    for parent in {(folder / image["file_name"]).parent for image in labels.images}:
+    for parent in {folder, *((folder / image["file_name"]).parent for image in labels.images)}:
         remove_parts(parent)
     finished = {}
     for image in labels.images:

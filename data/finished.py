@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import natural_key
+from data.images import ImageError
 from data.inference import Job
 from util.fingerprint import stamp
 from util.made import Made
@@ -14,16 +15,26 @@ from util.words import first_few, plural
 
 
 def inputs_of(job: Job) -> list[Any]:
-    """What a result is made from: the files as they are now and how they are read. OSError where one is gone."""
+    """What a result is made from: the files as they are now and how they are read. ImageError where one is gone."""
     sources = [job.visible] if job.real is None else [job.visible, job.real]
-    return [[stamp(source.path), source.camera, source.half, source.white] for source in sources]
+    return [[stamp_of(source.path), source.camera, source.half, source.white] for source in sources]
+
+
+def stamp_of(path: Path) -> list[Any]:
+    """As util.fingerprint.stamp, of an input: ImageError where it is gone since it was listed or read."""
+    try:
+        return stamp(path)
+    except OSError as error:
+        raise ImageError(path, f"is gone since this command began ({error.strerror})") from None
 
 
 def stands(record: Mapping[str, Any] | None, job: Job, files: Iterable[Path]) -> bool:
-    """Whether a record tells of a result made from the job's files as they are now, and all of its own are there."""
+    """Whether a record tells of a result made from the job's files as they are now, and all of its own are there: a
+    machine that loses its power can leave empty ones."""
     try:
-        return record is not None and record.get("inputs") == inputs_of(job) and all(path.is_file() for path in files)
-    except OSError:  # gone since it was listed: reading says so
+        made_of = record is not None and record.get("inputs") == inputs_of(job)
+        return made_of and all(path.is_file() and path.stat().st_size for path in files)
+    except ImageError:  # reading says so
         return False
 
 

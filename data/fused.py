@@ -23,15 +23,18 @@ from data.scored import in_threads, read_saved
 from data.writing import Wait
 from options.fuse import OutputOptions
 from util.colour import luminance
-from util.fusion_page import FUSED, FusionScores
+from util.fusion_page import FUSED, TRIVIAL, FusionScores
 from util.gallery import write_gallery
 from util.image_rows import Row
-from util.made import Made
+from util.made import Made, are_scores, is_size
 from util.run_folder import remove_parts, write_whole
 from util.words import first_few, plural
 
 KINDS = {"fused": ".png", "infrared": ".png", "previews/visible": ".jpg", "previews/infrared": ".jpg"}
 """Folder of results -> how its files end."""
+PIPELINE = 1
+"""Part of what fuse.py records of its images: raise it when the same weights, options and files give other pixels or
+scores, whatever part of the code that is due to, so that images made before are made anew."""
 STRIP = 512  # rows that are coloured at once
 
 
@@ -53,6 +56,11 @@ def _channels_first(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
 
 
+def fits(record: Mapping[str, Any]) -> bool:
+    """Whether a record read back is as `Results.write` makes it."""
+    return isinstance(record.get("facts"), dict) and are_scores(record.get("scores")) and is_size(record.get("size"))
+
+
 class Results:
     """A folder of fused images or videos, and what is known of each."""
 
@@ -71,10 +79,14 @@ class Results:
     def _copies(self, stem: str) -> dict[str, Path]:
         return {kind: self.file(f"previews/{kind}", stem) for kind in ("visible", "infrared")}
 
+    def remove_parts(self) -> None:
+        """What a killed command left half-written."""
+        for kind in ("", *KINDS, "previews/fused"):
+            remove_parts(self.folder / kind)
+
     def take_finished(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """(Jobs still to be fused, jobs that lack their scores alone); what is known of the others is taken over."""
-        for kind in KINDS:
-            remove_parts(self.folder / kind)
+        self.remove_parts()
         remove_forgotten(self.made, jobs, lambda stem: [self.file(kind, stem) for kind in KINDS])
         left, unscored = [], []
         for job in jobs:
@@ -93,8 +105,7 @@ class Results:
 
     def _has_scores(self, record: Mapping[str, Any]) -> bool:
         """Whether they are those of today's metrics."""
-        rows = record.get("scores", {})
-        return bool(rows) and all(set(values) == set(self.scores.higher) for values in rows.values())
+        return are_scores(record["scores"], (FUSED, *TRIVIAL), self.scores.higher)
 
     def _keep(self, stem: str, record: Mapping[str, Any]) -> None:
         """A finished image into the record, the scores and the gallery."""
@@ -117,7 +128,12 @@ class Results:
         levels of the network's raw output, [2]. wait: until all have arrived on the CPU."""
         wait()
         job, visible, infrared = item["job"], item["visible"], item["infrared"]
-        stem, inputs = job.visible.stem, inputs_of(job)
+        stem = job.visible.stem
+        try:
+            inputs = inputs_of(job)
+        except ImageError as error:
+            self.errors.append(error)
+            return
         array = coloured(visible, fused, self.options.gray)
         write_image(self.file("fused", stem), array)
         if job.real is None:

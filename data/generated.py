@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from data.transforms import resize
 from util.colour import grey_bytes
 from util.compute import Compute
 from util.image_rows import Row
-from util.made import Made
+from util.made import Made, are_scores
 from util.metrics.generation import METRICS, Generate, generation_scores
 from util.metrics.strips import by_strips
 from util.run_folder import remove_parts
@@ -26,6 +26,9 @@ from util.words import metric_title
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
 PREVIEW_HEIGHT = 16384  # nor higher: JPEG ends at 65,500, and browsers do not show much more
 GENERATED = "generated"
+PIPELINE = 1
+"""Part of what test.py and scripts.augment record of their images: raise it when the same weights, options and files
+give other pixels or scores, whatever part of the code that is due to, so that images made before are made anew."""
 KINDS = {"infrared": ".png", "visible": ".jpg", "real": ".jpg"}  # folder of results -> how its files end
 
 
@@ -85,13 +88,24 @@ def score_batch(
     return scores
 
 
+def scored_methods(baselines: Iterable[str]) -> tuple[str, ...]:
+    """What is scored: the generated images first."""
+    return GENERATED, *baselines
+
+
+def fits(record: Mapping[str, Any], baselines: Iterable[str]) -> bool:
+    """Whether a record read back is as `Results.write` makes it."""
+    scores = record.get("scores")
+    return scores == {} or are_scores(scores, scored_methods(baselines), METRICS)
+
+
 class Results:
     """A folder of results: what is made, and what earlier commands made there."""
 
     def __init__(self, folder: Path, shown: set[str], made: Made, methods: Mapping[str, Generate]) -> None:
         """shown: stems of the images in the gallery. methods: baselines that are scored beside."""
         self.folder, self.shown, self.made = folder, shown, made
-        self.methods = (GENERATED, *methods)
+        self.methods = scored_methods(methods)
         self.scores: dict[str, dict[str, dict[str, float]]] = {}  # method -> stem -> metric -> value
         self.rows: dict[str, Row] = {}
         self.errors: list[ImageError] = []
@@ -110,7 +124,7 @@ class Results:
 
     def take_finished(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs that are still to be done; scores and gallery rows of the others are taken over."""
-        for kind in KINDS:
+        for kind in ("", *KINDS):
             remove_parts(self.folder / kind)
         remove_forgotten(self.made, jobs, lambda stem: [self._file(kind, stem) for kind in KINDS])
         left = []
@@ -139,6 +153,11 @@ class Results:
         writer thread. wait: until image and scores have arrived on the CPU."""
         wait()
         job, stem = item["job"], item["job"].visible.stem
+        try:
+            inputs = inputs_of(job)
+        except ImageError as error:
+            self.errors.append(error)
+            return
         previews = self._previews(job)
         write_image(previews["generated"], image[0].numpy())
         if stem in self.shown:
@@ -147,7 +166,7 @@ class Results:
                 copy_small(previews["infrared"], item["real"])
         values = {} if scores is None else self._named(scores)
         self._keep(job, values)
-        self.made.add(stem, {"inputs": inputs_of(job), "scores": values})
+        self.made.add(stem, {"inputs": inputs, "scores": values})
 
     def _named(self, scores: torch.Tensor) -> dict[str, dict[str, float]]:
         rows = scores.tolist()

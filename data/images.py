@@ -18,6 +18,7 @@ from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems,
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
 from util.colour import BT601, grey_bytes
+from util.run_folder import naming
 
 JPEG_SIDE = 65500  # pixels
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to
@@ -202,8 +203,9 @@ def write_image(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}))
-        part.replace(path)
+        with naming(path, part):
+            Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}))
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -24,6 +24,7 @@ from data.augmented import (
     carry,
     carry_index,
     check_names,
+    fits,
     note_finished,
     placement,
     take_finished,
@@ -31,8 +32,9 @@ from data.augmented import (
 )
 from data.coco import CocoFolder, Placement, find_folder, read_coco
 from data.counts import ThermalRange
+from data.finished import stamp_of
 from data.first_use import ensure_sample
-from data.generated import at_own_size
+from data.generated import PIPELINE, at_own_size
 from data.images import ImageError, Source, pixel_size, write_image
 from data.inference import Job, VisibleImages, read_batches
 from data.remarks import headers_of, with_one_white
@@ -46,13 +48,13 @@ from options.data import DataOptions
 from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
-from util.made import Made, other_than
-from util.run_folder import RunFolder, code_version, read_lines, write_whole
+from util.lock import alone_in
+from util.made import MADE, Made, other_than
+from util.run_folder import RunFolder, code_version, read_lines, remove_parts, write_whole
 from util.words import plural
-from util.writable import check_folder
+from util.writable import check_folder, first_inside
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what
-MADE = "made.jsonl"  # which images of it are finished
 
 
 def visible_folders(options: AugmentOptions) -> dict[str, CocoFolder]:
@@ -79,11 +81,11 @@ def check_out(options: AugmentOptions, key: Mapping[str, Any]) -> None:
     """ValueError where --out holds anything but what this command wrote there by the same key, or, with --overwrite,
     by any."""
     out, root = options.out.resolve(), options.dataroot.resolve()
-    if out == root or out in root.parents or root in out.parents:
+    if first_inside([out], [root]) or first_inside([root], [out]):
         raise ValueError(f"--out {options.out}: lies in --dataroot or around it: give another folder")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out}: is a file: give a folder")
-    if options.out.is_dir() and any(options.out.iterdir()):
+    if options.out.is_dir() and any(not path.name.startswith(".") for path in options.out.iterdir()):
         if not (options.out / RECORD).is_file():
             raise ValueError(f"--out {options.out}: holds what this command did not write: give another folder")
         if options.overwrite:
@@ -108,6 +110,7 @@ def made_with(
         "camera_crop": options.camera_crop,
         "size": options.size,
         "precision": str(compute.dtype),
+        "code": PIPELINE,
     }
 
 
@@ -141,10 +144,15 @@ def generate(
 
     def write(source: Path, image: torch.Tensor, wait: Wait) -> None:
         wait()
-        entry, file = entries[source], pixel_size(source)
+        try:
+            stamp, file = stamp_of(source), pixel_size(source)
+        except ImageError as error:
+            errors.append(error)
+            return
+        entry = entries[source]
         place, name = placement(entry, file, camera, tuple(image.shape[-2:])), entry["file_name"]
         written[name] = done = write_one(folder / name, image, place)
-        note_finished(made, folder, name, source, file, done)
+        note_finished(made, folder, name, stamp, file, done)
 
     with closing(read) as batches, Writers(options.num_threads) as writers, torch.inference_mode():
         for visible, items in batches:
@@ -182,20 +190,23 @@ def main(argv: Sequence[str] | None = None) -> int:
              "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
     for name, text in (("weights", str(weights)), ("device", compute.describe()), ("writes", f"{options.out}/")):
         print(f"{name:9} {text}", flush=True)
-    write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
-    made = Made(options.out / MADE, key, options.overwrite)
-    for name in (infrared for _, infrared in FOLDERS.values() if options.overwrite):
-        shutil.rmtree(options.out / name, ignore_errors=True)
     errors: list[ImageError] = []
     total = Carried()
-    for name, labels in folders.items():
-        written = generate(labels, options.out / name, maker, preprocess, options, made, errors)
-        content, carried = carry(labels, written, made_by)
-        write_labels(options.out / name, content, carry_index(labels.path / "index.json", written))
-        print(f"{name:20} {carried.text()}", flush=True)
-        total += carried
-    counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(errors)}
-    write_whole(options.out / RECORD, json.dumps(facts | {"finished": True} | counts, indent=2).encode())
+    with alone_in(options.out, "wait for it, or give another --out"):
+        check_out(options, key)  # again: another command may just have ended
+        write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
+        remove_parts(options.out)
+        made = Made(options.out / MADE, key, options.overwrite, fits)
+        for name in (infrared for _, infrared in FOLDERS.values() if options.overwrite):
+            shutil.rmtree(options.out / name, ignore_errors=True)
+        for name, labels in folders.items():
+            written = generate(labels, options.out / name, maker, preprocess, options, made, errors)
+            content, carried = carry(labels, written, made_by)
+            write_labels(options.out / name, content, carry_index(labels.path / "index.json", written))
+            print(f"{name:20} {carried.text()}", flush=True)
+            total += carried
+        counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(errors)}
+        write_whole(options.out / RECORD, json.dumps(facts | {"finished": True} | counts, indent=2).encode())
     for error in errors:
         print(f"skipped {error}", file=sys.stderr)
     missed = f"; {plural(len(errors), 'visible file')} missing or unreadable, left out" if errors else ""

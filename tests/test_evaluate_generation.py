@@ -23,6 +23,7 @@ from options.cycle_gan import CycleGANOptions
 from options.train import InputOptions, for_method
 from tests.conftest import write_pairs
 from tests.layout_fixtures import flir_adas_v1, flir_adas_v2, v2_map, write_json
+from tests.test_test_command import SERIAL, write_weights
 from util.metrics.generation import ms_ssim
 from util.metrics.learned import LearnedMetrics
 from util.run_folder import RunFolder
@@ -237,3 +238,15 @@ def test_images_of_another_view_are_told_of(command: Callable, tmp_path: Path) -
         assert not of_visible or ("2 of 2 visible images" in notes[1] and "in place of --real and" in notes[1])
     done = command(*words, "--dataroot", tmp_path / "flir", "--no_camera_crop")
     assert "another view" not in done.stdout, "as asked"
+
+
+def test_what_evaluate_cannot_score_is_told(command: Callable, tmp_path: Path) -> None:
+    root, weights = write_pairs(tmp_path / "data", 3), write_weights(tmp_path / "w.safetensors")
+    words = ("test.py", "--weights", weights, "--name", "n", "--dataroot", root, "--split", "all", "--gallery", 0)
+    command(*words, *SERIAL)
+    image = tmp_path / "results/n/infrared/001.png"
+    image.write_bytes(b"no image any more")  # is there, as its record says
+    done = command(*words, *SERIAL, "--evaluate", status=1)
+    assert f"skipped {image.relative_to(tmp_path)}" in done.stderr and "not scored" in done.stderr
+    image.write_bytes(b"")  # as a machine leaves it that lost its power
+    assert "2 of 3 images are there already" in command(*words, *SERIAL, "--evaluate").stdout

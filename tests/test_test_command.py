@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,3 +253,95 @@ def test_cuda_makes_what_the_cpu_makes(
         a, b = (read_infrared(p, ThermalRange()).astype(int)
                 for p in (path, tmp_path / "results/cuda/infrared" / path.name))  # fmt: skip
         assert np.abs(a - b).mean() < 0.5
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_results_never_lie_over_inputs_or_other_files(command: Callable, tmp_path: Path, weights: Path) -> None:
+    """Refused in one line before anything is touched, whatever the names lead through; own folders go on."""
+    scene = write_pairs(tmp_path / "ds/scene", 2)
+    by = ("test.py", "--weights", weights, *SERIAL)
+    before = contents(tmp_path)
+    error = command(
+        *by, "--results_dir", "ds", "--name", "scene", "--dataroot", scene, "--split", "all", status=2
+    ).stderr
+    assert error.startswith("error: --results_dir ds: results would lie over ") and "give another" in error
+    error = command(*by, "--results_dir", "ds", "--name", "scene", "--dataroot", "ds/scene/visible/000.png", status=2)
+    assert "results would lie over ds/scene/visible/000.png" in error.stderr
+    other = write_folder(tmp_path / "in", [(24, 32)] * 2)
+    before |= contents(tmp_path)
+    error = command(*by, "--results_dir", "ds", "--name", "scene", "--dataroot", other, status=2).stderr
+    assert "ds/scene holds infrared, which this command did not write" in error
+    assert contents(tmp_path) == before
+    command(*by, "--name", "n", "--dataroot", other)
+    (tmp_path / "link").symlink_to(tmp_path / "results/n")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/x.png").symlink_to(tmp_path / "results/n/infrared/000.png")
+    before = contents(tmp_path)
+    for root in ("results/n/infrared", "results/n/visible", "link/infrared", "linked"):
+        assert "would lie over" in command(*by, "--name", "n", "--dataroot", root, status=2).stderr
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved/n").mkdir()
+    (tmp_path / "moved/n/made.jsonl").write_text("")
+    (tmp_path / "moved/n/infrared").symlink_to(other)  # a folder of results that is none
+    error = command(*by, "--results_dir", "moved", "--name", "n", "--dataroot", other, status=2).stderr
+    assert "would lie over" in error
+    assert before.items() <= contents(tmp_path).items()
+    command(*by, "--name", "m", "--dataroot", "results/n/infrared")  # elsewhere they are inputs as any
+
+
+def test_one_command_at_a_time_writes_in_a_folder(command: Callable, tmp_path: Path, weights: Path) -> None:
+    folder = write_folder(tmp_path / "in", [(24, 32)] * 2)
+    words = ("test.py", "--weights", weights, "--name", "n", "--dataroot", folder, *SERIAL)
+    command(*words)
+    hold = "import sys; from pathlib import Path; from util.lock import alone_in\n"
+    hold += "with alone_in(Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path / "results/n"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"held\n"
+    assert "results/n: another command is writing there; wait for it" in command(*words, status=2).stderr
+    other.communicate()
+    assert "2 of 2 images are there already" in command(*words).stdout
+
+
+def test_what_made_jsonl_says_is_not_believed_without_a_look(
+    command: Callable, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged records count as none, names lead nowhere else, and what older code made is made anew."""
+    folder = write_folder(tmp_path / "in", [(24, 32)] * 3)
+    words = ("test.py", "--weights", weights, "--name", "n", "--dataroot", folder, *SERIAL)
+    command(*words)
+    made, kept = tmp_path / "results/n/made.jsonl", tmp_path / "results/keep.png"
+    kept.write_bytes(b"mine")
+    key, *records = map(json.loads, made.read_text().splitlines())
+    bad = [{"name": 3}, {"name": "../../keep"}, {"name": "/etc/x"}, {"name": ["a"]}, records[1] | {"scores": [1]},
+           records[2] | {"scores": {"generated": {"psnr": "high"}}}]  # fmt: skip
+    made.write_text("\n".join(map(json.dumps, [key, records[0], *bad, 7, None])) + "\n[[[")
+    for part in ("", "infrared", "visible"):
+        (tmp_path / "results/n" / part / ".made.jsonl.1.part").write_bytes(b"half")
+    assert "1 of 3 images are there already" in command(*words).stdout
+    assert not list((tmp_path / "results/n").rglob("*.part"))
+    made.write_text("\n".join(map(json.dumps, [key | {"made_by": key["made_by"] | {"code": 0}}, *bad])))
+    done = command(*words)
+    assert "made with other code: every image is made anew" in done.stdout and kept.read_bytes() == b"mine"
+    made.write_text(json.dumps({"made_by": ["list"]}))
+    assert "images    3" in command(*words).stdout
+
+
+def test_a_source_removed_during_the_run_is_skipped(
+    command: Callable, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "in", [(24, 32)] * 3)
+    read = VisibleImages.__getitem__
+
+    def read_and_remove(dataset: VisibleImages, index: int) -> dict:
+        item = read(dataset, index)
+        (folder / "001.png").unlink(missing_ok=True)
+        return item
+
+    monkeypatch.setattr(VisibleImages, "__getitem__", read_and_remove)
+    done = command("test.py", "--weights", weights, "--name", "n", "--dataroot", folder, *SERIAL, status=1)
+    assert done.stderr.count("skipped ") == 1 and "001.png" in done.stderr and "images    2 in" in done.stdout

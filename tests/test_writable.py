@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from util.run_folder import write_whole
-from util.writable import check_file, check_folder
+from util.run_folder import naming, write_whole
+from util.writable import check_apart, check_file, check_folder, first_inside
 
 
 def test_what_can_be_written_passes_and_nothing_is_left(tmp_path: Path) -> None:
@@ -109,3 +110,28 @@ def test_every_command_asks_before_it_works(command: Callable, tmp_path: Path, w
     assert "file is not a folder; give another" in done.stderr
     assert done.stdout == ""
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    for error in (OSError(errno.ENOSPC, "No space left on device"), OSError(errno.ENOSPC, "No space", str(path))):
+        with pytest.raises(OSError, match=r"No space.*a\.jpg"), naming(path):
+            raise error
+    with pytest.raises(OSError, match=r"a\.jpg: cannot be written \(encoder error -2"), naming(path):
+        raise OSError("encoder error -2 when writing image file")
+    with pytest.raises(OSError, match=r"b\.png"), naming(path):
+        raise OSError(errno.ENOENT, "No such file", "b.png")
+
+
+def test_what_is_read_is_found_by_any_name(tmp_path: Path) -> None:
+    for name in ("a/b/x.png", "c/y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "to_b").symlink_to(tmp_path / "a/b")
+    (tmp_path / "c/to_x.png").symlink_to(tmp_path / "a/b/x.png")
+    inside = [tmp_path / "a/b/x.png", tmp_path / "to_b/x.png", tmp_path / "c/to_x.png", tmp_path / "c/../a/b/x.png"]
+    assert all(first_inside([tmp_path / "c/y.png", path], [tmp_path / "a"]) == path for path in inside)
+    assert first_inside([tmp_path / "c/y.png", tmp_path / "none/z.png"], [tmp_path / "a", tmp_path / "new"]) is None
+    check_apart("--out", [tmp_path / "new.json", tmp_path / "c/y.png"], inside)
+    with pytest.raises(ValueError, match=r"--out .*to_x\.png: is .*x\.png, which this command reads"):
+        check_apart("--out", [tmp_path / "c/to_x.png"], inside[:1])

@@ -18,6 +18,19 @@ CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
 
 
 @contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """A context whose OSErrors name path, where they name no file or its part: a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, str(part), part):
+            raise
+        if error.errno is None:  # Pillow's own words, such as "encoder error -2 when writing image file"
+            raise OSError(f"{path}: cannot be written ({error}); is the disk full?") from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextmanager
 def beside(path: Path, ending: str = "") -> Iterator[Path]:
     """A file to write that is renamed to `path` once it is whole: no reader sees half of it, no crash leaves half.
 
@@ -25,14 +38,11 @@ def beside(path: Path, ending: str = "") -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, str(part), part):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        with naming(path, part):
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -129,7 +139,7 @@ class RunFolder:
 
     def append(self, record: dict[str, Any]) -> None:
         """One more line of losses.jsonl."""
-        with self.losses.open("a", encoding="utf-8") as file:
+        with naming(self.losses), self.losses.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def forget_after(self, step: int) -> None:

@@ -1,4 +1,5 @@
-"""Whether a command's output can be written: found out before its work, and told by the option that names it."""
+"""Whether a command's output can be written, and over nothing that a user wants to keep: found out before its work,
+and told by the option that names it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -54,3 +56,39 @@ def check_file(option: str, path: Path | None) -> None:
     refusal = _refusal(path.parent)
     if refusal:
         raise ValueError(f"{option} {path}: {refusal}; give another")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
+def first_inside(paths: Iterable[Path], folders: Iterable[Path]) -> Path | None:
+    """The first of the paths that is one of the folders (or files) or lies in one, by whatever name: links, mounts
+    and capital letters do not hide it."""
+    taken = {_identity(folder) for folder in folders} - {None}
+    seen: dict[Path, bool] = {}
+
+    def within(place: Path) -> bool:
+        if place not in seen:
+            seen[place] = _identity(place) in taken or (place != place.parent and within(place.parent))
+        return seen[place]
+
+    real: dict[Path, Path] = {}  # folder of paths -> what it is without links: thousands of files lie in one
+    for path in paths if taken else ():
+        folder = real.setdefault(path.parent, path.parent.resolve())
+        link = path.resolve() if path.is_symlink() else None
+        if _identity(path) in taken or within(folder) or (link is not None and within(link.parent)):
+            return path
+    return None
+
+
+def check_apart(option: str, outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """ValueError, by the option that named them, where one of the files to write is one that the command reads."""
+    taken = {_identity(path): path for path in inputs}
+    for path in outputs:
+        if (same := _identity(path)) is not None and same in taken:
+            raise ValueError(f"{option} {path}: is {taken[same]}, which this command reads; give another")
