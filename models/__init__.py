@@ -2,6 +2,7 @@
 
 from models.cycle_gan import CycleGAN
 from models.fusion_gan import FusionGAN
+from models.pix2pix import Pix2Pix
 from models.stdfusion_net import STDFusionNet
 
-METHODS = {"cycle_gan": CycleGAN, "fusion_gan": FusionGAN, "stdfusion_net": STDFusionNet}
+METHODS = {"cycle_gan": CycleGAN, "pix2pix": Pix2Pix, "fusion_gan": FusionGAN, "stdfusion_net": STDFusionNet}

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import initialise
-from models.discriminators import make_discriminator
-from models.generators import make_generator
+from models.discriminators import judge, make_discriminator
+from models.generators import load_encoder, make_generator
 from models.image_pool import ImagePool
 from models.losses import adversarial_loss, content_loss, gradient_penalty, self_similarity_loss
-from models.vgg import VGG16
+from models.vgg import features_of, loss_network, random_filters
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
 
@@ -66,10 +66,9 @@ class CycleGAN(nn.Module):
         self.discriminators = Discriminators(options)
         for network in (self.generators, self.discriminators):
             initialise(network, options.init_type, options.init_gain)
-        layers = (options.content_layers if options.lambda_content else ()) + (
-            options.self_layers if options.lambda_self else ()
-        )
-        self.vgg = VGG16(layers, options.vgg_weights) if layers else None
+        for generator in self.generators.children():
+            load_encoder(generator, options.vgg_weights)
+        self.vgg = loss_network(options)
         self.infrared_pool = ImagePool(options.pool_size)
         self.visible_pool = ImagePool(options.pool_size)
 
@@ -93,9 +92,7 @@ class CycleGAN(nn.Module):
 
     def remarks(self) -> list[str]:
         """What a user should know before the run begins."""
-        if self.vgg is not None and self.options.vgg_weights == "random":
-            return ["VGG16 has random filters (--vgg_weights random): the content and self losses are weaker"]
-        return []
+        return random_filters(self.options)
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
         """[N, 3, H, W] -> infrared [N, 1, H, W], in [-1, 1]."""
@@ -130,14 +127,14 @@ class CycleGAN(nn.Module):
             terms["cycle_infrared"] = o.lambda_cycle * F.l1_loss(cycled_infrared.float(), y)
         if self.vgg is not None:
             with torch.no_grad():
-                of_x, of_y = self._features(x, y)
+                of_x, of_y = features_of(self.vgg, x, y)
         if o.lambda_content:
-            of_cycled = self._features(cycled_visible, cycled_infrared)
+            of_cycled = features_of(self.vgg, cycled_visible, cycled_infrared)
             for name, image, reference in zip(("visible", "infrared"), of_cycled, (of_x, of_y), strict=True):
                 loss = content_loss(image, reference, o.content_layers, o.content_weights)
                 terms[f"content_{name}"] = o.lambda_content * loss
         if o.lambda_self:
-            of_fakes = self._features(fake_infrared, fake_visible)
+            of_fakes = features_of(self.vgg, fake_infrared, fake_visible)
             for name, image, reference in zip(("infrared", "visible"), of_fakes, (of_x, of_y), strict=True):
                 loss = self_similarity_loss(
                     image,
@@ -159,19 +156,10 @@ class CycleGAN(nn.Module):
             terms["identity_visible"] = o.lambda_identity * F.l1_loss(same_grey, grey)
         return terms
 
-    def _features(self, *images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-        """VGG16 features of several batches of images, in one pass."""
-        joined = torch.cat([image.expand(-1, 3, -1, -1) for image in images])
-        parts = {name: f.chunk(len(images)) for name, f in self.vgg(joined).items()}
-        return [{name: part[i] for name, part in parts.items()} for i in range(len(images))]
-
     def _critic_terms(self, domain: str, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         o = self.options
         critic = self.discriminators.infrared if domain == "infrared" else self.discriminators.visible
-        if o.norm == "batch":  # statistics of real and fake images must not mix
-            of_real, of_fake = critic(real), critic(fake)
-        else:
-            of_real, of_fake = critic(torch.cat([real, fake])).chunk(2)
+        of_real, of_fake = judge(critic, real, fake, o.norm)
         terms = {
             f"real_{domain}": 0.5 * adversarial_loss(of_real, True, o.gan_mode, for_critic=True),
             f"fake_{domain}": 0.5 * adversarial_loss(of_fake, False, o.gan_mode, for_critic=True),

@@ -55,3 +55,14 @@ def make_discriminator(name: str, in_channels: int, ndf: int, layers: int, norm:
     if name == "pixel":
         return PixelDiscriminator(in_channels, ndf, norm)
     return PatchDiscriminator(in_channels, ndf, 3 if name == "basic" else layers, norm)
+
+
+def judge(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, norm: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of real and of generated images, [N, C, H, W] each, in one pass where the norm allows it: statistics of
+    batch norm must not mix them."""
+    if norm == "batch":
+        return discriminator(real), discriminator(fake)
+    of_real, of_fake = discriminator(torch.cat([real, fake])).chunk(2)
+    return of_real, of_fake

@@ -1,5 +1,5 @@
-"""Generators of pytorch-CycleGAN-and-pix2pix: ResNet (Johnson et al., ECCV 2016) and U-Net
-(Isola et al., CVPR 2017), in its order of tensors so that its weights load."""
+"""Generators: those of pytorch-CycleGAN-and-pix2pix, ResNet (Johnson et al., ECCV 2016) and U-Net (Isola et al., CVPR
+2017), in its order of tensors so that its weights load; and a U-Net on an ImageNet encoder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from models.blocks import conv_before, norm_layer, run_padded
+from models.vgg import VGG16
+from util.colour import luminance
 
 LEAST = 16  # pixels of a side: with fewer, the residual blocks would see too few to mirror and to normalise
 
@@ -136,10 +138,68 @@ class UNetGenerator(nn.Module):
         return run_padded(self._run, x, self.multiple)
 
 
+class VGGUNetGenerator(nn.Module):
+    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 16.
+
+    VGG16 up to relu4_3 sees, a decoder with skip connections draws: TernausNet (Iglovikov and Shvets, 2018), here with
+    norms in the decoder alone. What the encoder learnt from ImageNet (load_encoder) serves where pairs are few.
+    12.0 M parameters at 3 -> 1 channels and ngf 32."""
+
+    MULTIPLE = 16
+    SKIPS = (("relu4_3", 512), ("relu3_3", 256), ("relu2_2", 128), ("relu1_2", 64))  # from coarse to fine
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        ngf: int = 32,
+        norm: str = "instance",
+        dropout: bool = False,
+        upsample: str = "resize",
+    ) -> None:
+        super().__init__()
+        if in_channels not in (1, 3):
+            raise ValueError(f"vgg_unet takes 1 or 3 channels, not {in_channels}")
+        layer, middle = norm_layer(norm), 8 * ngf
+
+        def block(inside: int, outside: int) -> list[nn.Module]:
+            return [conv_before(norm, inside, outside, 3, padding=1), layer(outside), nn.ReLU(inplace=True)]
+
+        self.encoder = VGG16([name for name, _ in self.SKIPS], "random").requires_grad_(True)
+        self.middle = nn.Sequential(
+            nn.MaxPool2d(2), *block(512, middle), *block(middle, middle), *([nn.Dropout(0.5)] if dropout else [])
+        )
+        widths = (middle, 8 * ngf, 4 * ngf, 2 * ngf, ngf)
+        # A sum of two convolutions is one of both inputs beside each other, without copying them there.
+        self.from_below, self.from_skip, self.after = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for (_, skipped), below, width in zip(self.SKIPS, widths, widths[1:], strict=False):
+            if upsample == "transpose":
+                up = [conv_before(norm, below, width, 4, 2, 1, upwards=True)]
+            else:
+                up = [nn.Upsample(scale_factor=2, mode="nearest"), conv_before(norm, below, width, 3, padding=1)]
+            self.from_below.append(nn.Sequential(*up))
+            self.from_skip.append(conv_before(norm, skipped, width, 3, padding=1))
+            self.after.append(nn.Sequential(layer(width), nn.ReLU(inplace=True)))
+        self.last = nn.Sequential(nn.Conv2d(ngf, out_channels, 3, padding=1), nn.Tanh())
+
+    def _run(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.encoder(x)
+        y = self.middle(features["relu4_3"])
+        levels = zip(self.SKIPS, self.from_below, self.from_skip, self.after, strict=True)
+        for (name, _), from_below, from_skip, after in levels:
+            y = after(from_below(y) + from_skip(features[name]))
+        return self.last(y)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return run_padded(self._run, x, self.MULTIPLE)
+
+
 def make_generator(
     name: str, in_channels: int, out_channels: int, ngf: int, norm: str, dropout: bool, upsample: str
 ) -> nn.Module:
-    """name: resnet_9blocks, resnet_6blocks, unet_256 or unet_128."""
+    """name: resnet_9blocks, resnet_6blocks, unet_256, unet_128 or vgg_unet."""
+    if name == "vgg_unet":
+        return VGGUNetGenerator(in_channels, out_channels, ngf, norm, dropout, upsample)
     kind, size = {
         "resnet_9blocks": (ResNetGenerator, 9),
         "resnet_6blocks": (ResNetGenerator, 6),
@@ -147,3 +207,21 @@ def make_generator(
         "unet_128": (UNetGenerator, 7),
     }[name]
     return kind(in_channels, out_channels, ngf, size, norm, dropout, upsample)
+
+
+class OneDirection(nn.Module):
+    """A generator alone: visible [N, 3, H, W] -> infrared [N, 1, H, W]; three channels made become luminance."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.to_infrared = generator
+
+    def forward(self, visible: torch.Tensor) -> torch.Tensor:
+        made = self.to_infrared(visible)
+        return luminance(made) if made.shape[1] == 3 else made
+
+
+def load_encoder(generator: nn.Module, vgg_weights: str) -> None:
+    """Give a generator that sees by VGG16 its weights, named as VGG16 takes them; others stay as they are."""
+    if isinstance(generator, VGGUNetGenerator):
+        generator.encoder.load_state_dict(VGG16(generator.encoder.layers, vgg_weights).state_dict())

@@ -8,10 +8,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from models.generators import ResidualBlock, UNetGenerator
+from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator
 from models.tile_statistics import take_exact, take_sample, with_tile_norms
 from models.tiling import cut_tiles
-from models.trained import OneDirection
 from util.colour import grey_bytes
 from util.compute import Compute
 
@@ -23,6 +22,8 @@ def locality(generator: nn.Module) -> tuple[int, int]:
     """(pixels around an output pixel that it can depend on, norms aside; the multiple that sides are padded to)."""
     if isinstance(generator, UNetGenerator):
         return 3 * generator.multiple, generator.multiple
+    if isinstance(generator, VGGUNetGenerator):
+        return 112, generator.MULTIPLE
     blocks = sum(isinstance(module, ResidualBlock) for module in generator.modules())
     return 8 * blocks + 24, 4
 

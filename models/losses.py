@@ -108,3 +108,32 @@ def keep_largest(ours: torch.Tensor, theirs: torch.Tensor, share: float) -> tupl
     threshold = ours.detach().topk(count, dim=-1).values[..., -1:]
     kept = ours.detach() >= threshold
     return ours * kept, theirs * kept
+
+
+def correlation_loss(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """1 - Pearson's correlation over the pixels of each image, [N, C, H, W] twice, mean over images, in [0, 2]."""
+    image, reference = (x.float().flatten(1) for x in (image, reference))
+    image, reference = (x - x.mean(1, keepdim=True) for x in (image, reference))
+    return (1 - F.cosine_similarity(image, reference, dim=1, eps=1e-6)).mean()
+
+
+def best_shift(image: torch.Tensor, reference: torch.Tensor, most: int) -> torch.Tensor:
+    """`reference` [N, C, H, W], less a border of `most` pixels, moved by at most that much in each direction to where
+    its mean absolute difference from the middle of `image`, the same shape, is least: [N, C, H - 2 most, W - 2 most].
+
+    Even shifts alone are tried, on images of half the size; the choice, one for each image, carries no gradient."""
+    n, _, height, width = image.shape
+    reach = most // 2
+    with torch.no_grad():
+        ours, theirs = (F.avg_pool2d(x.float().mean(1, keepdim=True), 2) for x in (image, reference))
+        tall, wide = ours.shape[-2] - 2 * reach, ours.shape[-1] - 2 * reach
+        ours = ours[..., reach : reach + tall, reach : reach + wide]
+        windows = theirs.unfold(2, tall, 1).unfold(3, wide, 1)  # a view: [N, 1, shifts, shifts, tall, wide]
+        errors = (windows - ours[:, :, None, None]).abs().mean((1, 4, 5)).flatten(1)
+        chosen = errors.argmin(1)
+        rows, columns = (2 * shift for shift in (chosen // (2 * reach + 1), chosen % (2 * reach + 1)))
+        down = rows[:, None] + (most - 2 * reach) + torch.arange(height - 2 * most, device=image.device)
+        right = columns[:, None] + (most - 2 * reach) + torch.arange(width - 2 * most, device=image.device)
+    batch = torch.arange(n, device=image.device)[:, None, None, None]
+    channels = torch.arange(reference.shape[1], device=image.device)[:, None, None]
+    return reference[batch, channels, down[:, None, :, None], right[:, None, None, :]]

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from models import METHODS
-from models.generators import make_generator
+from models.generators import OneDirection, make_generator
 from options.json_file import JsonError, parse_json
 from options.recorded import read_train
 from options.train import TrainOptions
 from options.typed import from_dict
-from util.colour import luminance
 from util.run_folder import RunFolder
 from util.weights import load_weights
 
@@ -41,18 +39,6 @@ def choose_weights(run: RunFolder, epoch: str) -> Path:
         kept = sorted(file.stem.removeprefix("epoch_").lstrip("0") for file in run.path.glob("*.safetensors"))
         raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
     return path
-
-
-class OneDirection(nn.Module):
-    """A generator imported alone: [N, 3, H, W] -> infrared [N, 1, H, W]; three channels made become luminance."""
-
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.to_infrared = generator
-
-    def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        made = self.to_infrared(visible)
-        return luminance(made) if made.shape[1] == 3 else made
 
 
 def load_network(path: Path, kind: str, trained: TrainOptions | None = None) -> tuple[nn.Module, Any, dict[str, str]]:

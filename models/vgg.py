@@ -13,20 +13,26 @@ import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
+from options.translation import TranslationOptions
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # Convolutions of each block; a max-pool stands between blocks.
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+IN_TREE = Path(__file__).parent / "weights" / "vgg16.safetensors"
+IN_TREE_LAYERS = 10  # convolutions that the file in the tree holds, relu1_1 to relu4_3
 REMEDY = (
     "put torchvision's file vgg16-397923af.pth on this machine and give --vgg_weights FILE, "
-    "or train with --vgg_weights random (untrained filters, a weaker loss)"
+    "or use layers up to relu4_3, whose weights come with the project"
 )
 
 
 class VGG16(nn.Module):
     """[N, 1 or 3, H, W] in [-1, 1] -> {"relu3_3": [N, 256, H/4, W/4], ...} for the layers asked for.
 
-    Frozen; runs no deeper than the last of them. One channel is repeated to three. Normalises its own input."""
+    Frozen; runs no deeper than the last of them. One channel is repeated to three. Normalises its own input. weights:
+    "imagenet" (the file in models/weights, whose layers have mean activation 1; torchvision's file for layers beyond
+    relu4_3), "torchvision" (its file, downloaded where it is absent), "random", or a file."""
 
     def __init__(self, layers: Iterable[str], weights: str = "imagenet") -> None:
         super().__init__()
@@ -61,7 +67,10 @@ class VGG16(nn.Module):
                 nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
                 nn.init.zeros_(convolution.bias)
             return
-        tensors = _imagenet() if weights == "imagenet" else _read(Path(weights))
+        if weights == "torchvision" or (weights == "imagenet" and len(self.convolutions) > IN_TREE_LAYERS):
+            tensors = _torchvision()
+        else:
+            tensors = _read(IN_TREE if weights == "imagenet" else Path(weights))
         pairs = [
             (tensors.get(f"features.{i}.weight"), tensors.get(f"features.{i}.bias"))
             for i in sorted({int(key.split(".")[1]) for key in tensors if key.startswith("features.")})
@@ -93,7 +102,28 @@ class VGG16(nn.Module):
         return features
 
 
-def _imagenet() -> dict[str, torch.Tensor]:
+def features_of(vgg: VGG16, *images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    """Features of several batches of images of one size, [N, 1 or 3, H, W] each, in one pass."""
+    joined = torch.cat([image.expand(-1, 3, -1, -1) for image in images])
+    parts = {name: f.chunk(len(images)) for name, f in vgg(joined).items()}
+    return [{name: part[i] for name, part in parts.items()} for i in range(len(images))]
+
+
+def loss_network(options: TranslationOptions) -> VGG16 | None:
+    """The VGG16 that content and self loss look through; None where neither has a weight."""
+    layers = options.content_layers if options.lambda_content else ()
+    layers += options.self_layers if options.lambda_self else ()
+    return VGG16(layers, options.vgg_weights) if layers else None
+
+
+def random_filters(options: TranslationOptions) -> list[str]:
+    """A remark for the user where the feature losses see through untrained filters."""
+    if options.vgg_weights == "random" and (options.lambda_content or options.lambda_self):
+        return ["VGG16 has random filters (--vgg_weights random): the content and self losses are weaker"]
+    return []
+
+
+def _torchvision() -> dict[str, torch.Tensor]:
     weights = torchvision.models.VGG16_Weights.IMAGENET1K_V1
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)

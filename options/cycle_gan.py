@@ -1,51 +1,19 @@
-"""Options of the visible -> infrared CycleGAN: networks, adversarial game, weights of the losses."""
+"""Options of the visible -> infrared CycleGAN: weights of its losses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
 
-VGG_LAYERS = tuple(f"relu{block}_{i}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1))
+from options.translation import TranslationOptions
 
 
 @dataclass(frozen=True)
-class CycleGANOptions:
+class CycleGANOptions(TranslationOptions):
     """Method (cycle_gan): G makes infrared from visible, F visible from infrared; the objective is
-    adv + content + self by default, and plain CycleGAN with
-    --lambda_content 0 --lambda_self 0 --lambda_cycle 10."""
+    adv + content + self by default, with features of F(G(x)) against x and of G(F(y)) against y, and self-similarities
+    of G(x) against x and of F(y) against y. Plain CycleGAN, as its paper has it:
+    --lambda_content 0 --lambda_self 0 --lambda_cycle 10 --upsample transpose --ema None."""
 
-    settings: ClassVar[dict[str, dict[str, Any]]] = {}
-
-    netG: Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "resnet_9blocks"
-    """Generator."""
-    netD: Literal["basic", "n_layers", "pixel"] = "basic"
-    """Discriminator: basic is the 70x70 PatchGAN, n_layers takes --n_layers_D, pixel judges single pixels."""
-    n_layers_D: int = 3
-    """Stride-2 layers of --netD n_layers, in [1, 6]."""
-    ngf: int = 64
-    """Channels of the generators' first layer."""
-    ndf: int = 64
-    """Channels of the discriminators' first layer."""
-    norm: Literal["instance", "batch", "none"] = "instance"
-    """Normalisation layer."""
-    dropout: bool = False
-    """Dropout of one half in the generators."""
-    upsample: Literal["transpose", "resize"] = "transpose"
-    """Up-sampling: transposed convolution, or nearest resize and a convolution (no checkerboards)."""
-    init_type: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
-    """Initial weights."""
-    init_gain: float = 0.02
-    """Scale of the initial weights (the standard deviation, for normal)."""
-    gan_mode: Literal["lsgan", "vanilla", "hinge", "wgangp"] = "lsgan"
-    """Adversarial loss."""
-    pool_size: int = 50
-    """Generated images kept to show the discriminators older ones too; 0 for none."""
-    lambda_gp: float = 10.0
-    """Weight of the gradient penalty of --gan_mode wgangp."""
-    lambda_content: float = 5.0
-    """Weight of the content loss: VGG16 features of F(G(x)) against x, and of G(F(y)) against y."""
-    lambda_self: float = 10.0
-    """Weight of the self loss: patch self-similarity of G(x) against x, and of F(y) against y."""
     lambda_cycle: float = 0.0
     """Weight of the pixel cycle loss; 10 in plain CycleGAN."""
     lambda_identity: float = 0.0
@@ -53,57 +21,10 @@ class CycleGANOptions:
     of visible given to F keeps its luminance."""
     lambda_paired: float = 0.0
     """Weight of the supervised loss: absolute difference of G(x) and the real infrared partner of x; for data
-    sets with aligned training pairs, with --sampling paired."""
-    content_layers: tuple[str, ...] = ("relu3_3",)
-    """VGG16 layers of the content loss, relu1_1 to relu5_3."""
-    content_weights: tuple[float, ...] = ()
-    """Weight of each content layer; none given means 1 each."""
-    self_layers: tuple[str, ...] = ("relu2_2", "relu3_3", "relu4_3")
-    """VGG16 layers of the self loss."""
-    self_patch_sizes: tuple[int, ...] = (16, 8, 4)
-    """Side of the self loss's patches at each layer, in feature cells (2, 4 and 8 pixels wide here)."""
-    self_patches: int = 256
-    """Patches (queries) at each layer."""
-    self_query: Literal["upper_left", "centre"] = "upper_left"
-    """Cell of a patch that is compared with all its cells."""
-    self_keep: float = 1.0
-    """Share of each similarity map that counts, its largest entries on the generated side; F-LSeSim
-    keeps 0.25."""
-    vgg_weights: str = "imagenet"
-    """VGG16: imagenet (downloaded once by torchvision), a local file, or random (untrained filters)."""
+    sets with aligned training pairs, with --sampling paired or mixed."""
 
     def __post_init__(self) -> None:
-        for name, low in (("ngf", 1), ("ndf", 1), ("pool_size", 0), ("self_patches", 1)):
-            value = getattr(self, name)
-            if not value >= low:
-                raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
-        if not 1 <= self.n_layers_D <= 6:
-            raise ValueError(f"--n_layers_D is {self.n_layers_D}: give a number in [1, 6]")
-        if not self.init_gain > 0:
-            raise ValueError(f"--init_gain is {self.init_gain}: give a number above 0")
-        if not 0 < self.self_keep <= 1:
-            raise ValueError(f"--self_keep is {self.self_keep}: give a share in (0, 1]")
-        for name in ("gp", "content", "self", "cycle", "identity", "paired"):
-            value = getattr(self, f"lambda_{name}")
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"--lambda_{name} is {value}: give a finite weight of at least 0")
-        for name in ("content_layers", "self_layers"):
-            layers = getattr(self, name)
-            unknown = [layer for layer in layers if layer not in VGG_LAYERS]
-            if unknown or not layers:
-                raise ValueError(f"--{name} {' '.join(layers)}: give layers among {', '.join(VGG_LAYERS)}")
-        if self.content_weights and len(self.content_weights) != len(self.content_layers):
-            raise ValueError(
-                f"--content_weights has {len(self.content_weights)} numbers for {len(self.content_layers)} "
-                "--content_layers: give one each"
-            )
-        if len(self.self_patch_sizes) != len(self.self_layers):
-            raise ValueError(
-                f"--self_patch_sizes has {len(self.self_patch_sizes)} numbers for {len(self.self_layers)} "
-                "--self_layers: give one each"
-            )
-        if not all(size >= 2 for size in self.self_patch_sizes):
-            raise ValueError("--self_patch_sizes: give sides of at least 2 cells")
+        super().__post_init__()
         if not (self.lambda_content or self.lambda_self or self.lambda_cycle or self.lambda_paired):
             raise ValueError(
                 "--lambda_content, --lambda_self, --lambda_cycle and --lambda_paired are all 0: nothing would tie "
@@ -111,6 +32,6 @@ class CycleGANOptions:
             )
 
     @property
-    def needs_pairs(self) -> bool:
-        """Whether a loss compares with the real partner, so that training images must come in aligned pairs."""
-        return self.lambda_paired > 0
+    def samplings(self) -> tuple[str, ...]:
+        """How training images may be drawn: with lambda_paired, pairs must be among them."""
+        return ("paired", "mixed") if self.lambda_paired else ("unpaired", "paired")

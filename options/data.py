@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,9 @@ class DataOptions:
     """Kelvin of one 16-bit count: 0.04 for FLIR ADAS v2, 0.01 for centikelvin cameras."""
     kelvin_offset: float = 0.0
     """Kelvin of a count of 0: 273.15 where values are degrees Celsius, with --kelvin_per_count 1 (0.1 for tenths)."""
+    infrared_range: Literal["asis", "percentile"] = "asis"
+    """8-bit infrared images. asis: their grey levels as they are. percentile: each image is stretched from
+    percentile_low to percentile_high, so that cameras of unlike gain come to one range."""
     percentile_low: float = 1.0
     """Percentile shown black, in [0, 100)."""
     percentile_high: float = 99.0
@@ -90,3 +93,37 @@ class DataOptions:
             )
         if (self.visible_dir is None) != (self.infrared_dir is None):
             raise ValueError("give --visible_dir and --infrared_dir together, or neither")
+
+    @property
+    def roots(self) -> tuple[DataOptions, ...]:
+        """The options of each data set, one here."""
+        return (self,)
+
+
+@dataclass(frozen=True)
+class TrainDataOptions(DataOptions):
+    """Data: where the images lie, which ones form pairs, how thermal counts become grey levels."""
+
+    dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
+    """Root folders of the data sets. The default is the sample data set, made there on first use. Several are trained
+    on together; a picture that is held out in one of them is left out of all others."""
+    dataroot_weights: tuple[float, ...] = ()
+    """Share of the training images from each dataroot, in any unit; by default every image counts the same."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dataroot:
+            raise ValueError("--dataroot: give the root folder of a data set")
+        if self.dataroot_weights and len(self.dataroot_weights) != len(self.dataroot):
+            raise ValueError(
+                f"--dataroot_weights has {len(self.dataroot_weights)} numbers for {len(self.dataroot)} --dataroot: "
+                "give one each"
+            )
+        if not all(0 < weight < float("inf") for weight in self.dataroot_weights):
+            raise ValueError("--dataroot_weights: give finite numbers above 0")
+
+    @property
+    def roots(self) -> tuple[DataOptions, ...]:
+        """The options of each data set."""
+        common = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
+        return tuple(DataOptions(**common | {"dataroot": root}) for root in self.dataroot)

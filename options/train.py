@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from options.data import DataOptions
+from options.data import TrainDataOptions
 from options.display import DisplayOptions
 
 
@@ -60,8 +60,17 @@ class InputOptions:
     """Side of the random crop, pixels."""
     flip: bool = True
     """Mirror images left to right at random."""
-    sampling: Literal["unpaired", "paired"] = "unpaired"
-    """unpaired draws the two images independently; paired draws aligned pairs, with one common crop."""
+    scale_jitter: float = 0.0
+    """Resize images by a further random factor from 1 - scale_jitter to 1 + scale_jitter before the crop, in [0, 0.5],
+    so that networks see things near and far."""
+    color_jitter: float = 0.0
+    """Change the visible image's brightness, contrast, gamma and colour balance at random, by about this share, in
+    [0, 1], so that networks bear other cameras and other light."""
+    sampling: Literal["unpaired", "paired", "mixed"] = "unpaired"
+    """unpaired draws the two images independently; paired draws aligned pairs, with one common crop; mixed draws
+    pairs for --paired_share of the images, and the others independently."""
+    paired_share: float = 0.25
+    """--sampling mixed: share of the images that are pairs, in (0, 1)."""
     patch_stride: int | None = None
     """Paired sampling: take every crop_size patch at this stride, pixels, of images at their own size, instead
     of one random crop of each image; an epoch is all patches."""
@@ -83,6 +92,11 @@ class InputOptions:
     then is decoded every time."""
 
     def __post_init__(self) -> None:
+        for name, high in (("scale_jitter", 0.5), ("color_jitter", 1)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"--{name} is {getattr(self, name)}: give a share in [0, {high}]")
+        if not 0 < self.paired_share < 1:
+            raise ValueError(f"--paired_share is {self.paired_share}: give a share in (0, 1)")
         for name, low in (("load_size", 16), ("crop_size", 16), ("batch_size", 1), ("num_threads", 0)):
             value = getattr(self, name)
             if not value >= low:
@@ -188,15 +202,15 @@ class TrainOptions:
     """Train a method. Everything of the run is written to CHECKPOINTS_DIR/NAME."""
 
     run: RunOptions = field(default_factory=RunOptions)
-    data: DataOptions = field(default_factory=DataOptions)
+    data: TrainDataOptions = field(default_factory=TrainDataOptions)
     input: InputOptions = field(default_factory=InputOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
     display: DisplayOptions = field(default_factory=DisplayOptions)
     method: Any = None
 
     def __post_init__(self) -> None:
-        if self.input.sampling == "paired" and self.data.pairs == "none":
-            raise ValueError("--sampling paired needs pairs: leave out --pairs none")
+        if self.input.sampling != "unpaired" and self.data.pairs == "none":
+            raise ValueError(f"--sampling {self.input.sampling} needs pairs: leave out --pairs none")
         if self.run.compile not in ("auto", "off") and not self.input.crops:
             raise ValueError(
                 f"--compile {self.run.compile} compiles for images of one size, which --preprocess "
@@ -213,7 +227,7 @@ class TrainOptions:
                 f"--compile {self.run.compile} replays CUDA graphs, whose gradients do not outlive a batch, and "
                 f"--accumulate {self.loop.accumulate} adds them up: use --compile default or --accumulate 1"
             )
-        accepted = getattr(self.method, "samplings", ("unpaired", "paired"))
+        accepted = getattr(self.method, "samplings", ("unpaired", "paired", "mixed"))
         if self.input.sampling not in accepted:
             raise ValueError(
                 f"--sampling {self.input.sampling}: what this method compares needs aligned pairs; give --sampling "
@@ -225,8 +239,6 @@ class TrainOptions:
                 f"--patch_size {patch}, --crop_size {crop} and --preprocess {self.input.preprocess}: the discriminator "
                 "judges square patches; make the two sizes equal, and choose a mode that crops"
             )
-        if getattr(self.method, "needs_pairs", False) and self.input.sampling != "paired":
-            raise ValueError("--lambda_paired compares with the real partner: add --sampling paired")
 
 
 @cache
