@@ -207,7 +207,7 @@ def other_folder(options: TrainOptions) -> list[str]:
 def next_command(options: TrainOptions) -> list[str]:
     """What uses the weights of a finished run, with its arguments."""
     command = "test.py" if METHODS[options.run.model].score_kind == "generation" else "fuse.py"
-    return [command, "--name", options.run.name, *other_folder(options), "--dataroot", str(options.data.dataroot)]
+    return [command, "--name", options.run.name, *other_folder(options), "--dataroot", str(options.data.dataroot[0])]
 
 
 def train_watched(training: Training, task: Task, loader: Loader) -> int:
@@ -234,7 +234,8 @@ def train_watched(training: Training, task: Task, loader: Loader) -> int:
 def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[str, Any] | None) -> int:
     """Open the data, build, loop, report; returns the exit status. stored: the checkpoint to go on from."""
     if distributed.is_writer():
-        ensure_sample(options.data.dataroot)
+        for root in options.data.dataroot:
+            ensure_sample(root)
     distributed.barrier()
     listing = find(options.data)
     if "train" not in listing.splits:

@@ -17,7 +17,8 @@ _DEPTHS = (255, 1023, 4095, 16383, 65535)
 
 @dataclass(frozen=True)
 class ThermalRange:
-    """How 16-bit counts become grey. low, high in kelvin; percentiles in [0, 100]."""
+    """How 16-bit counts become grey. low, high in kelvin; percentiles in [0, 100]. eight_bit: whether 8-bit pictures
+    are stretched between the percentiles too."""
 
     mode: Literal["kelvin", "percentile"] = "kelvin"
     low: float = 253.15
@@ -26,6 +27,7 @@ class ThermalRange:
     percentile_low: float = 1.0
     percentile_high: float = 99.0
     kelvin_offset: float = 0.0
+    eight_bit: Literal["asis", "percentile"] = "asis"
 
     @classmethod
     def from_options(cls, options: DataOptions) -> ThermalRange:
@@ -38,6 +40,7 @@ class ThermalRange:
             percentile_low=options.percentile_low,
             percentile_high=options.percentile_high,
             kelvin_offset=options.kelvin_offset,
+            eight_bit=options.infrared_range,
         )
 
 
@@ -82,3 +85,12 @@ def grey_from_counts(counts: np.ndarray, thermal: ThermalRange) -> np.ndarray:
     span = max(float(high) - float(low), 1e-6)
     values = np.where(np.isnan(values), np.float32(low), values)
     return np.rint(np.clip((values - low) / span, 0, 1) * 65535).astype(np.uint16)
+
+
+def stretched(grey: np.ndarray, thermal: ThermalRange) -> np.ndarray:
+    """uint8 [H, W] of an 8-bit picture, stretched between its percentiles if the range asks for that."""
+    if thermal.eight_bit == "asis":
+        return grey
+    low, high = np.percentile(grey, (thermal.percentile_low, thermal.percentile_high))
+    levels = (np.arange(256) - low) / max(float(high) - float(low), 1.0)
+    return np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)[grey]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, white_of
+from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, stretched, white_of
 from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems, unread
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
@@ -121,12 +121,12 @@ def read_reduced(
 
 
 def read_infrared(source: Source | Path, thermal: ThermalRange) -> np.ndarray:
-    """[H, W]: uint8 of an 8-bit picture, unchanged (colour: BT.601 luminance), or uint16 full scale of 16-bit
-    counts through the thermal range. ImageError if unreadable or if its counts are no temperatures."""
+    """[H, W]: uint8 of an 8-bit picture (colour: BT.601 luminance), unchanged or stretched, or uint16 full
+    scale of 16-bit counts through the thermal range. ImageError if unreadable or if its counts are no temperatures."""
     source = _source(source)
     with opened(source.path) as (image, header):
         array = _cut(decode(image, header, "L"), source.half)
-        return array if array.dtype == np.uint8 else grey_from_counts(array, thermal)
+        return stretched(array, thermal) if array.dtype == np.uint8 else grey_from_counts(array, thermal)
 
 
 def read_labels(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from data.images import ImageError, ThermalRange, view_size
 from data.layouts import Pair, Split
 from data.pair_masks import source_of
 from data.samples import Reader, worker_count
-from data.transforms import Preprocess
+from data.transforms import Preprocess, jitter_colour
 from options.train import TrainOptions
 from util.batches import Loader
 from util.stop_signal import ignore_in_worker
@@ -30,20 +31,23 @@ KEPT_BYTES = 2**28  # of decoded pairs that a worker keeps because many patches 
 
 
 class TrainingImages(Dataset):
-    """Item (epoch, position) -> {"visible": [3, H, W], "infrared": [1, H, W], ("mask": [1, H, W],) "skipped"}.
+    """Item (epoch, position) -> {"visible": [3, H, W], "infrared": [1, H, W], ("mask": [1, H, W],) "skipped"}, and
+    with mixed sampling "paired": 1 for a pair, 0 for two images that do not belong together.
 
     Images are uint8, or float32 in [-1, 1]; masks float32 in [0, 1]. An unreadable image is replaced by the next
     one of the list and named in "skipped"; with --strict it is an error."""
 
     def __init__(self, split: Split, options: TrainOptions, with_mask: bool = False) -> None:
-        limit = options.input.max_dataset_size
         self.paired = options.input.sampling == "paired"
-        self.pairs = split.pairs[:limit]
-        self.visible = split.visible[:limit]
-        self.infrared = split.infrared[:limit]
+        self.paired_share = options.input.paired_share if options.input.sampling == "mixed" else float(self.paired)
+        parts, limit = split.parts or (split,), options.input.max_dataset_size
+        groups = [[getattr(part, name)[:limit] for part in parts] for name in ("pairs", "visible", "infrared")]
+        self.pairs, self.visible, self.infrared = (tuple(chain.from_iterable(group)) for group in groups)
+        self.weights = options.data.dataroot_weights
         self.masks = options.data.mask_source if with_mask else None
         self.preprocess = Preprocess.from_options(options.input)
         self.serial = options.input.serial_batches
+        self.color_jitter = options.input.color_jitter
         self.strict = options.data.strict
         self.seed = options.run.seed
         self.kept: dict[Pair, dict[str, torch.Tensor]] = {}
@@ -52,19 +56,26 @@ class TrainingImages(Dataset):
         self.too_small = 0  # pairs with no room for a patch
         self._check()
         stride = options.input.patch_stride
-        self.patches = self._patches(stride, options.input.crop_size) if stride else [(p, None) for p in self.pairs]
+        patches = [self._patches(pairs, stride, options.input.crop_size) for pairs in groups[0]]
+        self.patches = list(chain.from_iterable(patches))
+        if self.pairs and not self.patches:
+            raise ValueError(f"--crop_size {options.input.crop_size} is larger than every training image: lower it")
+        # Images of each data set: of patches, of visible and of infrared images.
+        self.counts = [tuple(map(len, group)) for group in (patches, *groups[1:])]
         self.reader = Reader(
             ThermalRange.from_options(options.data),
             None if stride else self.preprocess,
             self.masks,
             open_cache(options),
         )
-        chosen = (self.pairs, (), ()) if self.paired else ((), self.visible, self.infrared)
+        chosen = [self.pairs if self.paired_share else (), (), ()]
+        if not self.paired:
+            chosen[1:] = self.visible, self.infrared
         self.held = self.reader.claim(*chosen)  # images that the cache has from earlier runs
 
     def _check(self) -> None:
-        if self.paired and not self.pairs:
-            raise ValueError("this data set has no aligned training pairs, and --sampling paired needs them")
+        if self.paired_share and not self.pairs:
+            raise ValueError("this data set has no aligned training pairs, and --sampling paired or mixed needs them")
         if self.masks and not self.paired:
             raise ValueError("masks belong to aligned pairs: add --sampling paired")
         if self.masks and (bare := next((p for p in self.pairs if source_of(p, self.masks) is None), None)):
@@ -75,20 +86,22 @@ class TrainingImages(Dataset):
             if not images:
                 raise ValueError(f"the data set has no {name} training images; see docs/data.md")
 
-    def _patches(self, stride: int, side: int) -> list[tuple[Pair, tuple[int, int]]]:
-        """(pair, upper left corner) of every patch of the infrared images, row after row."""
+    def _patches(
+        self, pairs: Sequence[Pair], stride: int | None, side: int
+    ) -> list[tuple[Pair, tuple[int, int] | None]]:
+        """(pair, upper left corner) of every patch of the infrared images, row after row; of every pair, with no
+        corner, where there is no stride."""
+        if stride is None:
+            return [(pair, None) for pair in pairs]
         with ThreadPoolExecutor() as pool:
-            sizes = list(pool.map(lambda pair: view_size(pair.infrared), self.pairs))
-        self.too_small = sum(min(size) < side for size in sizes)
-        places = [
+            sizes = list(pool.map(lambda pair: view_size(pair.infrared), pairs))
+        self.too_small += sum(min(size) < side for size in sizes)
+        return [
             (pair, (top, left))
-            for pair, (height, width) in zip(self.pairs, sizes, strict=True)
+            for pair, (height, width) in zip(pairs, sizes, strict=True)
             for top in range(0, height - side + 1, stride)
             for left in range(0, width - side + 1, stride)
         ]
-        if not places:
-            raise ValueError(f"--crop_size {side} is larger than every training image: lower it")
-        return places
 
     def remarks(self) -> list[str]:
         """What a user should know before training: pairs without patches; what the cache holds and needs."""
@@ -124,18 +137,26 @@ class TrainingImages(Dataset):
     def _sample(self, epoch: int, position: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(_mix(self.seed, epoch, position, 3))
         skipped: list[tuple[str, str]] = []
-        if self.paired:
-            place = self._place(epoch, position, len(self.patches), 0)
+        # Of mixed images the same share of every stretch of positions is paired.
+        as_pair = int((position + 1) * self.paired_share) > int(position * self.paired_share)
+        if as_pair:
+            place = self._place(epoch, int(position * self.paired_share), 0)
             sample, corner = self._read(self.patches, place, self._patch, skipped)
             images = self.preprocess(list(sample.values()), generator, corner)
-            return dict(zip(sample, images, strict=True)) | {"skipped": skipped}
-        item: dict[str, Any] = {"skipped": skipped}
+            return self._finished(dict(zip(sample, images, strict=True)), as_pair, generator) | {"skipped": skipped}
+        item: dict[str, Any] = {}
         for kind, (name, sources, read) in enumerate(
             (("visible", self.visible, self.reader.visible), ("infrared", self.infrared, self.reader.infrared)), 1
         ):
-            sample = self._read(sources, self._place(epoch, position, len(sources), kind), read, skipped)
+            sample = self._read(sources, self._place(epoch, position, kind), read, skipped)
             (item[name],) = self.preprocess([sample[name]], generator)
-        return item
+        return self._finished(item, as_pair, generator) | {"skipped": skipped}
+
+    def _finished(self, item: dict[str, Any], as_pair: bool, generator: torch.Generator) -> dict[str, Any]:
+        """The images as networks get them; where sampling is mixed, with whether they are a pair."""
+        if self.color_jitter:
+            item["visible"] = jitter_colour(item["visible"], self.color_jitter, generator)
+        return item if self.paired_share in (0, 1) else item | {"paired": torch.tensor(float(as_pair))}
 
     def _patch(
         self, patch: tuple[Pair, tuple[int, int] | None]
@@ -158,12 +179,14 @@ class TrainingImages(Dataset):
             self.kept[pair], self.kept_bytes = sample, self.kept_bytes + size
         return sample, corner
 
-    def _place(self, epoch: int, position: int, count: int, kind: int) -> int:
-        """Which image of a list of `count` comes at this position; a shorter list is gone through again."""
-        again, position = divmod(position, count)
+    def _place(self, epoch: int, position: int, kind: int) -> int:
+        """Which image of a list comes at this position; a shorter list is gone through again. kind: 0 for patches, 1
+        for visible, 2 for infrared images."""
+        counts = self.counts[kind]
+        again, position = divmod(position, sum(counts))
         if self.serial:
             return position
-        return int(_order(_mix(self.seed, epoch, again, kind), count)[position])
+        return int(_order(_mix(self.seed, epoch, again, kind), counts, self.weights)[position])
 
     def _read(self, items: Sequence[Any], place: int, read: Any, skipped: list[tuple[str, str]]) -> Any:
         for attempt in range(len(items)):
@@ -184,8 +207,21 @@ def _mix(*numbers: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def _order(seed: int, count: int) -> np.ndarray:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).numpy()
+def _order(seed: int, counts: tuple[int, ...], weights: tuple[float, ...]) -> np.ndarray:
+    """Places in a list of several data sets' images, as many as there are images, shuffled: every place once, or, with
+    weights, from each data set its share, the places of which come equally often (but for one)."""
+    generator, total = torch.Generator().manual_seed(seed), sum(counts)
+    if not weights or len(counts) == 1:
+        return torch.randperm(total, generator=generator).numpy()
+    present = [weight if count else 0.0 for weight, count in zip(weights, counts, strict=True)]
+    edges = np.rint(np.cumsum([0.0, *present]) / sum(present) * total).astype(int)
+    chosen, start = [], 0
+    for count, share in zip(counts, np.diff(edges), strict=True):
+        rounds = -(-int(share) // max(count, 1))
+        order = [torch.randperm(count, generator=generator) for _ in range(rounds)]
+        chosen.append(start + torch.cat([*order, torch.empty(0, dtype=torch.int64)])[:share])
+        start += count
+    return torch.cat(chosen)[torch.randperm(total, generator=generator)].numpy()
 
 
 class Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,11 +23,12 @@ class Preprocess:
     load_size: int
     crop_size: int
     flip: bool
+    scale_jitter: float = 0.0
 
     @classmethod
     def from_options(cls, options: InputOptions) -> Preprocess:
         """The transform that the input options ask for."""
-        return cls(options.preprocess, options.load_size, options.crop_size, options.flip)
+        return cls(options.preprocess, options.load_size, options.crop_size, options.flip, options.scale_jitter)
 
     @property
     def crops(self) -> bool:
@@ -44,6 +46,15 @@ class Preprocess:
             scale = max(scale, self.crop_size / width, self.crop_size / height)
         return max(1, round(height * scale)), max(1, round(width * scale))
 
+    def _jittered(self, height: int, width: int, generator: torch.Generator) -> tuple[int, int]:
+        """A working size times a random factor; a crop still fits inside."""
+        if not self.scale_jitter:
+            return height, width
+        factor = 1 + self.scale_jitter * (2 * float(torch.rand((), generator=generator)) - 1)
+        if self.crops:
+            factor = max(factor, self.crop_size / height, self.crop_size / width)
+        return round(height * factor), round(width * factor)
+
     def __call__(
         self, images: Sequence[torch.Tensor], generator: torch.Generator, corner: tuple[int, int] | None = None
     ) -> list[torch.Tensor]:
@@ -56,7 +67,7 @@ class Preprocess:
             top, left = corner
             images = [image[..., top : top + side, left : left + side] for image in images]
         else:
-            size = self.working_size(*images[-1].shape[-2:])
+            size = self._jittered(*self.working_size(*images[-1].shape[-2:]), generator)
             images = [resize(image, size) for image in images]
         if self.crops and corner is None:
             top = int(torch.randint(size[0] - side + 1, (), generator=generator))
@@ -88,3 +99,23 @@ def to_size(array: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         return resize(to_tensor(array), size)
     channels = torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
     return resize(channels, size).contiguous()
+
+
+def jitter_colour(visible: torch.Tensor, amount: float, generator: torch.Generator) -> torch.Tensor:
+    """[3, H, W] uint8 -> the same with random brightness, contrast, gamma, balance and saturation; float images, in
+    [-1, 1], likewise. amount: about the largest relative change."""
+    brightness, contrast, gamma, red, blue, grey = (2 * torch.rand(6, generator=generator) - 1).tolist()
+    levels = torch.linspace(0, 1, 256)
+    curve = (levels ** math.exp(amount * gamma) - 0.5) * math.exp(amount * contrast) + 0.5
+    curve = curve * math.exp(amount * brightness)
+    gains = torch.tensor([math.exp(0.5 * amount * red), 1.0, math.exp(0.5 * amount * blue)])
+    curves = (curve[None] * gains[:, None]).clamp(0, 1)  # [3, 256]
+    if visible.dtype == torch.uint8:
+        table = (curves * 255).round().to(torch.uint8)
+        changed = torch.stack([curve[channel.int()] for curve, channel in zip(table, visible, strict=True)])
+        mixed = changed.float()
+    else:
+        places = ((visible + 1) * 127.5).round().clamp(0, 255).int()
+        mixed = torch.stack([curve[channel] for curve, channel in zip(curves * 2 - 1, places, strict=True)])
+    mixed = torch.lerp(mixed, mixed.mean(0, keepdim=True).expand_as(mixed), max(0.0, amount * grey))
+    return mixed.round().to(torch.uint8) if visible.dtype == torch.uint8 else mixed

@@ -131,7 +131,7 @@ class FuseDataOptions(DataOptions):
         """A run's options; its place, layout and folders only hold for its own data, which root may name again."""
         values = {f.name: getattr(options, f.name) for f in fields(cls) if hasattr(options, f.name)}
         values["dataroot"] = None
-        if root is None or Path(root) != options.dataroot:
+        if root is None or Path(root) not in [one.dataroot for one in options.roots]:
             values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
         return cls(**values)
 

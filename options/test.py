@@ -94,8 +94,9 @@ class TestDataOptions(DataOptions):
     def like(cls, options: DataOptions, root: str | None) -> TestDataOptions:
         """A run's options. Its layout and folders only hold for its own data: for another root (the one given on
         the command line, if any) they are found anew."""
-        values = {f.name: getattr(options, f.name) for f in fields(DataOptions)} | {"dataroot": (options.dataroot,)}
-        if root is not None and Path(root) != options.dataroot:
+        values = {f.name: getattr(options, f.name) for f in fields(DataOptions)}
+        values["dataroot"] = (options.roots[0].dataroot,)
+        if root is not None and Path(root) not in [one.dataroot for one in options.roots]:
             values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
         return cls(**values)
 

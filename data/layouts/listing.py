@@ -33,11 +33,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Split:
-    """One of train, val, test. visible and infrared hold all images, those in pairs too."""
+    """One of train, val, test. visible and infrared hold all images, those in pairs too. parts: those of each data
+    set, one after the other, where it is joined from several."""
 
     pairs: tuple[Pair, ...] = ()
     visible: tuple[Source, ...] = ()
     infrared: tuple[Source, ...] = ()
+    parts: tuple[Split, ...] = ()
 
     def unpaired(self) -> tuple[list[Source], list[Source]]:
         """Visible images in no pair, infrared images in no pair."""
@@ -67,6 +69,7 @@ class Listing:
     splits: dict[str, Split] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    parts: tuple[Listing, ...] = ()  # of which it is joined
 
     def chosen(self, split: str) -> list[str]:
         """The splits that --split names: one of them, or all. ValueError where there is no such split."""
@@ -77,6 +80,8 @@ class Listing:
 
     def summary(self) -> str:
         """One line: layout, pairs and unpaired images of each split, files skipped by reason."""
+        if self.parts:
+            return " | ".join(part.summary() for part in self.parts)
         parts = []
         for name, split in self.splits.items():
             visible, infrared = split.unpaired()
@@ -94,7 +99,9 @@ class Listing:
         """16 hexadecimal digits that change with the layout and with any file's name or size."""
         files = set().union(*(split.files() for split in self.splits.values()))
         names = {os.path.relpath(path, self.root).replace(os.sep, "/"): path for path in files}
-        digest = hashlib.sha256(self.layout.encode())
+        digest = hashlib.sha256("".join([self.layout, *(part.fingerprint() for part in self.parts)]).encode())
+        if self.parts:
+            return digest.hexdigest()[:16]
         for name in sorted(names):
             digest.update(f"\n{name} {names[name].stat().st_size}".encode())
         return digest.hexdigest()[:16]

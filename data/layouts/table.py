@@ -13,6 +13,7 @@ import data.layouts.translation as translation
 import data.layouts.two_folders as two_folders
 from data.files import unread
 from data.layouts.folders import Folder, levels
+from data.layouts.joined import join
 from data.layouts.listing import Listing, Split
 from data.layouts.scan import Scan, without_pairs
 from options.data import DataOptions
@@ -73,8 +74,11 @@ def _recognise(root: Path, wanted: str, scan: Scan) -> tuple[str, Folder]:
 
 
 def find(options: DataOptions) -> Listing:
-    """The data set in options.dataroot: every readable image, in pairs and splits. ValueError if there is
-    none; with options.strict an ImageError for the first file that would be skipped."""
+    """The data set in options.dataroot, or several joined: every readable image, in pairs and splits. ValueError if
+    there is none; with options.strict an ImageError for the first file that would be skipped."""
+    if len(options.roots) > 1:
+        return join([find(one) for one in options.roots])
+    (options,) = options.roots
     root = options.dataroot
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
