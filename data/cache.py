@@ -60,7 +60,9 @@ def _room(folder: Path) -> int:
 def _kind(options: TrainOptions) -> str:
     """What two runs must share for one to have any use of the other's images."""
     data, wanted = options.data, options.input
-    sizing = None if wanted.patch_stride else (wanted.preprocess, wanted.load_size, wanted.crop_size)
+    sizing = (
+        None if wanted.patch_stride else (wanted.preprocess, wanted.load_size, wanted.crop_size, wanted.scale_jitter)
+    )
     roots = [str(root.dataroot.resolve()) for root in data.roots]
     facts = *roots, ThermalRange.from_options(data), wanted.sampling, sizing
     return key_of(*facts).hex()[:16]

@@ -45,7 +45,7 @@ class TrainingImages(Dataset):
         self.pairs, self.visible, self.infrared = (tuple(chain.from_iterable(group)) for group in groups)
         self.weights = options.data.dataroot_weights
         self.masks = options.data.mask_source if with_mask else None
-        self.preprocess = Preprocess.from_options(options.input)
+        self.preprocess = Preprocess.from_options(options.input, training=True)
         self.serial = options.input.serial_batches
         self.color_jitter = options.input.color_jitter
         self.strict = options.data.strict

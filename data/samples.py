@@ -105,7 +105,7 @@ class Reader:
     @property
     def _sizing(self) -> tuple[object, ...] | None:
         chosen = self.preprocess
-        return chosen and (chosen.mode, chosen.load_size, chosen.crop_size)
+        return chosen and (chosen.mode, chosen.load_size, chosen.crop_size, chosen.scale_jitter)
 
     def _mask_facts(self, pair: Pair) -> object:
         kind = self.masks and source_of(pair, self.masks)

@@ -17,7 +17,8 @@ from options.train import InputOptions
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How images are brought to size. See InputOptions for the modes; sizes in pixels."""
+    """How images are brought to size. See InputOptions for the modes; sizes in pixels. scale_jitter: of training
+    images, which are read at the largest size that it gives."""
 
     mode: str
     load_size: int
@@ -26,9 +27,10 @@ class Preprocess:
     scale_jitter: float = 0.0
 
     @classmethod
-    def from_options(cls, options: InputOptions) -> Preprocess:
-        """The transform that the input options ask for."""
-        return cls(options.preprocess, options.load_size, options.crop_size, options.flip, options.scale_jitter)
+    def from_options(cls, options: InputOptions, training: bool = False) -> Preprocess:
+        """The transform that the input options ask for; sizes are jittered in training alone."""
+        jitter = options.scale_jitter if training else 0.0
+        return cls(options.preprocess, options.load_size, options.crop_size, options.flip, jitter)
 
     @property
     def crops(self) -> bool:
@@ -36,21 +38,22 @@ class Preprocess:
         return self.mode in ("resize_and_crop", "crop", "scale_width_and_crop")
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of an image once resized, before any crop: the scale at which networks see it."""
-        if self.mode == "none":
-            return height, width
+        """(height, width) of an image once resized, before any crop: the scale at which networks see it, or the largest
+        of them where it is jittered."""
+        largest = 1 + self.scale_jitter
         if self.mode == "resize_and_crop":
-            return self.load_size, self.load_size
-        scale = 1.0 if self.mode == "crop" else self.load_size / width
+            return round(self.load_size * largest), round(self.load_size * largest)
+        scale = largest * (self.load_size / width if self.mode.startswith("scale_width") else 1.0)
         if self.crops:  # a crop must fit inside
             scale = max(scale, self.crop_size / width, self.crop_size / height)
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def _jittered(self, height: int, width: int, generator: torch.Generator) -> tuple[int, int]:
-        """A working size times a random factor; a crop still fits inside."""
+        """The largest working size times a random factor; a crop still fits inside."""
         if not self.scale_jitter:
             return height, width
-        factor = 1 + self.scale_jitter * (2 * float(torch.rand((), generator=generator)) - 1)
+        least = (1 - self.scale_jitter) / (1 + self.scale_jitter)
+        factor = least + (1 - least) * float(torch.rand((), generator=generator))
         if self.crops:
             factor = max(factor, self.crop_size / height, self.crop_size / width)
         return round(height * factor), round(width * factor)

@@ -17,9 +17,11 @@ class EMA:
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
 
     @torch.no_grad()
-    def update(self) -> None:
-        """average <- decay * average + (1 - decay) * network; buffers are copied."""
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - self.decay)
+    def update(self, steps: int) -> None:
+        """average <- decay * average + (1 - decay) * network; buffers are copied. steps: done before, of which the
+        first ones count less: the decay is (1 + steps) / (10 + steps) until that reaches its own value."""
+        decay = min(self.decay, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         for ours, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
             ours.copy_(theirs)
 

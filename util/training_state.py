@@ -56,7 +56,7 @@ class TrainingState:
     def stepped(self) -> None:
         """The optimizers have taken one more step: the average follows, the position moves on."""
         if self.ema:
-            self.ema.update()
+            self.ema.update(self.total)
         self.step, self.total = self.step + 1, self.total + 1
 
     def improves(self, score: float, higher_is_better: bool) -> bool:
