@@ -1,4 +1,5 @@
-"""Small pieces that networks share: normalisation, initial weights, padding to a multiple."""
+"""Small pieces that networks share: normalisation, of weights too (Miyato et al., ICLR 2018), initial weights, padding
+to a multiple."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+SPECTRAL_EPS = 1e-12
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -45,11 +48,55 @@ class NormedConvTranspose2d(nn.ConvTranspose2d):
         return F.conv_transpose2d(x, self.weight, None, self.stride, self.padding, self.output_padding)
 
 
+def spectrally_normalised(weight: torch.Tensor, u: torch.Tensor, update: bool) -> torch.Tensor:
+    """weight [out, ...] over its largest singular value, estimated by one power iteration from u [out].
+
+    update: u takes the iteration's result. In float32 whatever the precision around it; as in the published
+    code, the gradient treats the singular vectors as constants."""
+    with torch.autocast(weight.device.type, enabled=False):
+        matrix = weight.flatten(1).float()
+        with torch.no_grad():
+            v = F.normalize(matrix.t() @ u, dim=0, eps=SPECTRAL_EPS)
+            better = F.normalize(matrix @ v, dim=0, eps=SPECTRAL_EPS)
+        if update:
+            u.copy_(better)
+        return weight / (better @ (matrix @ v))
+
+
+class SpectralConv2d(nn.Conv2d):
+    """Convolution with spectrally normalised weights; normalise = False makes it a plain one."""
+
+    def __init__(
+        self, inside: int, outside: int, size: int, stride: int = 1, padding: int = 0, normalise: bool = True
+    ) -> None:
+        super().__init__(inside, outside, size, stride, padding)
+        self.normalise = normalise
+        self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = spectrally_normalised(self.weight, self.u, self.training) if self.normalise else self.weight
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class SpectralLinear(nn.Linear):
+    """Linear layer with spectrally normalised weights."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__(inside, outside)
+        self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, spectrally_normalised(self.weight, self.u, self.training), self.bias)
+
+
 def conv_before(
     norm: str, inside: int, outside: int, side: int, stride: int = 1, padding: int = 0, upwards: bool = False
 ) -> nn.Module:
     """A convolution of side x side, followed by the norm named; upwards: transposed, for twice the size at stride 2."""
     bias = norm != "batch"
+    if norm == "spectral":
+        assert not upwards, "weights are normalised in discriminators alone"
+        return SpectralConv2d(inside, outside, side, stride, padding)
     if not upwards:
         kind = NormedConv2d if norm == "instance" else nn.Conv2d
         return kind(inside, outside, side, stride, padding, bias=bias)
@@ -58,8 +105,10 @@ def conv_before(
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:
-    """ "instance" | "batch" | "none" -> a function from a channel count to a layer."""
-    return {"instance": InstanceNorm2d, "batch": nn.BatchNorm2d, "none": lambda channels: nn.Identity()}[name]
+    """ "instance" | "batch" | "none" | "spectral" (of weights, so no layer) -> a function from a channel count to a
+    layer."""
+    layers = {"instance": InstanceNorm2d, "batch": nn.BatchNorm2d}
+    return layers.get(name, lambda channels: nn.Identity())
 
 
 def initialise(network: nn.Module, init_type: str, gain: float) -> None:

@@ -46,7 +46,7 @@ class Discriminators(nn.Module):
 
     def __init__(self, options: CycleGANOptions) -> None:
         super().__init__()
-        common = (options.ndf, options.n_layers_D, options.norm)
+        common = (options.ndf, options.n_layers_D, options.critic_norm)
         self.infrared = make_discriminator(options.netD, INFRARED_CHANNELS, *common)
         self.visible = make_discriminator(options.netD, VISIBLE_CHANNELS, *common)
 
@@ -159,7 +159,7 @@ class CycleGAN(nn.Module):
     def _critic_terms(self, domain: str, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         o = self.options
         critic = self.discriminators.infrared if domain == "infrared" else self.discriminators.visible
-        of_real, of_fake = judge(critic, real, fake, o.norm)
+        of_real, of_fake = judge(critic, real, fake, o.critic_norm)
         terms = {
             f"real_{domain}": 0.5 * adversarial_loss(of_real, True, o.gan_mode, for_critic=True),
             f"fake_{domain}": 0.5 * adversarial_loss(of_fake, False, o.gan_mode, for_critic=True),

@@ -6,7 +6,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from models.blocks import conv_before, norm_layer
+from models.blocks import SpectralConv2d, conv_before, norm_layer
+
+
+def _outer(
+    norm: str, inside: int, outside: int, side: int, stride: int = 1, padding: int = 0, bias: bool = True
+) -> nn.Module:
+    """A first or last convolution, which no norm layer follows."""
+    if norm == "spectral":
+        return SpectralConv2d(inside, outside, side, stride, padding)
+    return nn.Conv2d(inside, outside, side, stride, padding, bias=bias)
 
 
 class PatchDiscriminator(nn.Module):
@@ -17,7 +26,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, in_channels: int, ndf: int = 64, layers: int = 3, norm: str = "instance") -> None:
         super().__init__()
         layer = norm_layer(norm)
-        body: list[nn.Module] = [nn.Conv2d(in_channels, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        body: list[nn.Module] = [_outer(norm, in_channels, ndf, 4, 2, 1), nn.LeakyReLU(0.2, True)]
         width = ndf
         for depth in range(1, layers + 1):
             wider = min(2**depth, 8) * ndf
@@ -25,7 +34,7 @@ class PatchDiscriminator(nn.Module):
             body += [conv_before(norm, width, wider, 4, stride, 1)]
             body += [layer(wider), nn.LeakyReLU(0.2, True)]
             width = wider
-        body += [nn.Conv2d(width, 1, 4, padding=1)]
+        body += [_outer(norm, width, 1, 4, 1, 1)]
         self.body = nn.Sequential(*body)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -38,12 +47,12 @@ class PixelDiscriminator(nn.Module):
     def __init__(self, in_channels: int, ndf: int = 64, norm: str = "instance") -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(in_channels, ndf, 1),
+            _outer(norm, in_channels, ndf, 1),
             nn.LeakyReLU(0.2, True),
             conv_before(norm, ndf, 2 * ndf, 1),
             norm_layer(norm)(2 * ndf),
             nn.LeakyReLU(0.2, True),
-            nn.Conv2d(2 * ndf, 1, 1, bias=norm != "batch"),
+            _outer(norm, 2 * ndf, 1, 1, bias=norm != "batch"),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,5 @@
-"""Small pieces of the fusion networks: initial weights, spectral normalisation (Miyato et al., ICLR 2018),
-batch norm by running or by image statistics, visible images to luminance."""
+"""Small pieces of the fusion networks: initial weights, batch norm by running or by image statistics, visible images
+to luminance."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from util.colour import luminance
-
-SPECTRAL_EPS = 1e-12
 
 
 def as_luminance(visible: torch.Tensor) -> torch.Tensor:
@@ -25,45 +23,6 @@ def draw_truncated_normal(network: nn.Module, std: float) -> None:
             nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def spectrally_normalised(weight: torch.Tensor, u: torch.Tensor, update: bool) -> torch.Tensor:
-    """weight [out, ...] over its largest singular value, estimated by one power iteration from u [out].
-
-    update: u takes the iteration's result. In float32 whatever the precision around it; as in the published
-    code, the gradient treats the singular vectors as constants."""
-    with torch.autocast(weight.device.type, enabled=False):
-        matrix = weight.flatten(1).float()
-        with torch.no_grad():
-            v = F.normalize(matrix.t() @ u, dim=0, eps=SPECTRAL_EPS)
-            better = F.normalize(matrix @ v, dim=0, eps=SPECTRAL_EPS)
-        if update:
-            u.copy_(better)
-        return weight / (better @ (matrix @ v))
-
-
-class SpectralConv2d(nn.Conv2d):
-    """Convolution with spectrally normalised weights; normalise = False makes it a plain one."""
-
-    def __init__(self, inside: int, outside: int, size: int, stride: int = 1, normalise: bool = True) -> None:
-        super().__init__(inside, outside, size, stride=stride)
-        self.normalise = normalise
-        self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = spectrally_normalised(self.weight, self.u, self.training) if self.normalise else self.weight
-        return F.conv2d(x, weight, self.bias, self.stride)
-
-
-class SpectralLinear(nn.Linear):
-    """Linear layer with spectrally normalised weights."""
-
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__(inside, outside)
-        self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, spectrally_normalised(self.weight, self.u, self.training), self.bias)
 
 
 class BatchNorm2d(nn.BatchNorm2d):

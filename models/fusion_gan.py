@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.blocks import SpectralConv2d, SpectralLinear
 from models.fusion_blocks import (
     BatchNorm2d,
-    SpectralConv2d,
-    SpectralLinear,
     as_luminance,
     draw_truncated_normal,
 )

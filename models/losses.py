@@ -118,22 +118,24 @@ def correlation_loss(image: torch.Tensor, reference: torch.Tensor) -> torch.Tens
 
 
 def best_shift(image: torch.Tensor, reference: torch.Tensor, most: int) -> torch.Tensor:
-    """`reference` [N, C, H, W], less a border of `most` pixels, moved by at most that much in each direction to where
-    its mean absolute difference from the middle of `image`, the same shape, is least: [N, C, H - 2 most, W - 2 most].
+    """`reference` [N, C, H, W] moved by at most `most` pixels in each direction to where its mean absolute difference
+    from `image`, the same shape, is least; its border is repeated.
 
-    Even shifts alone are tried, on images of half the size; the choice, one for each image, carries no gradient."""
-    n, _, height, width = image.shape
+    Every second shift is tried, on images of half the size, whose borders do not count; the choice, one for each image,
+    carries no gradient."""
+    n, channels, height, width = image.shape
     reach = most // 2
     with torch.no_grad():
         ours, theirs = (F.avg_pool2d(x.float().mean(1, keepdim=True), 2) for x in (image, reference))
         tall, wide = ours.shape[-2] - 2 * reach, ours.shape[-1] - 2 * reach
         ours = ours[..., reach : reach + tall, reach : reach + wide]
         windows = theirs.unfold(2, tall, 1).unfold(3, wide, 1)  # a view: [N, 1, shifts, shifts, tall, wide]
-        errors = (windows - ours[:, :, None, None]).abs().mean((1, 4, 5)).flatten(1)
-        chosen = errors.argmin(1)
-        rows, columns = (2 * shift for shift in (chosen // (2 * reach + 1), chosen % (2 * reach + 1)))
-        down = rows[:, None] + (most - 2 * reach) + torch.arange(height - 2 * most, device=image.device)
-        right = columns[:, None] + (most - 2 * reach) + torch.arange(width - 2 * most, device=image.device)
+        chosen = (windows - ours[:, :, None, None]).abs().mean((1, 4, 5)).flatten(1).argmin(1)
+        steps = torch.stack([chosen // (2 * reach + 1), chosen % (2 * reach + 1)]) - reach  # [2, N], of two pixels
+        rows, columns = (
+            (2 * step[:, None] + torch.arange(side, device=image.device)).clamp(0, side - 1)
+            for step, side in zip(steps, (height, width), strict=True)
+        )
     batch = torch.arange(n, device=image.device)[:, None, None, None]
-    channels = torch.arange(reference.shape[1], device=image.device)[:, None, None]
-    return reference[batch, channels, down[:, None, :, None], right[:, None, None, :]]
+    channel = torch.arange(channels, device=image.device)[:, None, None]
+    return reference[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]

@@ -4,7 +4,7 @@ x visible, y infrared, G = to_infrared; D judges x and an infrared image beside 
     L_G = l_gan adv(D(x, G x)) + l_L1 |G x - y| + l_correlation [1 - cc(G x, y)] + l_content content(G x, y)
         + l_self self(G x, y)
     L_D = (adv_real(D(x, y)) + adv_fake(D(x, G x))) / 2
-With --shift, y is y moved to where it fits G x best, and all images lose a border of as many pixels.
+With --shift, y stands for the real image moved to where it fits G x best.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Pix2Pix(nn.Module):
         self.options = options
         self.generator = self.network(options)
         both = VISIBLE_CHANNELS + INFRARED_CHANNELS
-        self.discriminator = make_discriminator(options.netD, both, options.ndf, options.n_layers_D, options.norm)
+        self.discriminator = make_discriminator(
+            options.netD, both, options.ndf, options.n_layers_D, options.critic_norm
+        )
         for network in (self.generator, self.discriminator):
             initialise(network, options.init_type, options.init_gain)
         load_encoder(self.generator.to_infrared, options.vgg_weights)
@@ -91,7 +93,6 @@ class Pix2Pix(nn.Module):
         fake = self.generator(x).clone()
         if o.shift:
             y = best_shift(fake, y, o.shift)
-            x, fake = (image[..., o.shift : -o.shift, o.shift : -o.shift] for image in (x, fake))
         yield "generator", self._generator_terms(x, y, fake)
         if o.lambda_gan:
             yield "discriminator", self._discriminator_terms(x, y, self.pool.query(torch.cat([x, fake.detach()], 1)))
@@ -120,7 +121,7 @@ class Pix2Pix(nn.Module):
 
     def _discriminator_terms(self, x: torch.Tensor, y: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         o, real = self.options, torch.cat([x, y], 1)
-        of_real, of_fake = judge(self.discriminator, real, fake, o.norm)
+        of_real, of_fake = judge(self.discriminator, real, fake, o.critic_norm)
         terms = {
             "real": 0.5 * adversarial_loss(of_real, True, o.gan_mode, for_critic=True),
             "fake": 0.5 * adversarial_loss(of_fake, False, o.gan_mode, for_critic=True),

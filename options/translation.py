@@ -28,6 +28,9 @@ class TranslationOptions:
     """Channels of the discriminators' first layer."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """Normalisation layer."""
+    norm_D: Literal["same", "instance", "batch", "none", "spectral"] = "same"
+    """Normalisation in the discriminators: same as --norm, another, or of their weights (spectral), which keeps them
+    from winning early."""
     dropout: bool = False
     """Dropout of one half in the generators."""
     upsample: Literal["transpose", "resize"] = "resize"
@@ -65,6 +68,11 @@ class TranslationOptions:
     vgg_weights: str = "imagenet"
     """VGG16: imagenet (the file that comes with the project, layers up to relu4_3; beyond them torchvision's),
     torchvision (downloaded once), a local file, or random (untrained filters)."""
+
+    @property
+    def critic_norm(self) -> str:
+        """The discriminators' normalisation."""
+        return self.norm if self.norm_D == "same" else self.norm_D
 
     def __post_init__(self) -> None:
         for name, low in (("ngf", 1), ("ndf", 1), ("pool_size", 0), ("self_patches", 1)):

@@ -20,7 +20,7 @@ from data.loader import TrainingImages, make_loader
 from data.samples import Reader
 from data.transforms import Preprocess
 from options.cycle_gan import CycleGANOptions
-from options.data import DataOptions
+from options.data import DataOptions, TrainDataOptions
 from options.train import InputOptions, RunOptions, TrainOptions
 from tests.conftest import write_pairs
 
@@ -31,7 +31,7 @@ EIGHT_BIT = torch.arange(3 * 5 * 7, dtype=torch.uint8).reshape(3, 5, 7)
 def options_for(root: Path, runs: Path, **changes: object) -> TrainOptions:
     values = {"load_size": 40, "crop_size": 32, "num_threads": 0} | changes
     run = RunOptions(seed=5, checkpoints_dir=runs)
-    return TrainOptions(run, DataOptions(dataroot=root), InputOptions(**values), method=CycleGANOptions())
+    return TrainOptions(run, TrainDataOptions(dataroot=(root,)), InputOptions(**values), method=CycleGANOptions())
 
 
 def cache_in(folder: Path, limit: int = 10**6) -> CacheFiles:
@@ -208,7 +208,7 @@ def test_later_epochs_read_no_file(pairs_root: Path, tmp_path: Path, monkeypatch
 
 def test_an_unreadable_image_is_still_named_in_every_epoch(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "data", 10)
-    victim = find(DataOptions(dataroot=root)).splits["train"].visible[3].path
+    victim = find(TrainDataOptions(dataroot=(root,))).splits["train"].visible[3].path
     victim.write_bytes(victim.read_bytes()[:200])
     read = batches(options_for(root, tmp_path, cache="memory"), 16)
     for epoch in (read[:8], read[8:]):

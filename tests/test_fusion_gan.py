@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.fusion_blocks import spectrally_normalised
+from models.blocks import spectrally_normalised
 from models.fusion_gan import FusionGAN
 from models.fusion_import import fusion_gan_from_tf
 from models.fusion_losses import laplacian, soft_label_loss

@@ -22,7 +22,7 @@ from data.loader import Steps, TrainingImages, make_loader, steps_of_epoch
 from data.samples import evenly, mean_infrared, read_validation
 from data.transforms import Preprocess, resize
 from options.cycle_gan import CycleGANOptions
-from options.data import DataOptions
+from options.data import TrainDataOptions
 from options.train import InputOptions, RunOptions, TrainOptions
 from tests.conftest import write_pairs
 from util.batches import Loader
@@ -32,7 +32,7 @@ from util.stop_signal import ignore_ctrl_c, ignore_in_worker
 def options_for(root: Path, **changes: object) -> TrainOptions:
     values = {"load_size": 40, "crop_size": 32, "num_threads": 0} | changes
     return TrainOptions(
-        RunOptions(seed=5), DataOptions(dataroot=root), InputOptions(**values), method=CycleGANOptions()
+        RunOptions(seed=5), TrainDataOptions(dataroot=(root,)), InputOptions(**values), method=CycleGANOptions()
     )
 
 
@@ -163,7 +163,7 @@ def test_resizing_keeps_type_range_and_size() -> None:
 
 def test_an_unreadable_image_is_replaced_named_and_counted(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, 10)
-    listed = find(DataOptions(dataroot=root))
+    listed = find(TrainDataOptions(dataroot=(root,)))
     victim = listed.splits["train"].visible[3].path
     victim.write_bytes(victim.read_bytes()[:200])  # its header is whole, so only decoding finds it
     options = options_for(root)

@@ -15,7 +15,7 @@ from data.loader import TrainingImages
 from data.pair_masks import read_mask, source_of
 from data.samples import finished
 from models import METHODS
-from options.data import DataOptions
+from options.data import DataOptions, TrainDataOptions
 from options.train import InputOptions, TrainOptions
 from tests.conftest import write_pairs
 
@@ -77,7 +77,7 @@ def test_the_order_of_auto_and_what_is_missing(tmp_path: Path) -> None:
 
 def options_for(root: Path, **changes: object) -> TrainOptions:
     values = {"sampling": "paired", "preprocess": "crop", "crop_size": 24, "patch_stride": 12, "num_threads": 0}
-    return TrainOptions(data=DataOptions(dataroot=root), input=InputOptions(**values | changes))
+    return TrainOptions(data=TrainDataOptions(dataroot=(root,)), input=InputOptions(**values | changes))
 
 
 def test_strided_patches_cover_the_image_and_share_one_geometry(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_strided_patches_cover_the_image_and_share_one_geometry(tmp_path: Path) 
     with pytest.raises(ValueError, match="--crop_size"):
         TrainingImages(split, options_for(root, crop_size=64))
     with pytest.raises(ValueError, match="--mask_source file"):
-        from_files = DataOptions(dataroot=root, mask_source="file")
+        from_files = TrainDataOptions(dataroot=(root,), mask_source="file")
         TrainingImages(split, TrainOptions(data=from_files, input=options_for(root).input), with_mask=True)
 
 

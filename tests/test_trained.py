@@ -20,7 +20,7 @@ from options.stdfusion_net import STDFusionNetOptions
 from util.colour import luminance
 from util.weights import save_weights
 
-SMALL = CycleGANOptions(ngf=4, netG="resnet_6blocks")
+SMALL = CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose")
 
 
 def imported(path: Path, outputs: int, direction: str = "to_infrared") -> torch.nn.Module:

@@ -70,7 +70,7 @@ def test_a_bad_file_is_named_with_the_remedy(tmp_path: Path, content: object) ->
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(ValueError, match="vgg.pth.*--vgg_weights random") as error:
+    with pytest.raises(ValueError, match="vgg.pth.*--vgg_weights FILE.*relu4_3") as error:
         VGG16(["relu1_1"], str(path))
     assert "\n" not in str(error.value)
 
@@ -82,5 +82,15 @@ def test_without_network_both_remedies_are_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr(torch.hub, "urlopen", refuse)
-    with pytest.raises(ValueError, match="--vgg_weights FILE.*--vgg_weights random"):
-        VGG16(["relu1_1"])
+    for layer, weights in (("relu5_1", "imagenet"), ("relu1_1", "torchvision")):
+        with pytest.raises(ValueError, match="downloaded.*--vgg_weights FILE.*relu4_3"):
+            VGG16([layer], weights)
+
+
+def test_the_projects_own_weights_need_no_network_and_see_alike_on_all_layers() -> None:
+    torch.manual_seed(0)
+    layers = ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+    coarse = torch.rand(4, 3, 16, 16) * 2 - 1  # smooth, as pictures are
+    picture = torch.nn.functional.interpolate(coarse, size=(128, 128), mode="bicubic").clamp(-1, 1)
+    means = [features.mean().item() for features in VGG16(layers)(picture).values()]
+    assert all(0.3 < mean < 3 for mean in means), "every layer's mean activation over natural pictures is about 1"

@@ -19,7 +19,7 @@ from data.loader import TrainingImages, collate, make_loader
 from data.transforms import Preprocess, to_size
 from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
-from options.data import DataOptions
+from options.data import TrainDataOptions
 from options.train import InputOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, print_report
 from scripts.benchmarks.pictures import streets, write_files
@@ -91,7 +91,7 @@ def train_options(options: Options, root: Path, cache: str, workers: int, scratc
     where = scratch / f"cache_{workers}" if cache == "disk" else None
     return for_method(CycleGANOptions)(
         run=RunOptions(device=options.device, checkpoints_dir=scratch),
-        data=DataOptions(dataroot=root, val_fraction=0.0, test_fraction=0.0),
+        data=TrainDataOptions(dataroot=(root,), val_fraction=0.0, test_fraction=0.0),
         input=InputOptions(
             preprocess=options.preprocess, load_size=options.load_size, crop_size=options.crop_size,
             batch_size=options.batch_size, num_threads=workers, max_dataset_size=options.pairs,

@@ -96,7 +96,7 @@ def write_folder(folder: Path, options: Options, count: int) -> None:
 
 def flops(options: Options, height: int, width: int) -> int:
     """Of one image through the generator: two for each multiplication with its addition."""
-    method = CycleGANOptions(netG=options.netG, ngf=options.ngf)
+    method = CycleGANOptions(netG=options.netG, ngf=options.ngf, upsample="transpose")
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         Generators(method).to_infrared(torch.empty(1, 3, height, width))
     return counter.get_total_flops()
@@ -104,7 +104,7 @@ def flops(options: Options, height: int, width: int) -> int:
 
 def save_random(path: Path, options: Options) -> None:
     """A weights file of a generator that nobody trained."""
-    method = CycleGANOptions(netG=options.netG, ngf=options.ngf)
+    method = CycleGANOptions(netG=options.netG, ngf=options.ngf, upsample="transpose")
     facts = {"model": "cycle_gan", "options": json.dumps(to_dict(method)), "direction": "to_infrared"}
     tensors = {f"to_infrared.{k}": v for k, v in Generators(method).to_infrared.state_dict().items()}
     save_weights(path, tensors, facts | {"in_channels": "3", "out_channels": "1"})

@@ -13,7 +13,7 @@ import torch
 
 from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
-from options.data import DataOptions
+from options.data import TrainDataOptions
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory
 from scripts.benchmarks.pictures import streets, write_files
@@ -104,7 +104,7 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
     networks = {"netG": options.netG, "ngf": options.ngf, "ndf": options.ndf, "vgg_weights": "random"}
     return for_method(CycleGANOptions)(
         run=RunOptions(device=options.device, precision=precision, channels_last=options.channels_last, compile=mode),
-        data=DataOptions(dataroot=root),
+        data=TrainDataOptions(dataroot=(root,)),
         input=InputOptions(
             preprocess="resize_and_crop", batch_size=batch, num_threads=options.num_threads, **size
         ),
