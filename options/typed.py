@@ -18,8 +18,12 @@ WORDS = {
 
 def _as(hint: Any, value: Any) -> Any:
     """The value as one plain type; TypeError where it is of another."""
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_as(typing.get_args(hint)[0], item) for item in value)
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, list):
+            return tuple(_as(item, each) for each in value)
+        if item is Path:  # earlier runs had one --dataroot
+            return (_as(item, value),)
     if typing.get_origin(hint) is typing.Literal and value in typing.get_args(hint):
         return value
     if hint in (bool, types.NoneType, int) and type(value) is hint:

@@ -126,7 +126,7 @@ def test_a_broken_options_file_is_named(tmp_path: Path, content: str) -> None:
         ("input", "max_dataset_size", "all", '"all": give a whole number or null'),
         ("input", "cache_dir", 3, "3: give a path or null"),
         ("data", "strict", "false", '"false": give true or false'),
-        ("data", "dataroot", {}, "{}: give a path"),
+        ("data", "dataroot", {}, "{}: give a list"),
         ("run", "name", 7, "7: give text"),
         ("run", "precision", ["fp32"], '["fp32"]: give one of "auto", "bf16", "fp16", "fp32"'),
         ("method", "content_layers", "relu3_3", '"relu3_3": give a list'),

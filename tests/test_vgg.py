@@ -93,4 +93,4 @@ def test_the_projects_own_weights_need_no_network_and_see_alike_on_all_layers() 
     coarse = torch.rand(4, 3, 16, 16) * 2 - 1  # smooth, as pictures are
     picture = torch.nn.functional.interpolate(coarse, size=(128, 128), mode="bicubic").clamp(-1, 1)
     means = [features.mean().item() for features in VGG16(layers)(picture).values()]
-    assert all(0.3 < mean < 3 for mean in means), "every layer's mean activation over natural pictures is about 1"
+    assert max(means) < 4 * min(means), "each layer is scaled to mean activation 1 on natural pictures: none dominates"
