@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf
 from dataclasses import dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import Literal
 
