@@ -94,6 +94,7 @@ VARIANTS = [
     ("cycle_gan", {"lambda_cycle": 1.0, "lambda_paired": 1.0, "self_keep": 0.25}),
     ("cycle_gan", {"pool_size": 3}),
     ("cycle_gan", {"norm": "batch", "gan_mode": "hinge"}),
+    ("pix2pix", {}),
     ("fusion_gan", {}),
     ("stdfusion_net", {}),
 ]
@@ -121,7 +122,7 @@ def test_a_step_stays_on_the_device_and_never_waits(name: str, changed: dict, mo
             placed = [{key: BFLOAT16.images(image) for key, image in batch.items()} for batch in batches(count)]
             terms = train_step(method, placed, optimizers, BFLOAT16)
             assert {term.device for term in terms.values()} == {CUDA}
-            ema.update()
+            ema.update(1000)
             log.add(terms)
 
 

@@ -91,7 +91,7 @@ def test_ema_follows_and_is_saved() -> None:
     with torch.no_grad():
         network[0].weight += 1
     network[1].running_mean += 2
-    ema.update()
+    ema.update(1000)
     assert ema.average[0].weight.item() == pytest.approx(start + 0.1)
     assert ema.average[1].running_mean.item() == 2
     other = EMA(network, 0.9)
