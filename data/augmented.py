@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from data.coco import CocoFolder, Placement
+from data.coco import CocoFolder, Placement, labelled_size
+from data.coco_entries import Entry, box, entries, whole
 from options.json_file import read_json
 from util.fingerprint import stamp
 from util.made import Made, is_size
 from util.run_folder import remove_parts, write_whole
 from util.words import plural
 
+LABEL_FILES = ("coco.json", "index.json", "coco_annotation_counts.txt", "coco_annotation_counts.tsv")
 FOLDERS = {"train": ("images_rgb_train", "images_thermal_train"), "val": ("images_rgb_val", "images_thermal_val")}
 
 
@@ -31,8 +34,7 @@ class Written:
 def placement(image: Mapping[str, Any], file: tuple[int, int], camera: str, size: tuple[int, int]) -> Placement:
     """Where the labels of an entry of coco.json lie in what is made of it. file: (W, H) of its picture; size:
     (height, width) of the result."""
-    labelled = int(image.get("width") or file[0]), int(image.get("height") or file[1])
-    return Placement.of(labelled, file, camera, size)
+    return Placement.of(labelled_size(image, file), file, camera, size)
 
 
 def note_finished(
@@ -60,10 +62,14 @@ def take_finished(labels: CocoFolder, folder: Path, camera: str, made: Made) -> 
         if record is not None and _stands(record, labels.file(image), folder / name):
             place = placement(image, tuple(record["file"]), camera, tuple(record["size"]))
             finished[name] = Written(place, record["bytes"], record["md5"])
-    ours = {name.removeprefix(f"{folder.name}/") for name in made.records if name.startswith(f"{folder.name}/")}
-    for name in ours - finished.keys():
+    for name in images_in(made.records, folder.name) - finished.keys():
         (folder / name).unlink(missing_ok=True)
     return finished
+
+
+def images_in(records: Iterable[str], folder: str) -> set[str]:
+    """Those of the names in records that are of images in a folder, without it."""
+    return {name.removeprefix(f"{folder}/") for name in records if name.startswith(f"{folder}/")}
 
 
 def _stands(record: Mapping[str, Any], source: Path, written: Path) -> bool:
@@ -72,6 +78,33 @@ def _stands(record: Mapping[str, Any], source: Path, written: Path) -> bool:
         return record["input"] == stamp(source) and record["bytes"] == written.stat().st_size
     except OSError:  # one of them is gone
         return False
+
+
+def first_foreign(
+    out: Path, labels: Mapping[str, CocoFolder], records: Iterable[str], own: Sequence[str]
+) -> Path | None:
+    """The first file below `out` that scripts.augment neither wrote nor is about to write; None where there is none.
+
+    labels: by the names of the folders about to be written; own: names of the command's own files in `out`."""
+    folders = [infrared for _, infrared in FOLDERS.values()]
+    ours = {out / name for name in own} | {out / folder / name for folder in folders for name in LABEL_FILES}
+    ours |= {out / folder / name for folder in folders for name in images_in(records, folder)}
+    ours |= {out / folder / image["file_name"] for folder, coco in labels.items() for image in coco.images}
+    for parent, folders_in, names in os.walk(out):
+        links = [name for name in folders_in if Path(parent, name).is_symlink()]
+        for name in sorted(links + names):
+            path = Path(parent, name)
+            if path not in ours and not name.startswith("."):  # of locks, half files, or a file manager
+                return path
+    return None
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index.json: its content; stem of an image -> its frame, and a box or None for each of its annotations."""
+
+    content: dict[str, Any]
+    frames: dict[str, tuple[Entry, list[list[float] | None]]]
 
 
 @dataclass
@@ -97,15 +130,11 @@ class Carried:
 
 
 def check_names(labels: CocoFolder) -> None:
-    """ValueError where a file name of the coco.json would be written outside the folder, or two are the same."""
-    names = [image["file_name"] for image in labels.images]
-    for name in names:
+    """ValueError where a file name of the coco.json would be written outside the folder, or is not one that can be."""
+    for name in (image["file_name"] for image in labels.images):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             raise ValueError(f"{labels.path / 'coco.json'}: file_name {name}: wanted is data/NAME.jpg, .jpeg or .png")
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if twice:
-        raise ValueError(f"{labels.path / 'coco.json'}: two images are called {twice}")
 
 
 def carry(labels: CocoFolder, written: Mapping[str, Written], made_by: Mapping[str, Any]) -> tuple[dict, Carried]:
@@ -136,15 +165,17 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], made_by: Mapping[s
         count += Carried(1, int(not kept), len(kept))
     info = {"description": "infrared images generated from visible ones; boxes are those of the visible images"}
     info |= {"generated_from": str(labels.path)} | dict(made_by)
-    content = labels.content | {"info": labels.content.get("info") or {}}
-    content |= {"info": content["info"] | info, "images": images, "annotations": annotations}
-    return content, count
+    said = labels.content.get("info")
+    content = labels.content | {"info": (said if isinstance(said, dict) else {}) | info, "images": images}
+    content["categories"] = [entry | {"id": key, "name": name} for entry, (key, name)
+                             in zip(labels.content["categories"], labels.categories.items(), strict=True)]  # fmt: skip
+    return content | {"annotations": annotations}, count
 
 
 def _area(note: Mapping[str, Any], box: list[float], place: Placement) -> float:
     """The area of an outline scales; one cut at the border keeps its share of the box."""
     whole = note["bbox"][2] * note["bbox"][3]
-    share = float(note.get("area", whole)) / whole if whole > 0 else 1.0
+    share = note["area"] / whole if whole > 0 else 1.0
     return share * box[2] * box[3]
 
 
@@ -153,33 +184,44 @@ def _outlines(note: Mapping[str, Any], place: Placement) -> dict[str, Any]:
     outlines = note.get("segmentation")
     if not outlines:
         return {}
-    if not isinstance(outlines, list) or not all(isinstance(outline, list) for outline in outlines):
-        return {"segmentation": []}
-    return {"segmentation": [place.outline(outline) for outline in outlines]}
+    polygons = outlines if isinstance(outlines, list) else []
+    return {"segmentation": [moved for outline in polygons if (moved := place.outline(outline))]}
 
 
-def carry_index(file: Path, written: Mapping[str, Written]) -> dict | None:
-    """The visible folder's index.json for the generated images: their sizes, bytes and boxes; None where there is
-    no such file. written: file_name -> image."""
+def read_index(file: Path) -> Index | None:
+    """A folder's index.json and, by the stems of their images, its frames with their boxes (left, top, width, height),
+    None for those without; None where there is no such file. ValueError with file and entry where it is damaged."""
     if not file.is_file():
         return None
-    content = read_json(file)
+    content, frames = read_json(file), {}
+    for name, frame in entries(content, "frames", str(file)) if "frames" in content else ():
+        video = frame.get("videoMetadata") or {}
+        notes = frame.get("annotations") or []
+        if not isinstance(video, dict) or not isinstance(notes, list) or not all(isinstance(n, dict) for n in notes):
+            raise ValueError(f"{name}: videoMetadata is no object, or annotations no list of objects")
+        number = whole(video.get("frameIndex", -1), f"{name}: frameIndex")
+        boxes = [note.get("boundingBox") or {} for note in notes]
+        boxes = [box([b[k] for k in "xywh"], name) if isinstance(b, dict) and b.keys() >= set("xywh") else None
+                 for b in boxes]  # fmt: skip
+        stem = f"video-{video.get('videoId')}-frame-{number:06d}-{frame.get('datasetFrameId')}"
+        frames[stem] = frame | {"annotations": notes}, boxes
+    return Index(content, frames)
+
+
+def carry_index(index: Index, written: Mapping[str, Written]) -> dict[str, Any]:
+    """The visible folder's index.json for the generated images: their sizes, bytes and boxes. written: file_name ->
+    image."""
     by_stem = {PurePosixPath(name).stem: made for name, made in written.items()}
     frames = []
-    for frame in content.get("frames", ()):
-        video = frame.get("videoMetadata", {})
-        stem = f"video-{video.get('videoId')}-frame-{video.get('frameIndex', -1):06d}-{frame.get('datasetFrameId')}"
+    for stem, (frame, boxes) in index.frames.items():
         if (made := by_stem.get(stem)) is None:
             continue
-        notes = []
-        for note in frame.get("annotations") or ():
-            old = note.get("boundingBox") or {}
-            box = made.place.box([old[key] for key in "xywh"])[0] if old.keys() >= set("xywh") else None
-            if box is not None:
-                notes.append(note | {"boundingBox": dict(zip("xywh", box, strict=True))})
+        moved = [made.place.box(sides)[0] if sides else None for sides in boxes]
+        notes = [note | {"boundingBox": dict(zip("xywh", sides, strict=True))}
+                 for note, sides in zip(frame["annotations"], moved, strict=True) if sides]  # fmt: skip
         size = {"width": made.place.width, "height": made.place.height, "fileSize": made.bytes, "md5": made.md5}
         frames.append(frame | size | {"isEmpty": not notes, "annotations": notes})
-    return content | {"frames": frames}
+    return index.content | {"frames": frames}
 
 
 def write_labels(folder: Path, content: Mapping[str, Any], index: Mapping[str, Any] | None) -> None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.coco_entries import Entry, read_annotations, read_categories, read_images
+from data.files import image_files
 from data.images import camera_box
 from data.layouts.folders import levels
 from options.json_file import read_json
+from util.words import first_few, plural
 
 KEPT_SHARE = 0.2  # of a box's area: one with less of it inside the image is dropped, being no picture of the object
 
 
 @dataclass(frozen=True)
 class CocoFolder:
-    """A folder and its coco.json: images and categories as they stand there, annotations by image id."""
+    """A folder and its coco.json: content as it stands there, entries as checked, annotations by image id."""
 
     path: Path
     content: dict[str, Any]
-    images: list[dict[str, Any]]
-    annotations: dict[int, list[dict[str, Any]]]
+    images: list[Entry]
+    annotations: dict[int, list[Entry]]
     categories: dict[int, str]
 
     def file(self, image: dict[str, Any]) -> Path:
@@ -41,28 +43,44 @@ def find_folder(root: Path, name: str) -> Path | None:
     return None
 
 
-def read_coco(folder: Path) -> CocoFolder:
-    """The labels of folder/coco.json; ValueError where it is not a COCO file of boxes."""
-    file = folder / "coco.json"
+def read_coco(folder: Path, name: str = "coco.json", complete: bool = True) -> CocoFolder:
+    """The labels of folder/name; ValueError with file and entry where it is not a COCO file of boxes. complete: as of
+    read_annotations."""
+    file = folder / name
     content = read_json(file)
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise ValueError(f"{file}: has no list of {key}: it is not a COCO file")
-    annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    try:
-        categories = {int(category["id"]): str(category["name"]) for category in content["categories"]}
-        known = {image["id"] for image in content["images"] if image["file_name"]}
-        for note in content["annotations"]:
-            if note["image_id"] not in known:
-                raise ValueError(f"{file}: annotation {note['id']} belongs to no image of the file")
-            if note["category_id"] not in categories:
-                raise ValueError(f"{file}: annotation {note['id']} has category {note['category_id']}, not listed")
-            if len(note["bbox"]) != 4:
-                raise ValueError(f"{file}: annotation {note['id']} has a box of {len(note['bbox'])} numbers")
-            annotations[note["image_id"]].append(note)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{file}: an entry lacks {error}: it is not a COCO file of boxes") from None
-    return CocoFolder(folder, content, content["images"], annotations, categories)
+    images, categories = read_images(content, str(file)), read_categories(content, str(file))
+    annotations = read_annotations(content, str(file), images, categories, complete)
+    return CocoFolder(folder, content, images, annotations, categories)
+
+
+def note_unlisted(labels: CocoFolder) -> None:
+    """Print a line where images lie beside those of a coco.json and are none of them."""
+    listed = {labels.file(image) for image in labels.images}
+    there = [path for folder in {path.parent for path in listed} if folder.is_dir() for path in image_files(folder)]
+    others = [path.name for path in there if path not in listed]
+    if others:
+        print(f"note      {labels.path}/coco.json does not list {plural(len(others), 'image')} beside its own: "
+              f"{first_few(others)}", flush=True)  # fmt: skip
+
+
+def note_exchanged(labels: CocoFolder, names: Sequence[str]) -> None:
+    """Print a line where images of a coco.json, of these names, have width and height exchanged."""
+    if names:
+        print(f"note      {labels.path}/coco.json has width and height of {plural(len(names), 'image')} exchanged; the "
+              f"files' own were taken: {first_few(names)}", flush=True)  # fmt: skip
+
+
+def exchanged(image: Mapping[str, Any], file: tuple[int, int]) -> bool:
+    """Whether an entry has the width and height of its picture of (W, H) pixels the wrong way round."""
+    return file[0] != file[1] and (image.get("width"), image.get("height")) == (file[1], file[0])
+
+
+def labelled_size(image: Mapping[str, Any], file: tuple[int, int]) -> tuple[int, int]:
+    """(W, H) of the image in whose pixels an entry's labels are: what it says of itself, or those of its picture where
+    it says nothing, or has them exchanged."""
+    if exchanged(image, file):
+        return file
+    return image.get("width") or file[0], image.get("height") or file[1]
 
 
 @dataclass(frozen=True)
@@ -104,7 +122,26 @@ class Placement:
         return [left, top, inside_w, inside_h], cut
 
     def outline(self, points: Sequence[float]) -> list[float]:
-        """A COCO polygon (x0, y0, x1, y1, ...), its points moved and kept inside the image."""
-        xs = [min(max((x - self.left) * self.scale_x, 0.0), float(self.width)) for x in points[::2]]
-        ys = [min(max((y - self.top) * self.scale_y, 0.0), float(self.height)) for y in points[1::2]]
-        return [number for point in zip(xs, ys, strict=True) for number in point]
+        """A COCO polygon (x0, y0, x1, y1, ...), moved and cut at the borders of the image; [] where nothing is left."""
+        moved = [((x - self.left) * self.scale_x, (y - self.top) * self.scale_y)
+                 for x, y in zip(points[::2], points[1::2], strict=True)]  # fmt: skip
+        for axis, end in enumerate((self.width, self.height)):
+            moved = _cut(_cut(moved, axis, 0.0, 1), axis, float(end), -1)
+        return [number for point in moved for number in point] if len(moved) >= 3 else []
+
+
+Points = list[tuple[float, float]]
+
+
+def _cut(points: Points, axis: int, border: float, sign: int) -> Points:
+    """What of a polygon lies at or beyond a border, in the direction of the sign (Sutherland and Hodgman, 1974)."""
+    found: Points = []
+    for before, point in zip(points[-1:] + points[:-1], points, strict=True):
+        inside = [(p[axis] - border) * sign >= 0 for p in (before, point)]
+        if inside[0] != inside[1]:
+            share = (border - before[axis]) / (point[axis] - before[axis])
+            other = before[1 - axis] + share * (point[1 - axis] - before[1 - axis])
+            found.append((border, other) if axis == 0 else (other, border))
+        if inside[1]:
+            found.append(point)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from data.coco import CocoFolder, Placement
+from data.coco import CocoFolder, Placement, exchanged, labelled_size, note_exchanged
 from data.counts import ThermalRange
 from data.images import ImageError, Source, pixel_size, read_infrared, read_reduced
 from data.samples import evenly, worker_count
@@ -42,6 +42,7 @@ class Labelled:
     ignored: list[torch.Tensor]
     sizes: list[tuple[int, int]]
     names: list[str]
+    skipped: int = 0  # images that could not be read
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,7 +50,7 @@ class Labelled:
     def __add__(self, other: Labelled) -> Labelled:
         return Labelled(
             torch.cat([self.images, other.images]),
-            *(getattr(self, name) + getattr(other, name) for name in ("boxes", "labels", "ignored", "sizes", "names")),
+            *(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)[1:]),
         )
 
     def count(self) -> int:
@@ -62,8 +63,9 @@ def is_ignored(note: dict[str, Any], sides: Sequence[float], size: tuple[int, in
 
     sides: its (width, height) in an image of (height, width); min_side: in pixels of the view at THERMAL size."""
     across, down = sides[0] * THERMAL[1] / size[1], sides[1] * THERMAL[0] / size[0]
-    occluded = str((note.get("extra_info") or {}).get("occluded", ""))
-    return bool(note.get("iscrowd")) or min(across, down) < min_side or occluded.startswith(HEAVILY_OCCLUDED)
+    info = note.get("extra_info")
+    occluded = str(info.get("occluded", "")) if isinstance(info, dict) else ""
+    return bool(note["iscrowd"]) or min(across, down) < min_side or occluded.startswith(HEAVILY_OCCLUDED)
 
 
 def read_labelled(
@@ -91,7 +93,7 @@ def read_labelled(
         except ImageError as error:
             return error
         image = grey_bytes(grey) if look == "infrared" else grey.to(torch.uint8)
-        labelled = int(entry.get("width") or width), int(entry.get("height") or height)
+        labelled = labelled_size(entry, (width, height))
         place = Placement.of(labelled, (width, height), "none" if look == "infrared" else camera, size)
         rows = []
         for note in folder.annotations.get(entry["id"], ()):
@@ -99,7 +101,8 @@ def read_labelled(
             name = folder.categories[note["category_id"]]
             if moved is not None and name in number:
                 rows.append((moved, number[name], is_ignored(note, moved[2:], size, min_side)))
-        return image, rows, labelled[::-1], path.stem
+        turned = entry["file_name"] if exchanged(entry, (width, height)) else ""
+        return turned, image, rows, labelled[::-1], path.stem
 
     with ThreadPoolExecutor(worker_count(READERS)) as pool:
         bar = tqdm(pool.map(read, entries), total=len(entries), unit="img", desc="reading", leave=False,
@@ -113,13 +116,16 @@ def read_labelled(
     good = [item for item in found if not isinstance(item, ImageError)]
     if not good:
         raise ValueError(f"{folder.path}: has no images")
+    exchanged_sides, images, tables, sizes, names = zip(*good, strict=True)
+    note_exchanged(folder, [name for name in exchanged_sides if name])
     return Labelled(
-        torch.stack([image for image, *_ in good]),
-        [_corners([box for box, _, _ in rows]) for _, rows, _, _ in good],
-        [torch.tensor([label for _, label, _ in rows], dtype=torch.int64) for _, rows, _, _ in good],
-        [torch.tensor([ignored for _, _, ignored in rows], dtype=torch.bool) for _, rows, _, _ in good],
-        [size for _, _, size, _ in good],
-        [name for *_, name in good],
+        torch.stack(images),
+        [_corners([box for box, _, _ in rows]) for rows in tables],
+        [torch.tensor([label for _, label, _ in rows], dtype=torch.int64) for rows in tables],
+        [torch.tensor([ignored for _, _, ignored in rows], dtype=torch.bool) for rows in tables],
+        list(sizes),
+        list(names),
+        len(errors),
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
 from scipy import ndimage
 
 CLIPPED = (1.0, 99.7)
@@ -22,6 +21,9 @@ STRONG = 0.5
 """Score, of the best region's, that a region needs."""
 AREA = (3e-4, 0.1)
 """Smallest and largest region, in images."""
+
+REACH = 1e5
+"""Farthest end of an outline, in pixels; beyond, it is bent."""
 
 Size = tuple[int, int]
 
@@ -86,17 +88,30 @@ def from_boxes(boxes: Sequence[Sequence[float]], size: Size) -> np.ndarray:
 
 
 def from_segments(segments: Sequence[Sequence[float]], size: Size) -> np.ndarray:
-    """COCO outlines, each (x0, y0, x1, y1, ...) in pixels -> mask; size is (height, width).
+    """COCO outlines, each (x0, y0, x1, y1, ...) in pixels -> mask, the pixels that pycocotools says; size is (height,
+    width).
 
-    ValueError for run-length encoded ones."""
-    height, width = size
-    canvas = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(canvas)
+    ValueError for run-length encoded ones, and without pycocotools."""
     for outline in segments:
         if isinstance(outline, (str, dict)):
             raise ValueError("an outline is run-length encoded: give polygons (x0, y0, x1, y1, ...)")
         if len(outline) < 6 or len(outline) % 2:
             raise ValueError(f"an outline of {len(outline)} numbers: give at least three points x, y")
-        # Pillow puts a pixel's middle at whole numbers, COCO its upper left corner.
-        draw.polygon([float(number) - 0.5 for number in outline], fill=1)
-    return np.asarray(canvas, np.float32)
+    if not segments:
+        return np.zeros(size, np.float32)
+    try:
+        from pycocotools import mask
+    except ImportError:
+        raise ValueError("masks from outlines need pycocotools: python -m pip install pycocotools") from None
+    # It walks along every pixel of an outline, however far outside.
+    near = [np.clip(np.asarray(outline, np.float64), -REACH, REACH).tolist() for outline in segments]
+    return mask.decode(mask.merge(mask.frPyObjects(near, *size))).astype(np.float32)
+
+
+def from_runs(counts: Sequence[int], labelled: Size, size: Size) -> np.ndarray:
+    """COCO run lengths, of 0 and 1 in turn down the columns of an image of `labelled` (height, width) -> mask of size
+    (height, width), by the nearest pixel."""
+    values = np.arange(len(counts)) % 2
+    whole = np.repeat(values.astype(np.float32), counts).reshape(labelled[::-1]).T
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for old, new in zip(labelled, size, strict=True))
+    return whole[rows[:, None], columns]

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from data.coco import labelled_size, read_coco
+from data.coco_entries import Entry
 from data.images import read_labels
 from data.layouts import Pair
-from data.masks import from_boxes, from_segments, from_thermal
+from data.masks import from_boxes, from_runs, from_segments, from_thermal
 
 ANNOTATIONS = ("coco.json", "thermal_annotations.json")
 NOT_HOT = frozenset({"light", "traffic light", "sign", "street sign", "stop sign", "hydrant", "fire hydrant"})
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What a COCO file says of an image: its annotations of salient things, and its entry."""
+
+    notes: list[Entry]
+    image: Entry
+
+
 @lru_cache(maxsize=8)
-def _annotated(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """COCO file -> the annotations of salient things, by the stem of the image they belong to."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    stems = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    found: dict[str, list[dict[str, Any]]] = {stem: [] for stem in stems.values()}
-    for annotation in content["annotations"]:
-        stem = stems.get(annotation["image_id"])
-        if stem is not None and names.get(annotation["category_id"]) not in NOT_HOT:
-            found[stem].append(annotation)
+def _annotated(path: Path) -> dict[str, list[tuple[Path, Labels]]]:
+    """COCO file -> (place, labels) of its images by stem."""
+    coco = read_coco(path.parent, path.name, complete=False)
+    hot = {key for key, name in coco.categories.items() if name.lower() not in NOT_HOT}
+    found: dict[str, list[tuple[Path, Labels]]] = defaultdict(list)
+    for image in coco.images:
+        notes = [note for note in coco.annotations[image["id"]] if note["category_id"] in hot]
+        found[PurePosixPath(image["file_name"]).stem].append((coco.file(image), Labels(notes, image)))
     return found
 
 
-def annotations_of(pair: Pair) -> list[dict[str, Any]] | None:
-    """COCO annotations of the infrared image; None where no annotation file lists it."""
-    folder = pair.infrared.path.parent
-    for path in (place / name for place in (folder.parent, folder) for name in ANNOTATIONS):
-        if path.is_file():
-            return _annotated(path).get(pair.infrared.path.stem)
+def annotations_of(pair: Pair) -> Labels | None:
+    """What the first annotation file that lists the infrared image says of it; None where none does.
+
+    It is listed by its place, or else by a stem that no other image of the file has: labels of the 8-bit images are
+    those of the counts beside them."""
+    path = pair.infrared.path
+    for file in (place / name for place in (path.parent.parent, path.parent) for name in ANNOTATIONS):
+        listed = _annotated(file).get(path.stem, []) if file.is_file() else []
+        here = [labels for place, labels in listed if len(listed) == 1 or place == path]
+        if here:
+            return here[0]
     return None
 
 
@@ -63,12 +76,18 @@ def read_mask(pair: Pair, infrared: np.ndarray, wanted: str) -> np.ndarray:
     raise ValueError(f"--mask_source {wanted}: there is none for {pair.infrared.path}; auto or thermal needs nothing")
 
 
-def _from_annotations(annotations: list[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
-    """Outlines where there are polygons, else the box."""
+def _from_annotations(labels: Labels, size: tuple[int, int]) -> np.ndarray:
+    """Outlines where there are any, else the box, in an image of (height, width)."""
+    width, height = labelled_size(labels.image, size[::-1])
+    scale = size[1] / width, size[0] / height
     mask = np.zeros(size, np.float32)
-    for annotation in annotations:
-        outlines = annotation.get("segmentation") or []
-        usable = isinstance(outlines, list) and all(isinstance(o, list) and len(o) >= 6 for o in outlines)
-        drawn = from_segments(outlines, size) if outlines and usable else from_boxes([annotation["bbox"]], size)
+    for note in labels.notes:
+        outlines = note.get("segmentation")
+        if isinstance(outlines, dict):
+            drawn = from_runs(outlines["counts"], tuple(outlines["size"]), size)
+        elif outlines:
+            drawn = from_segments([(np.reshape(o, (-1, 2)) * scale).ravel() for o in outlines], size)
+        else:
+            drawn = from_boxes([np.multiply(note["bbox"], scale * 2)], size)
         mask = np.maximum(mask, drawn)
     return mask

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -19,18 +18,22 @@ import torch
 
 from data.augmented import (
     FOLDERS,
+    LABEL_FILES,
     Carried,
     Written,
     carry,
     carry_index,
     check_names,
+    first_foreign,
     fits,
+    images_in,
     note_finished,
     placement,
+    read_index,
     take_finished,
     write_labels,
 )
-from data.coco import CocoFolder, Placement, find_folder, read_coco
+from data.coco import CocoFolder, Placement, exchanged, find_folder, note_exchanged, note_unlisted, read_coco
 from data.counts import ThermalRange
 from data.finished import stamp_of
 from data.first_use import ensure_sample
@@ -49,7 +52,7 @@ from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
 from util.lock import alone_in
-from util.made import MADE, Made, other_than
+from util.made import MADE, Made, other_than, records_in
 from util.run_folder import RunFolder, code_version, read_lines, remove_parts, write_whole
 from util.words import plural
 from util.writable import check_folder, first_inside
@@ -77,20 +80,22 @@ def visible_folders(options: AugmentOptions) -> dict[str, CocoFolder]:
     return found
 
 
-def check_out(options: AugmentOptions, key: Mapping[str, Any]) -> None:
+def check_out(options: AugmentOptions, key: Mapping[str, Any], labels: Mapping[str, CocoFolder]) -> None:
     """ValueError where --out holds anything but what this command wrote there by the same key, or, with --overwrite,
-    by any."""
+    by any, or is about to write. labels: by the names of the folders to write."""
     out, root = options.out.resolve(), options.dataroot.resolve()
     if first_inside([out], [root]) or first_inside([root], [out]):
         raise ValueError(f"--out {options.out}: lies in --dataroot or around it: give another folder")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out}: is a file: give a folder")
     if options.out.is_dir() and any(not path.name.startswith(".") for path in options.out.iterdir()):
-        if not (options.out / RECORD).is_file():
-            raise ValueError(f"--out {options.out}: holds what this command did not write: give another folder")
+        lines = read_lines(options.out / MADE)
+        foreign = first_foreign(options.out, labels, records_in(lines), (RECORD, MADE))
+        if foreign or not (options.out / RECORD).is_file():
+            name = f" ({foreign.relative_to(options.out)})" if foreign else ""
+            raise ValueError(f"--out {options.out}: holds what this command did not write{name}: give another folder")
         if options.overwrite:
             return
-        lines = read_lines(options.out / MADE)
         if not lines and any((options.out / folder).exists() for _, folder in FOLDERS.values()):
             raise ValueError(f"--out {options.out}: has no {MADE} to go on from: give another folder, or --overwrite")
         if changed := other_than(key, lines):
@@ -131,7 +136,8 @@ def generate(
     if written:
         print(f"note      {len(written)} of {len(labels.images)} images of {folder.name} are there already "
               "(--overwrite makes them anew)", flush=True)  # fmt: skip
-    (folder / "coco.json").unlink(missing_ok=True)  # it says that a folder is complete
+    for name in LABEL_FILES:  # they say that a folder is complete
+        (folder / name).unlink(missing_ok=True)
     entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
     sources = [Source(path, path.stem, camera) for path in entries]
     alike, lines = with_one_white(sources, headers_of(sources), None)
@@ -160,8 +166,10 @@ def generate(
             images, wait = fetch(at_own_size(maker(visible), sizes), maker.compute.device)
             for item, image in zip(items, images, strict=True):
                 writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
-    names = [image["file_name"] for image in labels.images]
-    return {name: written[name] for name in names if name in written}
+    images = {image["file_name"]: image for image in labels.images if image["file_name"] in written}
+    note_exchanged(labels, [name for name, image in images.items()
+                            if exchanged(image, tuple(made.records[f"{folder.name}/{name}"]["file"]))])  # fmt: skip
+    return {name: written[name] for name in images}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -178,7 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = visible_folders(options)
     preprocess = Preprocess.from_options(trained.input) if trained and options.scale == "train" else None
     key = made_with(weights, preprocess, options, compute)
-    check_out(options, key)
+    check_out(options, key, folders)
+    indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
     if compute.device.type == "cpu":
         keep_freed_memory()
     maker = InfraredMaker(network, compute)
@@ -190,19 +199,22 @@ def main(argv: Sequence[str] | None = None) -> int:
              "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
     for name, text in (("weights", str(weights)), ("device", compute.describe()), ("writes", f"{options.out}/")):
         print(f"{name:9} {text}", flush=True)
+    for labels in folders.values():
+        note_unlisted(labels)
     errors: list[ImageError] = []
     total = Carried()
     with alone_in(options.out, "wait for it, or give another --out"):
-        check_out(options, key)  # again: another command may just have ended
+        check_out(options, key, folders)  # again: another command may just have ended
         write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
         remove_parts(options.out)
         made = Made(options.out / MADE, key, options.overwrite, fits)
         for name in (infrared for _, infrared in FOLDERS.values() if options.overwrite):
-            shutil.rmtree(options.out / name, ignore_errors=True)
+            for file in (*images_in(made.forgotten, name), *LABEL_FILES):
+                (options.out / name / file).unlink(missing_ok=True)
         for name, labels in folders.items():
             written = generate(labels, options.out / name, maker, preprocess, options, made, errors)
             content, carried = carry(labels, written, made_by)
-            write_labels(options.out / name, content, carry_index(labels.path / "index.json", written))
+            write_labels(options.out / name, content, carry_index(indexes[name], written) if indexes[name] else None)
             print(f"{name:20} {carried.text()}", flush=True)
             total += carried
         counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(errors)}

@@ -37,7 +37,8 @@ class Result:
     def of(self, name: str, of_class: str | None = None) -> tuple[float, float]:
         """Mean and standard deviation over the seeds (0 for one) of "map" or "ap50", or of a class's AP at 0.50."""
         values = [score.by_class[of_class] if of_class else getattr(score, name) for score in self.scores]
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        mean = statistics.fmean(values)  # nan for a class without test boxes, whose deviation stdev cannot tell
+        return mean, statistics.stdev(values) if len(values) > 1 and not math.isnan(mean) else 0.0
 
 
 def verdicts(results: Mapping[str, Result]) -> list[str]:

@@ -6,13 +6,15 @@ python -m scripts.evaluate_detection --name RUN --dataroot datasets/FLIR_ADAS_v2
 
 from __future__ import annotations
 
+import filecmp
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from data.coco import CocoFolder, find_folder, read_coco
+from data.coco import CocoFolder, find_folder, note_unlisted, read_coco
 from data.detection import THERMAL, Labelled, Look, is_ignored, read_labelled
 from data.first_use import ensure_sample
 from data.samples import evenly
@@ -71,18 +73,32 @@ def common_classes(options: DetectionOptions, test: CocoFolder, training: Sequen
     return chosen
 
 
-def generated_folders(options: DetectionOptions) -> dict[str, CocoFolder]:
-    """Name -> labels of each generated training set; with --name it is made first."""
+def shared_image(test: CocoFolder, training: Sequence[CocoFolder]) -> str | None:
+    """The name of a test image that is one to train on too: the same file, or one of its name and content."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for image in test.images:
+        by_name[PurePosixPath(image["file_name"]).name].append(test.file(image))
+    for path in (labels.file(image) for labels in training for image in labels.images):
+        for other in by_name.get(path.name, ()):
+            with suppress(OSError):  # one that is not there is told of where it is read
+                if filecmp.cmp(path, other, shallow=False):
+                    return path.name
+    return None
+
+
+def generated_folders(options: DetectionOptions) -> tuple[dict[str, CocoFolder], int]:
+    """Name -> labels of each generated training set, and how many images were not to be had; with --name they are
+    made first."""
     if not {"generated", "mixed"} & set(options.arms):
-        return {}
-    folders = options.generated
+        return {}, 0
+    folders, skipped = options.generated, 0
     if options.name is not None:
         folders = (options.folder() / "generated",)
         made = ["--name", options.name, "--checkpoints_dir", str(options.checkpoints_dir), "--epoch", options.epoch]
         made += ["--dataroot", str(options.dataroot), "--out", str(folders[0]), "--split", "train", "--overwrite"]
         made += ["--device", options.device, "--precision", options.precision, "--scale", options.scale]
         made += ["--camera_crop" if options.camera_crop else "--no_camera_crop"] + ["--strict"] * options.strict
-        augment.main(made)
+        skipped = augment.main(made)
     root = options.dataroot.resolve()
     found = {}
     for folder in folders:
@@ -90,17 +106,19 @@ def generated_folders(options: DetectionOptions) -> dict[str, CocoFolder]:
             raise ValueError(f"--generated {folder}: is --dataroot itself; give a folder that scripts.augment wrote")
         name = options.name or folder.name
         found[f"{name} {len(found) + 1}" if name in found else name] = labels_in(folder, "images_thermal_train")
-    return found
+    return found, skipped
 
 
 class TrainingSets:
     """The sets that detectors are trained on, read where they are first needed."""
 
-    def __init__(self, options: DetectionOptions, generated: Mapping[str, CocoFolder]) -> None:
-        self.options, self.generated = options, generated
+    def __init__(self, options: DetectionOptions) -> None:
+        self.options = options
+        self.generated: Mapping[str, CocoFolder] = {}
         self.real = labels_in(options.dataroot, "images_thermal_train")
         self.visible = labels_in(options.dataroot, "images_rgb_train") if set(GREY) & set(options.arms) else None
         self.classes: list[str] = []
+        self.skipped = 0  # images that could not be read
 
     def labels(self) -> list[CocoFolder]:
         """Every coco.json that is trained on."""
@@ -125,7 +143,9 @@ class TrainingSets:
         options = self.options
         camera = "flir_v2" if options.camera_crop and look != "infrared" else "none"
         data = DataOptions(strict=options.strict)
-        return read_labelled(labels, self.classes, options.size, look, data, options.min_side, camera, limit)
+        found = read_labelled(labels, self.classes, options.size, look, data, options.min_side, camera, limit)
+        self.skipped += found.skipped
+        return found
 
     @lru_cache(maxsize=2)  # noqa: B019 - the real set and one other; this object lives as long as the command
     def infrared(self, name: str) -> Labelled:
@@ -178,21 +198,20 @@ def draw(options: DetectionOptions, data: Labelled, k: int, boxes: Boxes, classe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command with argv, sys.argv unless given."""
+    """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(DetectionOptions, argv)
     check_file("--out", options.out)
     check_folder("--results_dir", options.results_dir, str(options.folder().relative_to(options.results_dir)))
     compute = choose(options.device, options.precision)
     ensure_sample(options.dataroot)
     test_folder = test_labels(options)
-    sets = TrainingSets(options, {})
-    names = {PurePosixPath(image["file_name"]).name for image in test_folder.images}
-    shared = next((i["file_name"] for labels in sets.labels() for i in labels.images
-                   if PurePosixPath(i["file_name"]).name in names), None)  # fmt: skip
-    if shared:
+    sets = TrainingSets(options)
+    for labels in (test_folder, *sets.labels()):
+        note_unlisted(labels)
+    if shared := shared_image(test_folder, sets.labels()):
         raise ValueError(f"{shared} is in {test_folder.path} and in a training folder: a test image must not train")
     common_classes(options, test_folder, sets.labels())  # a mistake in them is one before anything is generated
-    sets.generated = generated_folders(options)
+    sets.generated, sets.skipped = generated_folders(options)
     sets.classes = common_classes(options, test_folder, sets.labels())
     test = sets.read(test_folder, "infrared", options.max_images)
     truth = truth_of(test)
@@ -207,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{'classes':9} {', '.join(sets.classes)}", flush=True)
     results, rows = run_arms(options, sets, test, truth, compute)
     write_results(options, results, sets.classes, truth, rows, facts)
-    return 0
+    return 1 if sets.skipped else 0
 
 
 if __name__ == "__main__":

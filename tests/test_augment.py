@@ -244,3 +244,66 @@ def test_options_name_the_remedy() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             AugmentOptions(Path("out"), **wrong)
+
+
+def test_nothing_is_made_of_damaged_labels(tmp_path: Path, command: Callable, weights: Path) -> None:
+    root = write_visible(tmp_path / "flir")
+    call = ("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
+    labels, index = root / "images_rgb_train/coco.json", root / "images_rgb_train/index.json"
+    whole = {path: path.read_text() for path in (labels, index)}
+    frames = json.loads(whole[index])["frames"]
+    for path, change, says in (
+        (labels, {"categories": [{"id": 1}]}, "lacks 'name'"),
+        (index, {"frames": [[1], 2]}, r"index.json: frames[0] is [1]"),
+        (index, {"frames": {"a": 1}}, "no list of frames"),
+        (index, {"frames": [frames[0] | {"annotations": [{"boundingBox": dict.fromkeys("xywh", "a")}]}]}, "bbox[0]"),
+        (index, {"frames": [frames[0] | {"annotations": ["a"]}]}, "frames[0]"),
+        (index, {"frames": [frames[0] | {"videoMetadata": {"videoId": "abc", "frameIndex": "x"}}]}, "frameIndex"),
+    ):
+        path.write_text(json.dumps(json.loads(whole[path]) | change))
+        stderr = command(*call, status=2).stderr
+        assert says in stderr and path.name in stderr and stderr.count("\n") == 1
+        path.write_text(whole[path])
+    assert not (tmp_path / "made").exists()
+
+
+def test_what_others_put_into_the_folder_stays(tmp_path: Path, command: Callable, weights: Path) -> None:
+    root = write_visible(tmp_path / "flir")
+    call = ("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
+    command(*call)
+    record, mine = tmp_path / "made/made.jsonl", tmp_path / "made/images_thermal_train/data/mine.jpg"
+    mine.write_bytes(b"mine")
+    for extra in ((), ("--overwrite",)):
+        assert "did not write (images_thermal_train/data/mine.jpg)" in command(*call, *extra, status=2).stderr
+    assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    lines = record.read_text().splitlines()
+    known = json.loads(lines[1])
+    precious = tmp_path / "precious.jpg"
+    precious.write_bytes(b"mine")
+    others = [{"name": "images_thermal_train/../../precious.jpg"}, {"name": ["a"]}, [1], known | {"file": 5},
+              json.loads(lines[2]) | {"size": [40, "x"]}, {"name": json.loads(lines[3])["name"]}]  # fmt: skip
+    record.write_text("\n".join([lines[0], *map(json.dumps, others)]) + "\n" + "[" * 100_000)
+    done = command(*call)
+    assert "already" not in done.stdout and precious.exists(), "a record that is none counts as none"
+    assert len(read_coco(tmp_path / "made/images_thermal_train").images) == 3
+    record.write_text("\n".join([json.dumps({"made_by": [1]}), *map(json.dumps, others)]))
+    command(*call, "--overwrite")
+    assert precious.exists() and "3 of 3 images" in command(*call).stdout
+
+
+def test_images_beside_the_labels_and_sides_exchanged(tmp_path: Path, command: Callable, weights: Path) -> None:
+    root = write_visible(tmp_path / "flir", count=2)
+    file = root / "images_rgb_train/coco.json"
+    content = json.loads(file.read_text())
+    extra = root / "images_rgb_train/data/extra.jpg"
+    extra.write_bytes((root / f"images_rgb_train/{content['images'][0]['file_name']}").read_bytes())
+    content["images"] = [entry | {"width": SIZE[1], "height": SIZE[0]} for entry in content["images"]]
+    content["annotations"] = [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [20, 20, 40, 60]}]
+    file.write_text(json.dumps(content))
+    call = ("--weights", weights, "--dataroot", root, "--out", "made", "--size", "None", "--no_camera_crop", *CPU)
+    done = command("scripts.augment", *call)
+    assert "does not list 1 image beside its own: extra.jpg" in done.stdout
+    assert "width and height of 2 images exchanged" in done.stdout
+    labels = read_coco(tmp_path / "made/images_thermal_train")
+    assert labels.annotations[0][0]["bbox"] == [20, 20, 40, 60] and labels.images[0]["width"] == SIZE[0]

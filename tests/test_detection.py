@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from options.data import DataOptions
 from options.detection import DetectionOptions
 from scripts.detection_report import Result, verdicts
 from scripts.detector_training import find_all, train_detector, truth_of
+from scripts.evaluate_detection import shared_image
 from util.compute import choose
 from util.metrics.detection import Boxes, Precision, average_precision
 
@@ -205,9 +207,7 @@ def test_mistakes_are_named_before_training(tmp_path: Path, flir: Path, command:
     assert "not in all labels, which have" in command(*real, "--classes", "ufo", status=2).stderr
     assert "lower --min_boxes" in command(*real, "--min_boxes", 9, status=2).stderr
     assert "has no images_thermal_val/coco.json" in command(*real, "--test", "val", status=2).stderr
-    write_part(flir, "images_thermal_val", "t")
-    labels = json.loads((flir / "images_thermal_train/coco.json").read_text())
-    (flir / "images_thermal_val/coco.json").write_text(json.dumps(labels))
+    shutil.copytree(flir / "images_thermal_train", flir / "images_thermal_val")
     assert "a test image must not train" in command(*real, "--test", "val", status=2).stderr
     assert not (tmp_path / "results").exists()
 
@@ -242,3 +242,35 @@ def test_training_on_cuda(flir: Path, name: str) -> None:
     data = read_labelled(labels, ["car", "person"], SIZE, "infrared", DataOptions(), 0)
     found = find_all(train_detector(data, 2, 0, options, compute), data, options, compute)
     assert len(found) == len(data) and all(np.isfinite(boxes.boxes).all() for boxes in found)
+
+
+def test_images_of_one_name_are_others_unless_their_content_is_the_same(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_part(tmp_path, part, "x", 2)
+        content = json.loads((tmp_path / part / "coco.json").read_text())
+        for k, entry in enumerate(content["images"]):
+            (tmp_path / part / entry["file_name"]).rename(tmp_path / part / "data" / f"{k}.png")
+            entry["file_name"] = f"data/{k}.png"
+        (tmp_path / part / "coco.json").write_text(json.dumps(content))
+    test, training = read_coco(tmp_path / "val"), read_coco(tmp_path / "train")
+    assert shared_image(test, [training]) is None
+    shutil.copy(tmp_path / "train/data/1.png", tmp_path / "val/data/1.png")
+    assert shared_image(test, [training]) == "1.png"
+    (tmp_path / "train/data/1.png").unlink()
+    assert shared_image(test, [training]) is None, "what is not there is told of where it is read"
+
+
+def test_a_file_that_is_gone_and_a_class_without_test_boxes(tmp_path: Path, flir: Path, command: Callable) -> None:
+    pytest.importorskip("pycocotools")
+    content = json.loads((flir / "video_thermal_test/coco.json").read_text())
+    content["annotations"].append({"id": 99, "image_id": 1, "category_id": 4, "bbox": [500, 500, 9, 9]})
+    (flir / "video_thermal_test/coco.json").write_text(json.dumps(content))
+    train = json.loads((flir / "images_thermal_train/coco.json").read_text())
+    train["annotations"].append({"id": 99, "image_id": 1, "category_id": 4, "bbox": [1, 1, 9, 9]})
+    (flir / "images_thermal_train/coco.json").write_text(json.dumps(train))
+    (flir / "images_thermal_train" / train["images"][0]["file_name"]).unlink()
+    call = ("scripts.evaluate_detection", "--dataroot", flir, "--arms", "real", "--size", *SIZE, *CPU, "--min_boxes", 1)
+    done = command(*call, "--steps", 1, "--seeds", 2, "--batch_size", 2, "--out", "d.json", status=1)
+    assert done.stderr.count("no such file") == 1
+    scores = json.loads((tmp_path / "d.json").read_text(), parse_constant=pytest.fail)
+    assert scores["test_boxes"]["ufo"] == 0 and scores["arms"]["real infrared"]["AP50 ufo"]["mean"] is None

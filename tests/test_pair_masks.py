@@ -12,7 +12,7 @@ import torch
 from data.images import Source, write_image
 from data.layouts import Pair, find
 from data.loader import TrainingImages
-from data.pair_masks import read_mask, source_of
+from data.pair_masks import _annotated, read_mask, source_of
 from data.samples import finished
 from models import METHODS
 from options.data import DataOptions, TrainDataOptions
@@ -175,3 +175,73 @@ def test_odd_annotations_fall_back_to_their_box(tmp_path: Path) -> None:
     infrared.write_bytes(pair.infrared.path.read_bytes())
     mask = read_mask(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8), "boxes")
     assert mask[4, 4] == 1 and mask[4, 12] == 1 and mask.sum() == 60
+
+
+def test_labels_in_the_pixels_of_another_size(tmp_path: Path) -> None:
+    """Boxes, outlines and run lengths follow; an entry with exchanged sides has its file's."""
+    pair = annotated(tmp_path)
+    path = tmp_path / "images_thermal_val" / "coco.json"
+    content = json.loads(path.read_text())
+    runs = np.zeros((40, 60), int)
+    runs[20:24, 40:50] = 1
+    ends = np.flatnonzero(np.diff(runs.T.ravel(), prepend=0, append=0))
+    counts = np.diff(ends, prepend=0, append=runs.size).tolist()
+    kinds = [
+        {"bbox": [4, 6, 10, 12]},
+        {"bbox": [0, 0, 60, 40], "segmentation": [[30, 20, 50, 20, 50, 30, 30, 30]]},
+        {"bbox": [0, 0, 60, 40], "segmentation": {"size": [40, 60], "counts": counts}, "iscrowd": 1},
+    ]
+    expected = np.zeros((3, 20, 30))
+    expected[0, 3:9, 2:7] = expected[1, 10:15, 15:25] = expected[2, 10:12, 20:25] = 1
+    for size, kept in (((60, 40), (0, 1, 2)), ((20, 30), ())):
+        content["images"][0] |= {"width": size[0], "height": size[1]}
+        content["annotations"] = [{"image_id": 7, "category_id": 1} | kind for kind in kinds]
+        folder = tmp_path / f"of{size[0]}"
+        (folder / "data").mkdir(parents=True)
+        (folder / "coco.json").write_text("\ufeff" + json.dumps(content))
+        infrared = folder / "data" / "a.jpg"
+        infrared.write_bytes(pair.infrared.path.read_bytes())
+        mask = read_mask(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8), "boxes")
+        if kept:
+            np.testing.assert_array_equal(mask, expected.max(0))
+        else:
+            assert mask[6:18, 4:14].all(), "the box as it stands there"
+
+
+def test_labels_are_those_of_the_image_not_of_one_of_its_name(tmp_path: Path) -> None:
+    write_image(tmp_path / "ir" / "a" / "1.png", np.zeros((20, 30), np.uint8))
+    names = ["a/1.png", "b/1.png", "c/2.png"]
+    content = {
+        "images": [{"id": k, "file_name": name} for k, name in enumerate(names)],
+        "categories": CATEGORIES,
+        "annotations": [{"image_id": k, "category_id": 1, "bbox": [k, 0, 1, 20]} for k in range(3)],
+    }
+    (tmp_path / "ir" / "coco.json").write_text(json.dumps(content))
+
+    def of(name: str) -> Pair:
+        source = Source(tmp_path / "ir" / name, Path(name).stem)
+        return Pair(source.stem, source, source)
+
+    zeros = np.zeros((20, 30), np.uint8)
+    assert read_mask(of("a/1.png"), zeros, "boxes").nonzero()[1].max() == 0
+    assert read_mask(of("c/2.tiff"), zeros, "boxes").nonzero()[1].min() == 2, "counts beside 8-bit images"
+    assert source_of(of("d/1.png"), "boxes") is None, "two images have that name, and it is neither"
+    thermal = {"images": [{"id": 1, "file_name": "3.png"}], "annotations": [], "categories": []}
+    (tmp_path / "ir" / "thermal_annotations.json").write_text(json.dumps(thermal))
+    assert source_of(of("a/3.png"), "boxes") == "boxes", "another file lists it"
+
+
+def test_a_damaged_annotation_file_is_named(tmp_path: Path) -> None:
+    pair = annotated(tmp_path)
+    path = tmp_path / "images_thermal_val" / "coco.json"
+    content = json.loads(path.read_text())
+    for text, says in (
+        ("{", "cannot be read as JSON"),
+        (json.dumps(content | {"categories": None}), "no list of categories"),
+        (json.dumps(content | {"annotations": [{"image_id": 7, "category_id": 1, "bbox": "x"}]}), r"annotations\[0\]"),
+    ):
+        path.write_text(text)
+        _annotated.cache_clear()
+        with pytest.raises(ValueError, match=says) as refusal:
+            source_of(pair, "boxes")
+        assert str(refusal.value).startswith(str(path))

@@ -50,6 +50,11 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and "\0" not in name and not {"..", "/"} & set(PurePosixPath(name).parts)
 
 
+def records_in(lines: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Name -> record, of the lines behind the first; one that has no name of a result counts as none."""
+    return {line["name"]: line for line in lines[1:] if _is_name(line.get("name"))}
+
+
 class Made:
     """Records of finished results, name -> record, kept in a file. Safe to add to from several threads."""
 
@@ -63,7 +68,7 @@ class Made:
         lines = read_lines(path)
         key = json.loads(json.dumps(key))
         same = _key_of(lines) == key and not overwrite
-        named = {line["name"]: line for line in lines[1:] if _is_name(line.get("name"))}
+        named = records_in(lines)
         self.changed = [] if overwrite else other_than(key, lines)
         """What of the key is another than that of the records forgotten."""
         self.forgotten = [] if same else list(named)
