@@ -51,7 +51,8 @@ def _unidentified(path: Path) -> str:
         tags.load(file)
         bits, kind = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (1,))[0]
         held = f"{len(bits)} x {bits[0]}-bit {_NUMBERS.get(kind, 'values')}"
-        return f"a TIFF of {held}, which Pillow cannot read: save 16-bit whole numbers or 32-bit floats of one channel"
+        held += f", photometric {tags.get(PHOTOMETRIC)}"
+        return f"a TIFF of {held}, which Pillow cannot read: save one channel of 16-bit whole numbers or 32-bit floats"
 
 
 @contextmanager

@@ -92,6 +92,9 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """[..., H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
+    if image.dtype == torch.uint8 and tuple(size) == (1, 1):  # PyTorch fails there with three channels of bytes
+        floats = F.resize(image.float(), list(size), InterpolationMode.BICUBIC, antialias=True)
+        return floats.round_().clamp_(0, 255).to(torch.uint8)
     resized = F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True)
     return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)
 

@@ -4,6 +4,7 @@ python -m scripts.compare_masks --infrared DIR --masks DIR"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from data.files import image_files
+from data.images import ImageError, ThermalRange, read_infrared, read_labels
 from data.masks import from_thermal
 from options.cli import parse, run_command
 from util.words import plural
 from util.writable import check_file
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TILE_WIDTH = 300
 COLUMNS = 3
 
@@ -46,17 +48,16 @@ def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """[H, W], uint8, or uint16 where the file has more than 8 bits."""
-    with Image.open(path) as image:
-        deep = image.mode.startswith("I")
-        return np.asarray(image.convert("I"), np.uint16) if deep else np.asarray(image.convert("L"))
+    """[H, W], uint8, or uint16 from darkest to brightest where the file has more than 8 bits. ImageError if
+    unreadable."""
+    return read_infrared(path, ThermalRange(mode="percentile", percentile_low=0, percentile_high=100))
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
     """[H, W] bool; ValueError where the file is absent or of another size."""
     if not path.is_file():
         raise ValueError(f"{path}: no such mask; --masks needs one of the name of each image")
-    mask = read_grey(path)
+    mask = read_labels(path)
     if mask.shape != size:
         raise ValueError(f"{path}: is {mask.shape[1]}x{mask.shape[0]}, its image {size[1]}x{size[0]}")
     return mask > mask.max() / 2
@@ -84,19 +85,23 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def main(options: CompareMasksOptions) -> None:
-    """Print one line for each image and their mean, and write the sheet."""
+def main(options: CompareMasksOptions) -> int:
+    """Print one line for each image and their mean, and write the sheet. 1 if some cannot be read, otherwise 0."""
     check_file("--out", options.out)
     if not options.infrared.is_dir():
         raise ValueError(f"--infrared {options.infrared}: no such folder")
-    paths = sorted(p for p in options.infrared.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = image_files(options.infrared)
     if not paths:
-        raise ValueError(f"--infrared {options.infrared}: holds no images ({' '.join(SUFFIXES)})")
-    scores, tiles = [], []
+        raise ValueError(f"--infrared {options.infrared}: holds no images")
+    scores, tiles, errors = [], [], []
     for path in paths:
-        infrared = read_grey(path)
-        made = from_thermal(infrared) > 0
-        given = read_mask(options.masks / path.name, made.shape) if options.masks else made
+        try:
+            infrared = read_grey(path)
+            made = from_thermal(infrared) > 0
+            given = read_mask(options.masks / path.name, made.shape) if options.masks else made
+        except ImageError as error:
+            errors.append(error)
+            continue
         if options.masks:
             scores.append(intersection_over_union(made, given))
             print(f"{path.name}  IoU {scores[-1]:.3f}  salient {made.mean():.2%}")
@@ -104,9 +109,14 @@ def main(options: CompareMasksOptions) -> None:
             tiles.append(show(infrared, made, given))
     if scores:
         print(f"mean IoU of {plural(len(scores), 'image')}: {np.mean(scores):.3f}")
+    for error in errors:
+        print(f"skipped {error}", file=sys.stderr)
+    if not tiles:
+        raise ValueError(f"--infrared {options.infrared}: none of {plural(len(paths), 'image')} can be read")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(tiles).save(options.out)
     print(f"wrote {options.out}")
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

@@ -258,6 +258,12 @@ def test_what_cannot_be_reduced_exactly_is_read_whole(tmp_path, name):
     assert views == [(322, 383)] and np.array_equal(array, read_visible(path))
 
 
+def test_bytes_of_colour_become_one_pixel():
+    for shape in ((3, 7, 1), (2, 3, 4, 5), (1, 3, 3)):
+        image = torch.full(shape, 77, dtype=torch.uint8)
+        assert (resize(image, (1, 1)) == 77).all() and resize(image, (1, 1)).dtype == torch.uint8
+
+
 def test_to_size_is_resize_of_as_tensor():
     for array in (photograph(40, 52), photograph(40, 52)[:, :, 0], photograph(40, 52)[:, :, 1].astype(np.uint16) * 257):
         for size in ((20, 31), (40, 52), (60, 61)):

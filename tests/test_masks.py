@@ -92,6 +92,9 @@ def test_command(tmp_path: Path, command: Callable) -> None:
     done = command("scripts.compare_masks", "--infrared", "ir", "--masks", "mask", "--out", "sheet.png")
     assert re.search(r"1\.png  IoU (0\.[89]|1\.0)", done.stdout)
     assert Image.open(tmp_path / "sheet.png").size[0] == 1800
+    (tmp_path / "ir" / "2.png").touch()
+    done = command("scripts.compare_masks", "--infrared", "ir", "--masks", "mask", "--out", "sheet.png", status=1)
+    assert "skipped ir/2.png: empty file (0 bytes)" in done.stderr and "mean IoU of 1 image" in done.stdout
     done = command("scripts.compare_masks", "--infrared", "ir", "--masks", "ir2", status=2)
     assert done.stderr.count("\n") == 1
     assert "no such mask" in done.stderr
