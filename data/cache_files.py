@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-FORMAT = 1  # of both files, and of how images are decoded: raised when either changes
+FORMAT = 2  # of both files, and of how images are decoded: raised when either changes
 KINDS = (torch.uint8, torch.float32)
 _FIELDS = struct.Struct("<16sQIB3x3I")  # key, offset, checksum of the pixels, kind, channels, height, width
 _RECORD = _FIELDS.size + 4  # and a checksum of these fields

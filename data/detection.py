@@ -16,6 +16,7 @@ from tqdm import tqdm
 from data.coco import CocoFolder, Placement, exchanged, labelled_size, note_exchanged
 from data.counts import ThermalRange
 from data.images import ImageError, Source, pixel_size, read_infrared, read_reduced
+from data.remarks import headers_of, with_one_white
 from data.samples import evenly, worker_count
 from data.transforms import as_tensor, resize, to_size
 from options.data import DataOptions
@@ -78,6 +79,9 @@ def read_labelled(
     thermal = ThermalRange.from_options(data)
     number = {name: k for k, name in enumerate(classes)}
     entries = folder.images if limit is None else evenly(folder.images, limit)
+    paths = [folder.file(entry) for entry in entries] if look != "infrared" else []
+    sources = [Source(path, path.stem, camera) for path in paths]
+    alike = with_one_white(sources, headers_of(sources), data.visible_bits)[0]
 
     def read(entry: dict[str, Any]) -> tuple[Any, ...] | ImageError:
         path = folder.file(entry)
@@ -87,7 +91,8 @@ def read_labelled(
                 grey = as_tensor(read_infrared(path, thermal))
                 grey = resize(grey, size)
             else:
-                colour = to_size(*read_reduced(Source(path, path.stem, camera), lambda height, width: size))
+                source = Source(path, path.stem, camera)
+                colour = to_size(*read_reduced(alike.get(source, source), lambda height, width: size))
                 grey = luminance(colour[None].float())[0].round()
                 grey = 255 - grey if look == "inverted luminance" else grey
         except ImageError as error:

@@ -20,6 +20,7 @@ ORIENTATION = 0x0112  # of EXIF: 1 to 8, 5 and more with sides exchanged
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT, NODATA = 256, 257, 258, 262, 339, 42113  # tags of TIFF
 DEEP = ";deep"  # behind the mode of a colour picture of more than 8 bits
 _NUMBERS = {1: "whole numbers", 2: "signed numbers", 3: "floats"}  # TIFF's SampleFormat
+_TAGGED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _BEHIND = (b"eXIf", b"iTXtXML:com.adobe.xmp", b"zTXtRaw profile type exif", b"tEXtRaw profile type exif")
 
 
@@ -75,23 +76,24 @@ def one_line_errors(path: Path) -> Iterator[None]:
 
 def _tagged_behind(image: Image.Image) -> bool:
     """Whether a PNG has tags behind its pixels, which Pillow sees only once these are decoded."""
-    file, behind = image.fp, False
-    before = file.tell()
+    file = getattr(image.fp, "raw", image.fp)  # a buffer would be filled anew at every chunk
+    before, behind, tagged = file.tell(), False, False
     file.seek(8)
-    while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+    while not tagged and len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         end = file.tell() + int.from_bytes(head[:4], "big") + 4
         behind = behind or head[4:] == b"IDAT"
-        if behind and head[4:] != b"IDAT" and (head[4:] + file.read(21)).startswith(_BEHIND):
-            break
+        tagged = behind and head[4:] != b"IDAT" and (head[4:] + file.read(21)).startswith(_BEHIND)
         file.seek(end)
     file.seek(before)
-    return behind and head[4:] not in (b"IEND", b"IDAT", b"")
+    return tagged
 
 
 def _orientation(image: Image.Image) -> int:
     """1 to 8, as its EXIF tells, or else its XMP; 1 where neither does."""
     if image.format == "PNG" and _tagged_behind(image):
         image.load()
+    if image.format != "TIFF" and not _TAGGED & image.info.keys():
+        return 1
     try:
         turn = Image.Image.getexif(image).get(ORIENTATION, 1)  # PNG's own getexif would always decode the pixels
     except Exception:  # damaged tags are no reason not to show a picture
