@@ -64,7 +64,10 @@ def weights(tmp_path: Path) -> Path:
     """A generator that nobody trained."""
     torch.manual_seed(0)
     generator = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "transpose")
-    facts = {"model": "cycle_gan", "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks")))}
+    facts = {
+        "model": "cycle_gan",
+        "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose"))),
+    }
     facts |= {"direction": "to_infrared", "in_channels": "3", "out_channels": "1", "epoch": "5"}
     path = tmp_path / "w.safetensors"
     save_weights(path, {f"to_infrared.{k}": v for k, v in generator.state_dict().items()}, facts)

@@ -33,7 +33,10 @@ def write_weights(path: Path, seed: int = 0) -> Path:
     """A generator that nobody trained."""
     torch.manual_seed(seed)
     generator = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "transpose")
-    facts = {"model": "cycle_gan", "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks")))}
+    facts = {
+        "model": "cycle_gan",
+        "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose"))),
+    }
     facts |= {"direction": "to_infrared", "in_channels": "3", "out_channels": "1"}
     save_weights(path, {f"to_infrared.{k}": v for k, v in generator.state_dict().items()}, facts)
     return path
