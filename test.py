@@ -192,7 +192,7 @@ def report(
         known = {method: finite(values) for method, values in means.items()}
         content = {"convention": CONVENTION, "count": scored} | facts
         content |= {"mean": known["generated"], "baselines": {k: v for k, v in known.items() if k != "generated"}}
-        content |= {"images": {stem: finite(values) for stem, values in results.scores["generated"].items()}}
+        content |= {"images": {stem: finite(values) for stem, values in sorted(results.scores["generated"].items())}}
         write_whole(folder / "scores.json", json.dumps(content, indent=2, allow_nan=False).encode())
         tables.append(score_table(f"Scores on {plural(scored, 'real infrared image')}", means, HIGHER_IS_BETTER))
         print(f"{'':20}" + "".join(f"{metric_title(metric):>9}" for metric in METRICS))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -24,11 +25,12 @@ from options.train import RunOptions, TrainOptions
 from util import distributed, training_text
 from util.batches import Batches, Loader
 from util.compute import Compute, choose
+from util.lock import alone_in
 from util.loss_log import NotFinite
 from util.optimizers import Optimizers
 from util.previews import Previews
 from util.progress import Progress
-from util.run_folder import RunFolder, remove_parts
+from util.run_folder import RunFolder
 from util.run_log import RunLog
 from util.step import train_step
 from util.stop_signal import StopSignal
@@ -184,8 +186,11 @@ def begin(
     shown, continued = options.display, options.run.continue_train
     if shown.start_visdom and shown.display != "none":
         start_dashboard(shown.display_server, shown.display_port, shown.visdom_public)
-    remove_parts(run.path)
-    if not continued:
+    if continued:
+        run.check_unchanged()
+        run.remove_parts()
+    else:
+        run.check_free()
         run.clear()
     lines = training_text.beginning(
         run, state, options.run.model, continued, data=[listing.summary(), *listing.notes], device=compute.describe(),
@@ -233,7 +238,7 @@ def train_watched(training: Training, task: Task, loader: Loader) -> int:
 
 def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[str, Any] | None) -> int:
     """Open the data, build, loop, report; returns the exit status. stored: the checkpoint to go on from."""
-    if distributed.is_writer():
+    if distributed.is_first_here():
         for root in options.data.dataroot:
             ensure_sample(root)
     distributed.barrier()
@@ -248,7 +253,10 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     state = build(options, compute, task, steps, listing.fingerprint(), compiled)
     remarks = []
     if stored is not None:
-        remarks += state.load_state_dict(stored)
+        try:
+            remarks += state.load_state_dict(stored)
+        except ValueError as error:
+            raise ValueError(f"{run.checkpoint}: {error}; train with another --name") from None
         stored.clear()  # it holds a second copy of everything
     if state.mean_infrared is None:
         state.mean_infrared = mean_infrared(split.infrared, options)
@@ -263,10 +271,12 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     if state.epoch >= options.loop.epochs:
         remarks.append(f"all {state.epoch} epochs are done: a higher --n_epochs or --n_epochs_decay trains on")
     loader = make_loader(dataset, options, distributed.rank(), distributed.world(), state.epoch, state.step)
-    if distributed.is_writer():
-        begin(options, compute, run, state, listing, validation is not None, remarks)
-    training = Training(options, compute, run, state, task, validation, compiled != "off", listing.summary())
-    signal_number = train_watched(training, task, loader) if distributed.is_writer() else training.train(loader)
+    writes, about = distributed.is_writer(), listing.summary()
+    with alone_in(run.path, "wait for its end, or give another --name") if writes else nullcontext():
+        if writes:
+            begin(options, compute, run, state, listing, validation is not None, remarks)
+        training = Training(options, compute, run, state, task, validation, compiled != "off", about)
+        signal_number = train_watched(training, task, loader) if writes else training.train(loader)
     return 128 + signal_number if signal_number else 0
 
 
@@ -278,9 +288,9 @@ def main() -> int:
     check_folder("--checkpoints_dir", options.run.checkpoints_dir, options.run.name)
     if options.input.cache_dir is not None:
         check_folder("--cache_dir", options.input.cache_dir)
+    if not options.run.continue_train:
+        run.check_free()
     stored = run.load_checkpoint() if options.run.continue_train else None
-    if stored is None and run.checkpoint.exists():
-        raise ValueError(f"{run.path} holds a run: add --continue_train to go on with it, or give another --name")
     compute = replace(compute, device=distributed.start(compute.device))
     try:
         return train(options, compute, run, stored)

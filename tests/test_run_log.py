@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from util.compute import choose
 from util.loss_log import LossLog, NotFinite, first_bad
 from util.previews import Previews
 from util.progress import Progress, duration
-from util.run_folder import CHECKPOINT_FORMAT, RunFolder, write_whole
+from util.run_folder import CHECKPOINT_FORMAT, RunFolder, read_lines, write_whole
 from util.run_log import RunLog
 from util.training_page import curves, loss_groups
+from util.visdom_run import RunReader
 
 
 def test_losses_arrive_as_means_one_collection_late() -> None:
@@ -59,6 +62,123 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         write_whole(run.options, b"new")
     assert run.load_checkpoint()["epoch"] == 1 and run.options.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "options.json"]
+
+
+def test_a_full_disk_is_named_with_its_file_and_leaves_the_old_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save raises its own error over the system's where the disk is full in the midst of a file."""
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"format": CHECKPOINT_FORMAT, "epoch": 1})
+    opened = Path.open
+
+    class Full(io.FileIO):
+        def write(self, data: bytes) -> int:
+            if self.tell() > 4096:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    def open_full(path: Path, mode: str = "r", **more: object) -> object:
+        return Full(path, mode) if "w" in mode else opened(path, mode, **more)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(OSError) as full:
+        run.save_checkpoint({"format": CHECKPOINT_FORMAT, "many": torch.zeros(10000), "more": torch.zeros(10000)})
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(run.checkpoint))
+    monkeypatch.undo()
+    assert run.load_checkpoint()["epoch"] == 1 and [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+    run.losses.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"losses\.jsonl") as full:
+        run.append({"step": 1})
+    assert full.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path, place: float) -> None:
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"format": CHECKPOINT_FORMAT, "weights": torch.rand(4000)})
+    content = bytearray(run.checkpoint.read_bytes())
+    content[round(place * len(content))] ^= 4
+    run.checkpoint.write_bytes(content)
+    with pytest.raises(ValueError, match=r"last\.pt: is damaged"):
+        run.load_checkpoint()
+
+
+@pytest.mark.parametrize("value", [[1, 2], 7, torch.ones(2), None])
+def test_a_checkpoint_that_holds_no_dict_is_one_line(tmp_path: Path, value: object) -> None:
+    run = RunFolder(tmp_path)
+    torch.save(value, run.checkpoint)
+    with pytest.raises(ValueError, match=r"last\.pt: is damaged, or no checkpoint"):
+        run.load_checkpoint()
+
+
+def test_a_new_run_takes_only_a_folder_that_is_free(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.check_free()
+    run.path.mkdir()
+    (run.path / ".lock").touch()
+    run.check_free()
+    for name in ("losses.jsonl", "photo.jpg", "options.json", "web"):
+        (run.path / name).write_text("{}")
+        with pytest.raises(ValueError, match=f"run holds files that are of no run .{name}.*--name"):
+            run.check_free()
+        (run.path / name).unlink()
+    run.write_options({}, {})
+    run.append({"step": 1})
+    (run.web / "images").mkdir(parents=True)
+    (run.web / "images" / ".x.png.7.part").touch()
+    run.check_free()
+    run.clear()
+    assert {path.name for path in run.path.iterdir()} == {".lock", "options.json"}
+    (run.path / "mine.safetensors").touch()
+    with pytest.raises(ValueError, match=r"holds weights .mine\.safetensors"):
+        run.check_free()
+    (run.path / "mine.safetensors").unlink()
+    run.save_checkpoint({})
+    with pytest.raises(ValueError, match="--continue_train"):
+        run.check_free()
+
+
+def test_a_run_that_another_went_on_with_is_left_alone(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.save_checkpoint({"format": CHECKPOINT_FORMAT})
+    run.load_checkpoint()
+    run.check_unchanged()
+    RunFolder(tmp_path).save_checkpoint({"format": CHECKPOINT_FORMAT, "more": 1})
+    with pytest.raises(ValueError, match="meanwhile"):
+        run.check_unchanged()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"losses": {"a": 1.0}},
+        {"step": "1"},
+        {"step": None},
+        {"step": 2, "losses": [1]},
+        {"step": 2, "losses": {"a": "x"}},
+        {"step": 2, "epoch": 1, "val": {}},
+        {"step": 2, "epoch": 1, "val": {"generated": [1]}},
+        {"step": 2, "val": {"generated": {"a": 1}}},
+        {"step": 2, "epoch": "1"},
+        {"step": 2, "event": 3, "time": 1},
+        {"step": 2, "event": "stop"},
+        {"step": 2, "lr": []},
+        {"step": 2, "event": "start", "time": 1, "steps": 3},
+    ],
+)
+def test_a_line_that_no_run_wrote_counts_as_none(tmp_path: Path, line: dict) -> None:
+    run = RunFolder(tmp_path)
+    record = {"step": 1, "epoch": 1, "val": {"generated": {"ssim": 0.5}}, "best": True, "time": 3.0}
+    start = {"step": 0, "epoch": 0, "event": "start", "time": 2.0, "steps": 4, "epochs": 2, "metric": "ssim"}
+    for one in (start, line, record):
+        run.append(one)
+    assert run.records() == [start, record]
+    reader = RunReader(tmp_path)
+    reader.read()
+    assert reader.scores == [record] and reader.events == [start]
+    run.forget_after(5)
+    assert len(read_lines(run.losses)) == 2
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04junk"])
@@ -139,6 +259,9 @@ def test_previews_are_listed_newest_first(tmp_path: Path) -> None:
     ]
     assert set(rows[0][1]) == {"visible", "generated"} and (tmp_path / "grids" / "epoch_0010.png").is_file()
     previews.write(11, [])
+    (tmp_path / "images" / "epoch_0011-b-visible.png").touch()  # as a kill left it, when they were written in place
+    (tmp_path / "images" / "epoch_0012-b-visible.png").write_bytes(rows[0][1]["visible"].read_bytes()[:-9])
+    assert previews.rows() == rows and not list(tmp_path.rglob("*.part"))
 
 
 def test_device_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.training_fixtures import begun, train
 from util.loss_log import NotFinite
 from util.run_folder import RunFolder
 from util.training_state import TrainingState
-from util.weights import load_weights
+from util.weights import load_weights, save_weights
 
 
 def weights(state: TrainingState) -> list[torch.Tensor]:
@@ -43,6 +45,67 @@ def test_other_data_and_another_length_are_remarked_and_the_position_keeps_its_s
     remarks = two.load_state_dict(one.state_dict())
     assert (two.step, two.total) == (6, 3)
     assert len(remarks) == 2 and "8 steps, not 4" in remarks[0] and "data set has changed" in remarks[1]
+
+
+def changed(state: dict, *path: object, value: object = None) -> dict:
+    """A copy without what lies at a path, or with another value there."""
+    state = copy.deepcopy(state)
+    inner = state
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is None:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return state
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
+    one = begun(ema_decay=0.5)
+    train(one, 2)
+    one.improves(0.5, True)
+    state = one.state_dict()
+    begun(seed=1, ema_decay=0.5).load_state_dict(state)
+    wrong = [changed(state, name) for name in state if name != "format"]
+    for name in set(state) - {"format", "data", "best", "mean_infrared"}:
+        wrong += [changed(state, name, value=value) for value in ("x", [1], {"a": 1}, -5, True)]
+    wrong += [changed(state, name, value=[1]) for name in ("data", "best", "mean_infrared")]
+    adam = ("optimizers", "adam", "maker")
+    wrong += [
+        changed(state, "method", "maker"),
+        changed(state, "method", "maker", "weight", value=torch.zeros(3, 3)),
+        changed(state, "optimizers", "adam"),
+        changed(state, *adam, "state", 0, "exp_avg"),
+        changed(state, *adam, "state", 0, "exp_avg", value=torch.zeros(5)),
+        changed(state, *adam, "state", 0, value=7),
+        changed(state, "optimizers", "schedules", "judge", value=[]),
+        changed(state, "ranks", value=[]),
+        changed(state, "ranks", 0, "pools"),
+        changed(state, "ranks", 0, "random", value=torch.zeros(3)),
+        changed(state, "step", value=9),
+    ]
+    for other in wrong:
+        with pytest.raises(ValueError, match="does not fit the run's options: .+") as refused:
+            begun(seed=1, ema_decay=0.5).load_state_dict(other)
+        assert "\n" not in str(refused.value) and len(str(refused.value)) < 250
+
+
+def test_the_same_weights_are_the_same_bytes_and_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    one, two = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    tensors = {"b": torch.rand(3, 5), "a": torch.arange(7), "c": torch.rand(2).bfloat16()}
+    facts = {name: f"ä {name}" for name in "qwertyuiopasdf"}
+    save_weights(one, tensors, facts)
+    save_weights(two, dict(reversed(tensors.items())), dict(reversed(facts.items())))
+    assert one.read_bytes() == two.read_bytes()
+    metadata, read = load_weights(one)
+    assert metadata == facts and all(torch.equal(read[name], tensors[name]) for name in tensors)
+    content = one.read_bytes()
+    for place in (content.index(b'"q":') + 12, len(content) - 1, len(content) - 40):
+        two.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"b\.safetensors: is (damaged|not an intact)"):
+            load_weights(two)
+    save_file(tensors, two, facts)
+    assert load_weights(two)[0] == facts, "files of others have no checksum"
 
 
 def test_an_average_that_was_not_kept_before_begins_at_the_weights() -> None:

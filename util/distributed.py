@@ -71,6 +71,11 @@ def is_writer() -> bool:
     return rank() == 0
 
 
+def is_first_here() -> bool:
+    """Whether this process is the first of its machine, which prepares what each machine needs on its own disk."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
     """A view whose dimensions are in the order in which the numbers lie, so that flattening copies nothing. Gradients
     lie as their parameters do, and so alike on all ranks."""

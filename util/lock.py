@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LOCK = ".lock"
 HELD = (errno.EACCES, errno.EAGAIN)
 
 
@@ -15,9 +16,9 @@ def alone_in(folder: Path, remedy: str) -> Iterator[None]:
     """A context in which no other process that asks so writes in the folder, which is made where there is none.
 
     ValueError, with the remedy, where another one does. Where the platform or the file system has no locks nothing is
-    kept out. Leaves an empty file `.lock`: were it removed, two processes could hold one lock each."""
+    kept out. Leaves an empty file LOCK: were it removed, two processes could hold one lock each."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
+    with (folder / LOCK).open("a") as file:
         try:
             import fcntl  # Windows has none
 

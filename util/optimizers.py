@@ -16,10 +16,16 @@ from util.compute import Compute
 
 def _lay_out_as_parameters(adam: torch.optim.Adam) -> None:
     """Give loaded moments their parameters' memory layout. A run may go on in another layout than it was saved in, and
-    the fused Adam would take the numbers in the order in which they lie, or refuse."""
+    the fused Adam would take the numbers in the order in which they lie, or refuse. ValueError where they are another
+    parameter's, or none."""
     for parameter, kept in adam.state.items():
+        if not {"step", "exp_avg", "exp_avg_sq"} <= kept.keys():
+            raise ValueError("a parameter has no moments")
         for name, value in kept.items():
-            if value.shape == parameter.shape:
+            if name != "step":
+                if value.shape != parameter.shape:
+                    shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+                    raise ValueError(f"moments of shape {shapes}")
                 kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
@@ -100,14 +106,14 @@ class Optimizers:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from another's state, with this one's own first rate, momentum and schedule."""
-        for part, holders in (("adam", self.adam), ("scalers", self.scalers)):
-            for name, holder in holders.items():
-                holder.load_state_dict(state[part][name])
-        for adam in self.adam.values():
+        for name, adam in self.adam.items():
+            own = {k: v for k, v in adam.param_groups[0].items() if k not in ("params", "lr", "initial_lr")}
+            adam.load_state_dict(state["adam"][name])
+            adam.param_groups[0].update(own)
             _lay_out_as_parameters(adam)
+            self.scalers[name].load_state_dict(state["scalers"][name])
         for name, adam in self.adam.items():
             schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
-            group["betas"] = (self.beta1, group["betas"][1])
             if stored.keys() != schedule.state_dict().keys():  # another --lr_policy than before
                 schedule.last_epoch = stored["last_epoch"]
                 group["lr"] = self.lr * (

@@ -6,15 +6,27 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from util.fingerprint import stamp
+from util.lock import LOCK
+
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
+RATES = ("lr", "images_per_second", "data_wait", "memory")  # in records of losses
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's refusal behind an error: torch.save, for one, raises its own over that of a full disk."""
+    while error is not None and (not isinstance(error, OSError) or error.errno is None):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @contextmanager
@@ -22,12 +34,13 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
     """A context whose OSErrors name path, where they name no file or its part: a full disk names none."""
     try:
         yield
-    except OSError as error:
-        if error.filename not in (None, str(part), part):
+    except (OSError, RuntimeError) as error:
+        cause = _system_error(error)
+        if getattr(cause or error, "filename", "") not in (None, str(part), part):
             raise
-        if error.errno is None:  # Pillow's own words, such as "encoder error -2 when writing image file"
+        if cause is None:  # Pillow's own words, such as "encoder error -2 when writing image file"
             raise OSError(f"{path}: cannot be written ({error}); is the disk full?") from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise OSError(cause.errno, cause.strerror, str(path)) from None
 
 
 @contextmanager
@@ -55,7 +68,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Remove what processes that were killed left half-written in a folder, which no other process writes to now."""
-    for part in folder.glob(".*.part"):
+    for part in folder.glob(".*.part*"):
         part.unlink(missing_ok=True)
 
 
@@ -74,6 +87,27 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return [record for line in lines if (record := record_in(line)) is not None]
+
+
+def is_record(line: Mapping[str, Any]) -> bool:
+    """Whether a line of losses.jsonl is of the shape that a run writes: losses, scores or an event, and when."""
+
+    def numbers(values: Any) -> bool:
+        return isinstance(values, dict) and all(type(value) in (int, float) for value in values.values())
+
+    timed = {name: line[name] for name in ("step", "epoch", "time", *RATES) if name in line}
+    scores, event = line.get("val", {}), line.get("event", "")
+    return (
+        "step" in line
+        and numbers(timed)
+        and numbers(line.get("losses", {}))
+        and isinstance(scores, dict)
+        and all(map(numbers, scores.values()))
+        and ("val" not in line or (bool(scores) and "epoch" in line))
+        and isinstance(event, str)
+        and ("event" not in line or ("time" in line and isinstance(line.get("reason", ""), str)))
+        and (event != "start" or numbers({name: line.get(name) for name in ("steps", "epochs")}))
+    )
 
 
 def code_version() -> str:
@@ -96,10 +130,11 @@ class RunFolder:
         self.losses = path / "losses.jsonl"
         self.checkpoint = path / "last.pt"
         self.web = path / "web"
+        self.loaded: list[Any] = []  # the stamp of the checkpoint that was loaded
 
     def weights(self, name: str) -> Path:
         """Weights for use: best, last, or an epoch's number."""
-        return self.path / (f"epoch_{int(name):04d}.safetensors" if name.isdigit() else f"{name}.safetensors")
+        return self.path / (f"epoch_{int(name):04d}.safetensors" if name.isdecimal() else f"{name}.safetensors")
 
     def write_options(self, options: dict[str, Any], facts: dict[str, Any]) -> None:
         """All options, and facts about the run beside them."""
@@ -111,21 +146,49 @@ class RunFolder:
         with beside(self.checkpoint) as part, part.open("wb") as file:
             torch.save(state, file)
 
+    def check_free(self) -> None:
+        """ValueError where a new run cannot have this folder: it is a run's that has come to something, or no run's."""
+        if self.checkpoint.exists():
+            raise ValueError(f"{self.path} holds a run: add --continue_train to go on with it, or give another --name")
+        inside = {path.name for path in self.path.iterdir() if path.name != LOCK} if self.path.is_dir() else set()
+        weights = sorted(name for name in inside if name.endswith(".safetensors"))
+        if inside and (weights or not self._is_run()):
+            what = f"weights ({weights[0]})" if weights else f"files that are of no run ({min(inside)})"
+            raise ValueError(f"{self.path} holds {what}, which a new run would mix with its own: give another --name")
+
+    def _is_run(self) -> bool:
+        """Whether options.json is one that write_options wrote."""
+        return self.options.is_file() and {"options", "code"} <= (record_in(self.options.read_bytes()) or {}).keys()
+
     def clear(self) -> None:
-        """Remove what an earlier run of this name left that never came to a checkpoint."""
-        for leftover in self.path.glob("*.safetensors"):
-            leftover.unlink()
+        """Remove what an earlier run of this name left that never came to a checkpoint, nor to weights."""
         self.losses.unlink(missing_ok=True)
         shutil.rmtree(self.web, ignore_errors=True)
+        self.remove_parts()
+
+    def remove_parts(self) -> None:
+        """As the function, of all folders of the run."""
+        for folder in (self.path, self.web, self.web / "images", self.web / "grids"):
+            remove_parts(folder)
 
     def load_checkpoint(self) -> dict[str, Any]:
         """The state last saved, on the CPU; ValueError where there is none or it is damaged."""
         if not self.checkpoint.is_file():
             raise ValueError(f"{self.checkpoint}: no checkpoint to go on from; leave out --continue_train")
+        self.loaded = stamp(self.checkpoint)
+        with self.checkpoint.open("rb"):  # an OSError names the file
+            pass
         try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file fails in many ways inside torch
-            raise ValueError(f"{self.checkpoint}: cannot be read ({type(error).__name__}: {error})") from None
+            with zipfile.ZipFile(self.checkpoint) as parts:  # torch does not look at the sums in it
+                damaged = parts.testzip()
+            state = None if damaged else torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception:  # a damaged file fails in many ways inside zipfile and torch
+            state = None
+        if not isinstance(state, dict):
+            raise ValueError(
+                f"{self.checkpoint}: is damaged, or no checkpoint of train.py, so the run cannot go on from it; its "
+                "weights (safetensors) can still be used. Put a copy in its place, or train with another --name"
+            )
         if state.get("format") != CHECKPOINT_FORMAT:
             raise ValueError(
                 f"{self.checkpoint}: was written by another version of this code and cannot be continued by this one; "
@@ -133,9 +196,14 @@ class RunFolder:
             )
         return state
 
+    def check_unchanged(self) -> None:
+        """ValueError where the checkpoint is no longer the one that was loaded."""
+        if stamp(self.checkpoint) != self.loaded:
+            raise ValueError(f"{self.checkpoint}: another command has gone on with the run meanwhile; start anew")
+
     def records(self) -> list[dict[str, Any]]:
-        """Every complete line of losses.jsonl."""
-        return read_lines(self.losses)
+        """Every line of losses.jsonl that is a record of a run."""
+        return [record for record in read_lines(self.losses) if is_record(record)]
 
     def append(self, record: dict[str, Any]) -> None:
         """One more line of losses.jsonl."""

@@ -27,10 +27,10 @@ def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return math.nan, math.nan
-    mean = sum(known) / len(known)
+    mean = math.fsum(known) / len(known)  # exact, so that it does not depend on the order
     if math.isinf(mean) or len(known) == 1:
         return mean, math.nan
-    return mean, math.sqrt(sum((value - mean) ** 2 for value in known) / len(known))
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in known) / len(known))
 
 
 def ranks(values: Mapping[str, float], higher: bool) -> dict[str, float]:

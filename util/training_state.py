@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -24,6 +25,13 @@ def on_cpu(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: on_cpu(value) for key, value in state.items()}
     return [on_cpu(value) for value in state] if isinstance(state, list) else state
+
+
+KINDS: dict[str, Any] = {
+    "epoch": int, "step": int, "total": int, "steps": int, "data": str, "method": dict, "optimizers": dict,
+    "ranks": list, "ema": (dict, NoneType), "best": (float, NoneType), "mean_infrared": float,
+}  # fmt: skip
+"""What of a checkpoint is of which kind."""
 
 
 class TrainingState:
@@ -112,7 +120,21 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> list[str]:
-        """Go on from a checkpoint, also with other data or ranks than before; returns remarks for the user on that."""
+        """Go on from a checkpoint, also with other data or ranks than before; returns remarks for the user on that.
+
+        ValueError where it is that of another method, of other networks, or lacks something."""
+        try:
+            return self._load(state)
+        except Exception as error:  # what does not fit fails in many ways inside torch
+            what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(f"does not fit the run's options: {what[:200]}") from None
+
+    def _load(self, state: Mapping[str, Any]) -> list[str]:
+        for name, kinds in KINDS.items():
+            if not isinstance(state[name], kinds) or isinstance(state[name], bool):
+                raise TypeError(f"{name} is {state[name]!r}"[:80])
+        if not (0 <= state["step"] <= state["steps"] and state["epoch"] >= 0 and state["total"] >= 0 < state["steps"]):
+            raise ValueError("its position is none")
         own = state["ranks"][distributed.rank() % len(state["ranks"])]
         for name, part in self._saved(modules=True):
             part.load_state_dict(state["method"][name])

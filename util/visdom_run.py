@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from util.run_folder import record_in
+from util.run_folder import RATES, is_record, record_in
 
 Points = tuple[list[float], list[float]]  # steps, values
 
-RATES = ("lr", "images_per_second", "data_wait", "memory")
 SILENT_S = 600.0  # a running run that has written nothing for so long may be gone
 ENDS = {"finish": "finished", "stop": "stopped", "nan": "NaN", "error": "failed"}
 
@@ -51,7 +50,7 @@ class RunReader:
         self._offset += len(whole)
         for line in whole.splitlines():
             record = record_in(line)
-            if record is not None and "step" in record:
+            if record is not None and is_record(record):
                 self._take(record)
 
     def _take(self, record: Mapping[str, Any]) -> None:
@@ -69,9 +68,12 @@ class RunReader:
             self.events.append(dict(record))
 
     def options(self) -> dict[str, Any]:
-        """What options.json holds; empty where there is none yet."""
+        """What options.json holds; empty where there is none yet, or one of another shape."""
         try:
-            return record_in((self.folder / "options.json").read_bytes()) or {}
+            found = record_in((self.folder / "options.json").read_bytes()) or {}
+            groups = found.get("options", {})
+            shaped = isinstance(groups, dict) and isinstance(found.get("data", {}), dict)
+            return found if shaped and all(isinstance(group, dict) for group in groups.values()) else {}
         except OSError:
             return {}
 
@@ -113,7 +115,8 @@ class RunState:
 
 def _epochs_of(options: Mapping[str, Any]) -> int:
     loop = options.get("options", {}).get("loop", {})
-    return loop.get("n_epochs", 0) + loop.get("n_epochs_decay", 0)
+    counts = [loop.get(name, 0) for name in ("n_epochs", "n_epochs_decay")]
+    return sum(counts) if all(type(count) is int for count in counts) else 0
 
 
 def _worked(run: RunReader) -> float:

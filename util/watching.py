@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -64,12 +65,13 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         reason = {"reason": " ".join(f"{error}".split())} if error is not None and str(error) else {}
-        if isinstance(error, NotFinite):
-            self._note("nan", {"reason": f"{error} became infinite or NaN"})
-        elif isinstance(error, KeyboardInterrupt) or self.stopped:
-            self._note("stop", reason)
-        else:
-            self._note("finish" if error is None else "error", reason)
+        with nullcontext() if error is None else suppress(OSError):  # the first error is the one to tell
+            if isinstance(error, NotFinite):
+                self._note("nan", {"reason": f"{error} became infinite or NaN"})
+            elif isinstance(error, KeyboardInterrupt) or self.stopped:
+                self._note("stop", reason)
+            else:
+                self._note("finish" if error is None else "error", reason)
         if self.display is not None:
             self.display.close()
 
