@@ -45,7 +45,7 @@ def test_v2_train_is_unpaired_and_test_videos_are_shared_by_video(v2):
 
 
 @pytest.mark.parametrize("place", ["inside", "beside", "explicit", "one level up"])
-@pytest.mark.parametrize("prefix", ["", "data/"])
+@pytest.mark.parametrize("prefix", ["", "data/", "data\\"])
 def test_v2_map_is_found_and_its_names_may_have_data_before_them(tmp_path, place, prefix):
     base = make.flir_adas_v2(tmp_path / "FLIR_ADAS_v2")
     folder = {"inside": base, "beside": tmp_path, "one level up": tmp_path}.get(place, tmp_path / "elsewhere")
@@ -67,6 +67,12 @@ def test_v2_without_or_with_a_wrong_map(tmp_path):
         find(DataOptions(dataroot=base, rgb_to_thermal_map=tmp_path / "absent.json"))
     (base / MAP).write_text("{torn")
     with pytest.raises(ValueError, match="JSON"):
+        find(DataOptions(dataroot=base))
+    make.write_json(base / MAP, {"a.jpg": ["b.jpg"]})
+    with pytest.raises(ValueError, match=r"map.json: 'a.jpg' goes with \['b.jpg'\], which is no name"):
+        find(DataOptions(dataroot=base))
+    make.write_json(base / MAP, {"a.jpg": "b.jpg", "data/a.jpg": "c.jpg"})
+    with pytest.raises(ValueError, match="names the visible image a twice"):
         find(DataOptions(dataroot=base))
 
 

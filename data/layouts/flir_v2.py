@@ -79,8 +79,16 @@ def _mapped_pairs(path: Path, video: Part, scan: Scan) -> list[Pair]:
     visible = {source.stem: source for source in video.visible}
     infrared = {source.stem: source for source in video.infrared}
     no_visible, no_infrared, unlike, pairs = [], [], [], []
+    named: set[str] = set()
     for key, value in read_json(path).items():
-        rgb, thermal = PurePosixPath(str(key)).stem, PurePosixPath(str(value)).stem
+        if not isinstance(value, str):
+            raise ValueError(
+                f"{path}: {key!r} goes with {str(value):.40}, which is no name: give that of a thermal image"
+            )
+        rgb, thermal = (PurePosixPath(name.replace("\\", "/")).stem for name in (key, value))
+        if rgb in named:
+            raise ValueError(f"{path}: names the visible image {rgb} twice: leave one of them out")
+        named.add(rgb)
         if rgb not in visible:
             no_visible.append(rgb)
         if thermal not in infrared:
