@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from data.layouts import Listing, find
 from data.loader import TrainingImages, make_loader, steps_of_epoch
 from data.samples import mean_infrared, read_validation
 from models import METHODS
+from models.trained import load_initial, named_weights
 from options.cli import run_command, to_dict
 from options.recorded import parse_train
 from options.train import RunOptions, TrainOptions
@@ -54,12 +56,15 @@ def choose_task(options: TrainOptions) -> Task:
 
 
 def build(
-    options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str, compiled: str
-) -> TrainingState:
+    options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str, compiled: str,
+    initial: tuple[str, Path] | None,
+) -> TrainingState:  # fmt: skip
     """A training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set.
-    compiled: the mode in which networks are compiled."""
+    compiled: the mode in which networks are compiled. initial: what --init_from names, and its file, if any."""
     torch.manual_seed(options.run.seed)
     method = METHODS[options.run.model](options.method)
+    if initial is not None:
+        load_initial(method.players()[method.trained], *initial)
     compute.place(method)
     distributed.broadcast([*method.parameters(), *method.buffers()])
     loop, best_is_max = options.loop, task.higher_is_better[task.deciding]
@@ -250,7 +255,9 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, distributed.world())
     task = choose_task(options)
     compiled = compute.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
-    state = build(options, compute, task, steps, listing.fingerprint(), compiled)
+    named = options.run.init_from if stored is None else None
+    initial = None if named is None else (named, named_weights(named, options.run.checkpoints_dir))
+    state = build(options, compute, task, steps, listing.fingerprint(), compiled, initial)
     remarks = []
     if stored is not None:
         try:

@@ -32,7 +32,7 @@ KEPT_BYTES = 2**28  # of decoded pairs that a worker keeps because many patches 
 
 class TrainingImages(Dataset):
     """Item (epoch, position) -> {"visible": [3, H, W], "infrared": [1, H, W], ("mask": [1, H, W],) "skipped"}, and
-    with mixed sampling "paired": 1 for a pair, 0 for two images that do not belong together.
+    with mixed sampling "paired" [1, 1, 1]: 1 for a pair, 0 for two images that do not belong together.
 
     Images are uint8, or float32 in [-1, 1]; masks float32 in [0, 1]. An unreadable image is replaced by the next
     one of the list and named in "skipped"; with --strict it is an error."""
@@ -156,7 +156,7 @@ class TrainingImages(Dataset):
         """The images as networks get them; where sampling is mixed, with whether they are a pair."""
         if self.color_jitter:
             item["visible"] = jitter_colour(item["visible"], self.color_jitter, generator)
-        return item if self.paired_share in (0, 1) else item | {"paired": torch.tensor(float(as_pair))}
+        return item if self.paired_share in (0, 1) else item | {"paired": torch.full((1, 1, 1), float(as_pair))}
 
     def _patch(
         self, patch: tuple[Pair, tuple[int, int] | None]

@@ -20,7 +20,7 @@ from models.blocks import initialise
 from models.discriminators import judge, make_discriminator
 from models.generators import load_encoder, make_generator
 from models.image_pool import ImagePool
-from models.losses import adversarial_loss, content_loss, gradient_penalty, self_similarity_loss
+from models.losses import adversarial_loss, content_loss, gradient_penalty, paired_loss, self_similarity_loss
 from models.vgg import features_of, loss_network, random_filters
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
@@ -99,12 +99,17 @@ class CycleGAN(nn.Module):
         return self.generators(visible)
 
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
-        """In what order, to lower what. batch: visible [N, 3, H, W], infrared [N, 1, H, W], in [-1, 1]."""
+        """In what order, to lower what. batch: visible [N, 3, H, W], infrared [N, 1, H, W], in [-1, 1]; where some of
+        them are pairs, paired [N, 1, 1, 1], 1 for those."""
         x, y = batch["visible"], batch["infrared"]
         # Copies: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
         fake_infrared = self.generators.to_infrared(x).clone()
         fake_visible = self.generators.to_visible(y).clone()
-        yield "generators", self._generator_terms(x, y, fake_infrared, fake_visible)
+        terms = self._generator_terms(x, y, fake_infrared, fake_visible)
+        if self.options.lambda_paired:
+            loss = paired_loss(fake_infrared, y, batch.get("paired"))
+            terms["paired_infrared"] = self.options.lambda_paired * loss
+        yield "generators", terms
         yield (
             "discriminators",
             self._critic_terms("infrared", y, self.infrared_pool.query(fake_infrared))
@@ -146,8 +151,6 @@ class CycleGAN(nn.Module):
                     o.self_keep,
                 )
                 terms[f"self_{name}"] = o.lambda_self * loss
-        if o.lambda_paired:
-            terms["paired_infrared"] = o.lambda_paired * F.l1_loss(fake_infrared.float(), y)
         if o.lambda_identity:
             same_infrared = self.generators.to_infrared(y.expand(-1, VISIBLE_CHANNELS, -1, -1))
             grey = luminance(x)

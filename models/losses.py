@@ -110,6 +110,15 @@ def keep_largest(ours: torch.Tensor, theirs: torch.Tensor, share: float) -> tupl
     return ours * kept, theirs * kept
 
 
+def paired_loss(image: torch.Tensor, reference: torch.Tensor, paired: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean absolute difference of [N, C, H, W] images over those of a batch that are pairs, 0 where none is. paired
+    [N, 1, 1, 1]: 1 for a pair, else 0; None where all are."""
+    if paired is None:
+        return F.l1_loss(image.float(), reference)
+    difference = (paired * (image.float() - reference).abs()).sum()
+    return difference / (paired.sum() * image[0].numel()).clamp(min=1)
+
+
 def correlation_loss(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """1 - Pearson's correlation over the pixels of each image, [N, C, H, W] twice, mean over images, in [0, 2]."""
     image, reference = (x.float().flatten(1) for x in (image, reference))

@@ -16,6 +16,7 @@ from options.typed import from_dict
 from util.run_folder import RunFolder
 from util.weights import load_weights
 
+SUFFIX = ".safetensors"  # of weights files
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
 
@@ -39,6 +40,35 @@ def choose_weights(run: RunFolder, epoch: str) -> Path:
         kept = sorted(file.stem.removeprefix("epoch_").lstrip("0") for file in run.path.glob("*.safetensors"))
         raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
     return path
+
+
+def named_weights(named: str, checkpoints_dir: Path) -> Path:
+    """The weights file that RUN_OR_FILE means: a file by its ending, .safetensors, or a run's best ones, else last."""
+    path = Path(named)
+    if path.suffix != SUFFIX:
+        run = RunFolder(checkpoints_dir / named)
+        if not run.path.is_dir():
+            raise ValueError(f"{named}: is no run in {checkpoints_dir}, nor a file ending in {SUFFIX}")
+        path = choose_weights(run, "auto")
+    return path
+
+
+def load_initial(network: nn.Module, named: str, path: Path) -> None:
+    """--init_from: give the network's parts (to_infrared, ...) the weights that a file has of them; parts that it does
+    not have stay as they are. ValueError where it has none, or where their architectures differ."""
+    metadata, tensors = load_weights(path)
+    ours, loaded = network.state_dict(), {}
+    for part in {name.partition(".")[0] for name in ours}:
+        expected = {name: tensor.shape for name, tensor in ours.items() if name.startswith(f"{part}.")}
+        found = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+        if found and {name: tensor.shape for name, tensor in found.items()} != expected:
+            raise ValueError(
+                f"--init_from {named}: its {part} is another network than this run's: {_remedy(metadata, path)}"
+            )
+        loaded |= found
+    if not loaded:
+        raise ValueError(f"--init_from {named}: {path} has no weights for {', '.join(sorted(ours))[:60]}...")
+    network.load_state_dict(ours | loaded)
 
 
 def load_network(path: Path, kind: str, trained: TrainOptions | None = None) -> tuple[nn.Module, Any, dict[str, str]]:
@@ -66,6 +96,14 @@ def load_network(path: Path, kind: str, trained: TrainOptions | None = None) -> 
     except RuntimeError:
         raise ValueError(f"{path}: its tensors are not those of {model} with the options it names") from None
     return network.eval(), options, metadata | {"model": model, "weights": str(path)}
+
+
+def _remedy(metadata: dict[str, str], path: Path) -> str:
+    """The options that make the network of a weights file, to be given."""
+    wanted = ("netG", "ngf", "norm", "dropout", "upsample")
+    options = _stored_options(metadata["model"], metadata, path) if metadata.get("model") in METHODS else None
+    known = [f"--{name} {getattr(options, name)}" for name in wanted if hasattr(options, name)]
+    return f"give {' '.join(known)}" if known else "give the options of its network"
 
 
 def _stored_options(model: str, metadata: dict[str, str], path: Path) -> Any:

@@ -23,6 +23,9 @@ class RunOptions:
     """Folder of all runs."""
     continue_train: bool = False
     """Go on exactly where the run of this name stopped."""
+    init_from: str | None = None
+    """Start from trained weights: a run in checkpoints_dir (its best ones, else the last), or a weights file by its
+    ending, .safetensors. Networks alone; what they lack, as a discriminator, and the optimizers begin anew."""
     options: Path | None = None
     """Take the options of this options.json; others on the command line come on top."""
     seed: int = 0

@@ -195,3 +195,16 @@ def test_hooks_do_not_change_inference() -> None:
     b = network(x)
     torch.testing.assert_close(a, b.detach())
     assert F.l1_loss(a, b.detach()) < 1e-6
+
+
+def test_a_mixed_batch_is_supervised_where_it_is_a_pair() -> None:
+    method = make(lambda_paired=2.0)
+    both = batch(2)
+    for flags, count in (((1.0, 0.0), 1), ((0.0, 0.0), 0)):
+        torch.manual_seed(1)
+        mixed = both | {"paired": torch.tensor(flags).view(2, 1, 1, 1)}
+        term = next(iter(method.updates(mixed)))[1]["paired_infrared"].item()
+        with torch.no_grad():
+            made = method(both["visible"])
+        expected = 2.0 * (made - both["infrared"])[:count].abs().mean().item() if count else 0.0
+        assert term == pytest.approx(expected, rel=1e-4)

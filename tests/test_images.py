@@ -325,3 +325,16 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
         write_image(path, 255 - RAMP)
         assert np.array_equal(np.array(Image.open(reader)), RAMP)
     assert np.array_equal(np.array(Image.open(path)), 255 - RAMP)
+
+
+def test_eight_bit_infrared_comes_to_one_range_if_asked(tmp_path: Path) -> None:
+    dark = np.tile(np.arange(100, dtype=np.uint8)[None] // 5 + 10, (20, 1))  # grey levels 10 to 29
+    bright = (dark.astype(int) * 7 + 20).astype(np.uint8)
+    for name, array in (("dark", dark), ("bright", bright), ("flat", np.full_like(dark, 7))):
+        write_image(tmp_path / f"{name}.png", array)
+    thermal = ThermalRange(eight_bit="percentile", percentile_low=0, percentile_high=100)
+    one, other = (read_infrared(tmp_path / f"{name}.png", thermal) for name in ("dark", "bright"))
+    assert one.dtype == np.uint8 and one.min() == 0 and one.max() == 255
+    assert np.abs(one.astype(int) - other).max() <= 1, "a camera's gain makes no difference"
+    assert np.array_equal(read_infrared(tmp_path / "dark.png", ThermalRange()), dark), "as it is by default"
+    assert read_infrared(tmp_path / "flat.png", thermal).max() == 0

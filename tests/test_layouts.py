@@ -9,8 +9,9 @@ from PIL import Image
 
 from data.images import ThermalRange, read_infrared, read_visible
 from data.layouts import LAYOUTS, Listing, find
-from options.data import DataOptions, Layout
+from options.data import DataOptions, Layout, TrainDataOptions
 from tests import layout_fixtures as make
+from tests.conftest import write_pairs
 
 REAL = Path(__file__).parents[1].parent / "shared" / "data"
 AUTO = {
@@ -274,3 +275,20 @@ def test_published_pictures(name, layout, pairs, masks):
         assert read_visible(pair.visible).shape[:2] == read_infrared(pair.infrared, ThermalRange()).shape
         if pair.mask:
             assert Image.open(pair.mask).size == Image.open(pair.infrared.path).size
+
+
+def test_several_data_sets_join_and_what_one_holds_out_no_other_trains_on(tmp_path):
+    first, second = write_pairs(tmp_path / "a", 20), write_pairs(tmp_path / "b", 20, seed=7)
+    held_out = find(DataOptions(dataroot=first)).splits["test"].pairs[0]
+    victim = find(DataOptions(dataroot=second)).splits["train"].pairs[0]
+    victim.visible.path.write_bytes(held_out.visible.path.read_bytes())  # the same picture under another name
+    joined = find(TrainDataOptions(dataroot=(first, second)))
+    train, test = joined.splits["train"], joined.splits["test"]
+    assert len(train.pairs) == 16 + 15 and [len(part.pairs) for part in train.parts] == [16, 15]
+    assert victim.visible not in train.visible and victim.infrared not in train.infrared
+    assert len({pair.stem for pair in test.pairs}) == len(test.pairs) == 4, "stems say which data set"
+    assert any("1 training picture left out" in note for note in joined.notes)
+    assert "a: train 16 pairs" in joined.summary() and "b: train 15 pairs" in joined.summary()
+    assert joined.fingerprint() != find(TrainDataOptions(dataroot=(second, first))).fingerprint()
+    with pytest.raises(ValueError, match="--dataroot_weights has 1 numbers for 2"):
+        TrainDataOptions(dataroot=(first, second), dataroot_weights=(1.0,))

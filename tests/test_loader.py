@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from data.images import ImageError, write_image
 from data.layouts import find
 from data.loader import Steps, TrainingImages, make_loader, steps_of_epoch
 from data.samples import evenly, mean_infrared, read_validation
-from data.transforms import Preprocess, resize
+from data.transforms import Preprocess, jitter_colour, resize
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
 from options.train import InputOptions, RunOptions, TrainOptions
@@ -251,3 +251,71 @@ def test_where_workers_fail_the_rest_is_read_in_the_main_process(
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("note      worker processes failed (") and "--num_threads 0" in line and "--shm-size" in line
     assert trouble != "no shared memory" or "No space left on device" in line
+
+
+def several(roots: Sequence[Path], weights: tuple[float, ...] = (), **changes: object) -> TrainingImages:
+    options = options_for(roots[0], **changes)
+    data = TrainDataOptions(dataroot=tuple(roots), dataroot_weights=weights, val_fraction=0.1, test_fraction=0)
+    return TrainingImages(find(data).splits["train"], replace(options, data=data))
+
+
+def owners(dataset: TrainingImages, roots: Sequence[Path], count: int, epoch: int = 0) -> list[int]:
+    """Of which root each of an epoch's first images is."""
+    places = [dataset._place(epoch, position, 0) for position in range(count)]
+    files = [dataset.patches[place][0].infrared.path for place in places]
+    return [next(i for i, root in enumerate(roots) if root in file.parents) for file in files]
+
+
+def test_several_data_sets_are_drawn_by_their_weights(tmp_path: Path) -> None:
+    roots = [write_pairs(tmp_path / "a", 10), write_pairs(tmp_path / "b", 20, seed=7)]
+    plain = several(roots, sampling="paired")
+    assert sorted(owners(plain, roots, len(plain))) == [0] * 9 + [1] * 18, "every image once"
+    weighted = several(roots, (2.0, 1.0), sampling="paired")
+    drawn = owners(weighted, roots, len(weighted))
+    assert drawn.count(0) == 18 and drawn.count(1) == 9 and len(weighted) == 27
+    places = [weighted._place(0, position, 0) for position in range(27)]
+    of_first = [place for place in places if place < 9]
+    assert all(of_first.count(place) == 2 for place in set(of_first)) and len(set(of_first)) == 9
+    assert [weighted._place(1, position, 0) for position in range(27)] != places, "another order in each epoch"
+
+
+def test_a_share_of_mixed_images_are_pairs_and_say_so(pairs_root: Path) -> None:
+    options = options_for(pairs_root, sampling="mixed", paired_share=0.25)
+    dataset = TrainingImages(find(options.data).splits["train"], options)
+    samples = [dataset[0, position] for position in range(16)]
+    paired = [bool(sample["paired"].item()) for sample in samples]
+    assert sum(paired) == 4 and samples[0]["paired"].shape == (1, 1, 1)
+    for sample, pair in zip(samples, paired, strict=True):  # red and infrared blobs lie in one place in pairs alone
+        red, infrared = (sample[name][0].float().flatten() for name in ("visible", "infrared"))
+        if pair:
+            assert torch.corrcoef(torch.stack([red, infrared]))[0, 1] > 0.9
+    batch = next(iter(make_loader(dataset, replace(options, input=replace(options.input, batch_size=4)))))
+    assert batch["paired"].shape == (4, 1, 1, 1)
+
+
+def test_jitter_changes_size_and_colour_alone_and_repeats(pairs_root: Path) -> None:
+    jittered = options_for(pairs_root, sampling="paired", scale_jitter=0.3, color_jitter=0.5, load_size=64)
+    split = find(jittered.data).splits["train"]
+    dataset, again = TrainingImages(split, jittered), TrainingImages(split, jittered)
+    assert dataset.preprocess.working_size(40, 48) == (69, 83), "read at the largest size"
+    assert Preprocess.from_options(jittered.input).working_size(40, 48) == (53, 64), "used at the plain one"
+    for position in range(4):
+        one, two = dataset[0, position], again[0, position]
+        assert same(one, two) and one["visible"].shape == (3, 32, 32) and one["visible"].dtype == torch.uint8
+    sizes = {dataset.preprocess._jittered(69, 83, torch.Generator().manual_seed(seed)) for seed in range(50)}
+    heights = sorted(height for height, _ in sizes)
+    assert heights[0] < 45 and heights[-1] > 62 and heights[0] >= 37
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_colour_jitter_stays_in_range_and_orders_grey_levels(dtype: torch.dtype) -> None:
+    ramp = torch.arange(256).expand(3, 2, 256)
+    image = ramp.to(torch.uint8) if dtype == torch.uint8 else ramp / 127.5 - 1
+    means = []
+    for seed in range(20):
+        made = jitter_colour(image, 0.4, torch.Generator().manual_seed(seed))
+        assert made.dtype == dtype and made.shape == image.shape
+        low, high = (0, 255) if dtype == torch.uint8 else (-1, 1)
+        assert made.min() >= low and made.max() <= high and (made[:, 0].float().diff() >= 0).all()
+        means.append(made.float().mean().item())
+    assert np.std(means) > 0.03 * (high - low)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from models.losses import (
     adversarial_loss,
+    best_shift,
     content_loss,
+    correlation_loss,
     draw_patches,
     gradient_penalty,
     keep_largest,
+    paired_loss,
     self_similarity,
     self_similarity_loss,
 )
@@ -161,3 +166,37 @@ def test_self_loss_has_a_gradient_everywhere_it_should() -> None:
     flat = {"p": torch.zeros(1, 4, 6, 6, requires_grad=True)}
     self_similarity_loss(flat, b, ("p",), (4,)).backward()
     assert torch.isfinite(flat["p"].grad).all()
+
+
+def test_correlation_loss_is_blind_to_gain_and_sees_inversion() -> None:
+    image = torch.rand(3, 1, 12, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert correlation_loss(0.3 * image + 0.2, image).item() == pytest.approx(0, abs=1e-5)
+    assert correlation_loss(-image, image).item() == pytest.approx(2, abs=1e-5)
+    other = image.flip(-1)
+    expected = 1 - np.mean(
+        [np.corrcoef(a.numpy().ravel(), b.numpy().ravel())[0, 1] for a, b in zip(image, other, strict=True)]
+    )
+    assert correlation_loss(image, other).item() == pytest.approx(expected, abs=1e-5)
+    flat = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    correlation_loss(flat, image[:1, :, :8, :8]).backward()
+    assert torch.isfinite(flat.grad).all(), "an image of one grey level has a finite gradient"
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -4), (-4, 2), (4, 4)])
+def test_the_best_shift_finds_each_images_own_misalignment(down: int, right: int) -> None:
+    coarse = torch.rand(2, 1, 8, 10, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    wide = F.interpolate(coarse, size=(64, 80), mode="bicubic")
+    image, moved = wide[..., 8:-8, 8:-8], wide[..., 8 - down : 56 - down, 8 - right : 72 - right]
+    found = best_shift(image, torch.cat([moved[:1], image[1:]]), 4)  # the second one fits as it is
+    assert found.shape == image.shape
+    torch.testing.assert_close(found[0, :, 4:-4, 4:-4], image[0, :, 4:-4, 4:-4])
+    torch.testing.assert_close(found[1], image[1])
+
+
+def test_the_paired_loss_counts_pairs_alone() -> None:
+    image, reference = torch.zeros(3, 1, 2, 2), torch.tensor([1.0, 3.0, 5.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    assert paired_loss(image, reference).item() == pytest.approx(3)
+    assert paired_loss(image, reference, torch.tensor([1.0, 0, 1]).view(3, 1, 1, 1)).item() == pytest.approx(3)
+    assert paired_loss(image, reference, torch.tensor([0.0, 1, 0]).view(3, 1, 1, 1)).item() == pytest.approx(3)
+    assert paired_loss(image, reference, torch.tensor([1.0, 0, 0]).view(3, 1, 1, 1)).item() == pytest.approx(1)
+    assert paired_loss(image, reference, torch.zeros(3, 1, 1, 1)).item() == 0

@@ -123,7 +123,7 @@ def scene(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("upsample", ["transpose", "resize"])
-@pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128"])
+@pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128", "vgg_unet"])
 def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> None:
     network = generator(name, "none", upsample).to_infrared.double()
     for module in network.modules():
@@ -141,7 +141,8 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "tile"), [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896)]
+    ("name", "size", "tile"),
+    [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896), ("vgg_unet", (125, 419), 320)],
 )
 def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile: int) -> None:
     """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
