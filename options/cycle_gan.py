@@ -34,4 +34,4 @@ class CycleGANOptions(TranslationOptions):
     @property
     def samplings(self) -> tuple[str, ...]:
         """How training images may be drawn: with lambda_paired, pairs must be among them."""
-        return ("paired", "mixed") if self.lambda_paired else ("unpaired", "paired")
+        return ("paired", "mixed") if self.lambda_paired else ("unpaired", "paired", "mixed")

@@ -74,7 +74,7 @@ def inverted(validations: Sequence[Mapping[str, Mapping[str, float]]]) -> list[s
         return []
     return [
         f"  hot and cold seem swapped: the correlation with real images is below 0 twice in a row ({found[1]:.2f}): "
-        "train anew with another --seed, or let some aligned pairs teach (--sampling paired --lambda_paired 30)"
+        "train anew with another --seed, or let some aligned pairs teach (--sampling mixed --lambda_paired 30)"
     ]
 
 
