@@ -120,10 +120,10 @@ def read_reduced(
         return array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2), size
 
 
-def read_infrared(source: Source | Path, thermal: ThermalRange) -> np.ndarray:
+def read_infrared(source: Source | Path, thermal: ThermalRange | None) -> np.ndarray:
     """[H, W]: uint8 of an 8-bit picture (colour: BT.601 luminance), unchanged or stretched, or uint16 full
     scale of 16-bit counts through the thermal range. ImageError if unreadable or if its counts are no temperatures."""
-    source = _source(source)
+    source, thermal = _source(source), thermal or ThermalRange()
     with opened(source.path) as (image, header):
         array = _cut(decode(image, header, "L"), source.half)
         return stretched(array, thermal) if array.dtype == np.uint8 else grey_from_counts(array, thermal)
