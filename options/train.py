@@ -237,6 +237,12 @@ class TrainOptions:
                 f"{' or '.join(accepted)}"
             )
         patch, crop = getattr(self.method, "patch_size", None), self.input.crop_size
+        smallest = getattr(self.method, "smallest_crop", 0)
+        if self.input.crops and crop < smallest:
+            raise ValueError(
+                f"--crop_size {crop}: the discriminator judges images of at least {smallest} pixels; give that, or a "
+                "discriminator of fewer layers (--netD n_layers --n_layers_D, or --netD pixel)"
+            )
         if patch is not None and (patch != crop or not self.input.crops):
             raise ValueError(
                 f"--patch_size {patch}, --crop_size {crop} and --preprocess {self.input.preprocess}: the discriminator "

@@ -106,3 +106,10 @@ class TranslationOptions:
             )
         if not all(size >= 2 for size in self.self_patch_sizes):
             raise ValueError("--self_patch_sizes: give sides of at least 2 cells")
+
+    @property
+    def smallest_crop(self) -> int:
+        """Side in pixels of the smallest images that the discriminator can judge: 3 cells are left before its last two
+        convolutions."""
+        layers = {"basic": 3, "n_layers": self.n_layers_D, "pixel": 0}[self.netD]
+        return 3 * 2**layers

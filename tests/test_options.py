@@ -71,6 +71,8 @@ def test_underscores_and_hyphens_mean_the_same() -> None:
         ("stray", "stray"),
         ("--model fusion_gan --sampling unpaired --no_flip", "--sampling"),
         ("--model stdfusion_net --sampling unpaired --patch_stride None", "--sampling paired"),
+        ("--netD n_layers --n_layers_D 6 --crop_size 191", "at least 192 pixels"),
+        ("--crop_size 23", "--n_layers_D"),
         ("--model fusion_gan --crop_size 64", "--patch_size 132, --crop_size 64"),
         ("--model fusion_gan --preprocess none --patch_stride None --batch_size 1", "--preprocess none"),
     ],
