@@ -109,7 +109,7 @@ def main() -> int:
     check_folder("--results_dir", opts.results_dir, opts.name)
     compute = choose(opts.device, opts.precision)
     weights = opts.weights or choose_weights(run, opts.epoch)
-    network, _, metadata = load_network(weights, "generation", trained)
+    network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
     if compute.device.type == "cpu":
         keep_freed_memory()
     maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
@@ -135,6 +135,7 @@ def main() -> int:
     read = [source.path for job in jobs for source in (job.visible, job.real) if source is not None]
     with own_folder(opts.results_dir, folder, read, KINDS):
         key = made_by(weights, preprocess, thermal, opts, compute)
+        key["norm statistics"] = metadata.get("norm_statistics")
         made = Made(folder / MADE, key, opts.overwrite, partial(fits, baselines=methods))
         results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
         left = results.take_finished(jobs)

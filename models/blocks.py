@@ -31,6 +31,26 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         return super().forward(x)
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm with eps 1e-5 and decay 0.9. When not training, statistics are "running", or of each
+    "image" by itself."""
+
+    def __init__(self, channels: int, statistics: str = "running") -> None:
+        super().__init__(channels, eps=1e-5, momentum=0.1)
+        self.statistics = statistics
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> the same shape."""
+        if self.training or self.statistics == "running":
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+def normalises_images(layer: nn.Module) -> bool:
+    """Whether a layer normalises each image by its own statistics when it does not train."""
+    return isinstance(layer, nn.InstanceNorm2d) or (isinstance(layer, BatchNorm2d) and layer.statistics == "image")
+
+
 class NormedConv2d(nn.Conv2d):
     """A convolution before an instance norm, which takes any bias away: it is kept for files that have it, and not
     computed, which saves a sum over the whole image in the gradient."""
@@ -107,7 +127,7 @@ def conv_before(
 def norm_layer(name: str) -> Callable[[int], nn.Module]:
     """ "instance" | "batch" | "none" | "spectral" (of weights, so no layer) -> a function from a channel count to a
     layer."""
-    layers = {"instance": InstanceNorm2d, "batch": nn.BatchNorm2d}
+    layers = {"instance": InstanceNorm2d, "batch": BatchNorm2d}
     return layers.get(name, lambda channels: nn.Identity())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.fusion_blocks import as_luminance
-from models.generators import UNetGenerator
+from models.generators import UNetGenerator, channels_in
 from models.infrared_maker import locality
 from util.colour import luminance
 
@@ -29,10 +29,10 @@ class Unpadded(nn.Module):
         super().__init__()
         unet = isinstance(generator, UNetGenerator)
         parts = [generator.first, generator.inner, generator.last] if unet else [generator.body]
-        self.parts = nn.Sequential(*parts)
+        self.parts, self.grey = nn.Sequential(*parts), channels_in(generator) == 1
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        made = self.parts(visible)
+        made = self.parts(luminance(visible) if self.grey else visible)
         return luminance(made) if made.shape[1] == 3 else made
 
 

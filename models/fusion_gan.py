@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import SpectralConv2d, SpectralLinear
+from models.blocks import BatchNorm2d, SpectralConv2d, SpectralLinear
 from models.fusion_blocks import (
-    BatchNorm2d,
     as_luminance,
     draw_truncated_normal,
 )

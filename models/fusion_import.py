@@ -23,7 +23,10 @@ class Taken:
     def __call__(self, name: str) -> torch.Tensor:
         if name not in self.arrays:
             raise ValueError(f"the checkpoint has no {name}: it is not one of {self.model}")
-        return torch.from_numpy(np.array(self.arrays[name], np.float32))
+        array = self.arrays[name]
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"the checkpoint's {name} holds what is no number, or no floating-point ones")
+        return torch.from_numpy(np.array(array, np.float32))
 
     def conv(self, name: str) -> torch.Tensor:
         """TensorFlow's [height, width, in, out] -> [out, in, height, width]."""

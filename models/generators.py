@@ -194,6 +194,11 @@ class VGGUNetGenerator(nn.Module):
         return run_padded(self._run, x, self.MULTIPLE)
 
 
+def channels_in(generator: nn.Module) -> int:
+    """Channels of the images that a generator takes."""
+    return next(module for module in generator.modules() if isinstance(module, nn.Conv2d)).in_channels
+
+
 def make_generator(
     name: str, in_channels: int, out_channels: int, ngf: int, norm: str, dropout: bool, upsample: str
 ) -> nn.Module:
@@ -210,14 +215,15 @@ def make_generator(
 
 
 class OneDirection(nn.Module):
-    """A generator alone: visible [N, 3, H, W] -> infrared [N, 1, H, W]; three channels made become luminance."""
+    """A generator alone: visible [N, 3, H, W] -> infrared [N, 1, H, W]. One that takes one channel gets luminance;
+    three channels made become luminance."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
-        self.to_infrared = generator
+        self.to_infrared, self.grey = generator, channels_in(generator) == 1
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        made = self.to_infrared(visible)
+        made = self.to_infrared(luminance(visible) if self.grey else visible)
         return luminance(made) if made.shape[1] == 3 else made
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from models.blocks import normalises_images
 from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator
 from models.tile_statistics import take_exact, take_sample, with_tile_norms
 from models.tiling import cut_tiles
@@ -75,7 +76,7 @@ class InfraredMaker:
         compute.place(self.network)
         # Over tiles a copy runs: the network itself may be compiled, and its norms are other ones.
         self.by_tiles = OneDirection(copy.deepcopy(self.network.to_infrared)).eval()
-        self.normalises = any(isinstance(module, nn.InstanceNorm2d) for module in generator.modules())
+        self.normalises = any(map(normalises_images, generator.modules()))
         self.norms = with_tile_norms(self.by_tiles)
         compute.compile([self.network], compiled)
 

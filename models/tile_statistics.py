@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.blocks import normalises_images
 from models.tiling import Tile
 
 
@@ -29,9 +30,10 @@ class TileNorm(nn.Module):
     sample: those of the inner part of all N images together, which are crops of one image; the norm then enters
     itself in `order`. fixed: as before. measure: the moments of what a tile keeps are added up for `adopt`."""
 
-    def __init__(self, eps: float, order: list[TileNorm]) -> None:
+    def __init__(self, norm: nn.Module, order: list[TileNorm]) -> None:
+        """norm: in whose place it is put."""
         super().__init__()
-        self.eps, self.order = eps, order
+        self.eps, self.weight, self.bias, self.order = norm.eps, norm.weight, norm.bias, order
         self.mode: Literal["sample", "fixed", "measure"] = "sample"
         self.tile: Tile | None = None
         self.mean = self.variance = None
@@ -48,7 +50,7 @@ class TileNorm(nn.Module):
         elif self.mode == "measure":
             self.moments.append(self._moments(x))
             raise Measured
-        return F.batch_norm(x, self.mean, self.variance, training=False, eps=self.eps)
+        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, training=False, eps=self.eps)
 
     def _moments(self, x: torch.Tensor) -> torch.Tensor:
         """[3, C]: count, sum and sum of squares of what the tile keeps, at this layer's resolution."""
@@ -73,14 +75,14 @@ class TileNorm(nn.Module):
 
 
 def with_tile_norms(network: nn.Module) -> list[TileNorm]:
-    """Put a TileNorm in the place of each instance norm of a network.
+    """Put a TileNorm in the place of each norm of a network that normalises each image by itself.
 
     The list returned is filled, in the order in which the norms run, when the network runs with them on a sample."""
     order: list[TileNorm] = []
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.InstanceNorm2d):
-                module.add_module(name, TileNorm(child.eps, order))
+            if normalises_images(child):
+                module.add_module(name, TileNorm(child, order))
     return order
 
 

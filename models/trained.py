@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from models import METHODS
+from models.blocks import BatchNorm2d
 from models.generators import OneDirection, make_generator
 from options.json_file import JsonError, parse_json
 from options.recorded import read_train
@@ -17,6 +19,7 @@ from util.run_folder import RunFolder
 from util.weights import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
+STATISTICS = {"image": "image", "trained": "running"}  # of --norm_statistics -> of a batch norm
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
 
@@ -71,31 +74,58 @@ def load_initial(network: nn.Module, named: str, path: Path) -> None:
     network.load_state_dict(ours | loaded)
 
 
-def load_network(path: Path, kind: str, trained: TrainOptions | None = None) -> tuple[nn.Module, Any, dict[str, str]]:
+def _direction(metadata: Mapping[str, str], options: Any, path: Path) -> nn.Module:
+    """The network of a generator imported alone."""
+    if metadata["direction"] == "to_visible":
+        raise ValueError(f"{path}: makes visible images; import the other generator (--direction to_infrared)")
+    channels = metadata.get("in_channels"), metadata.get("out_channels")
+    if not set(channels) <= {"1", "3"}:
+        raise ValueError(f"{path}: does not say that it takes and makes 1 or 3 channels; import it anew")
+    common = (options.ngf, options.norm, options.dropout, options.upsample)
+    return OneDirection(make_generator(options.netG, *map(int, channels), *common))
+
+
+def _choose_statistics(
+    network: nn.Module, wanted: str | None, metadata: Mapping[str, str], path: Path
+) -> dict[str, str]:
+    """Makes batch norms use what --norm_statistics wants, or what the file says; {"norm_statistics"} for its metadata,
+    {} where there are none. Imported ones use each image's, as the project does that they are from."""
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm2d)]
+    if wanted and not norms:
+        raise ValueError(f"--norm_statistics {wanted}: {path} has no batch norms, which alone have both; leave it out")
+    chosen = wanted or metadata.get("norm_statistics") or ("image" if "direction" in metadata else "trained")
+    if chosen not in STATISTICS:
+        raise ValueError(f"{path}: names norm statistics {chosen}; give --norm_statistics {' or '.join(STATISTICS)}")
+    for norm in norms:
+        norm.statistics = STATISTICS[chosen]
+    return {"norm_statistics": chosen} if norms else {}
+
+
+def load_network(
+    path: Path, kind: str, trained: TrainOptions | None = None, norm_statistics: str | None = None
+) -> tuple[nn.Module, Any, dict[str, str]]:
     """(network in eval mode, its method's options, the file's metadata with "model" and "weights" in it).
 
     trained: the options of the run that the weights belong to; without them the file itself must name its method
-    and options. ValueError where it does not, or where the tensors do not fit."""
+    and options. norm_statistics: as --norm_statistics, of a generator. ValueError where the file does not fit."""
     metadata, tensors = load_weights(path)
     model = trained.run.model if trained else metadata.get("model", "")
     usable = [name for name, method in METHODS.items() if method.score_kind == kind]
     if model not in usable:
         raise ValueError(f"{path}: is for {model or 'no method it names'}; wanted is {' or '.join(usable)}")
     options = trained.method if trained else _stored_options(model, metadata, path)
-    direction = metadata.get("direction")
-    if direction == "to_visible":
-        raise ValueError(f"{path}: makes visible images; import the other generator (--direction to_infrared)")
-    if direction:
-        channels = int(metadata["in_channels"]), int(metadata["out_channels"])
-        common = (options.ngf, options.norm, options.dropout, options.upsample)
-        network: nn.Module = OneDirection(make_generator(options.netG, *channels, *common))
-    else:
-        network = METHODS[model].network(options)
+    imported = kind == "generation" and "direction" in metadata
+    network = _direction(metadata, options, path) if imported else METHODS[model].network(options)
     try:
         network.load_state_dict(tensors)
     except RuntimeError:
         raise ValueError(f"{path}: its tensors are not those of {model} with the options it names") from None
-    return network.eval(), options, metadata | {"model": model, "weights": str(path)}
+    about = metadata | {"model": model, "weights": str(path)}
+    if kind == "generation":
+        about |= _choose_statistics(network, norm_statistics, metadata, path)
+    elif norm_statistics:
+        raise ValueError(f"--norm_statistics {norm_statistics} is of generators, and {path} fuses: leave it out")
+    return network.eval(), options, about
 
 
 def _remedy(metadata: dict[str, str], path: Path) -> str:

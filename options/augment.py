@@ -27,6 +27,8 @@ class AugmentOptions:
     else last."""
     weights: Path | None = None
     """Weights file of a generator, instead of those of a run."""
+    norm_statistics: Literal["image", "trained"] | None = None
+    """As test.py --norm_statistics."""
     dataroot: Path = SAMPLE_ROOT
     """Root folder of the data set: it holds images_rgb_train, images_rgb_val, each with its coco.json."""
     split: Literal["train", "val", "all"] = "all"

@@ -26,6 +26,8 @@ class ExportOptions:
     weights: Path | None = None
     """Weights file instead of a run, e.g. models/weights/stdfusion_net.safetensors, or one that
     scripts.import_weights wrote."""
+    norm_statistics: Literal["image", "trained"] | None = None
+    """Of a generator: as test.py --norm_statistics."""
     format: Literal["onnx", "torchscript", "aoti"] = "onnx"
     """onnx: for ONNX Runtime and others (python -m pip install onnx onnxscript onnxruntime). torchscript: for
     PyTorch in Python and C++. aoti: compiled ahead of time for this machine, for PyTorch; takes minutes."""

@@ -23,6 +23,8 @@ class SourceOptions:
     """NAME_OR_FILE of what makes the infrared images, where --infrared is left out: a run of cycle_gan in
     checkpoints_dir, or a weights file, .safetensors, of train.py or scripts.import_weights. They are those that
     test.py --name NAME or test.py --weights FILE writes; a file's generator sees images at their own size."""
+    norm_statistics: Literal["image", "trained"] | None = None
+    """Of --generator: as test.py --norm_statistics."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Split of a data set."""
     num_test: int | None = None
@@ -40,6 +42,10 @@ class SourceOptions:
         if self.visible is not None and self.infrared is None and self.generator is None:
             raise ValueError(
                 "--visible without --infrared: give the infrared images, or --generator RUN or FILE to make them"
+            )
+        if self.norm_statistics is not None and self.generator is None:
+            raise ValueError(
+                f"--norm_statistics {self.norm_statistics} is of a --generator, and none is given: leave it out"
             )
         if self.num_test is not None and not self.num_test >= 1:
             raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every pair")

@@ -26,6 +26,10 @@ class GenerateOptions:
     weights: Path | None = None
     """Weights file of a generator instead of a run, e.g. one that scripts.import_weights wrote; then images are
     seen at their own size."""
+    norm_statistics: Literal["image", "trained"] | None = None
+    """Statistics of batch norms. image: of each image itself, as pytorch-CycleGAN-and-pix2pix's test.py does by default
+    (whose dropout is left out here). trained: those kept in training. By default as the weights say: image for those
+    that scripts.import_weights wrote, else trained."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Split of a data set."""
     scale: Literal["train", "input"] = "train"

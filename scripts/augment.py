@@ -181,11 +181,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained = open_run(run, "generation")
     weights = options.weights or choose_weights(run, options.epoch)
     compute = choose(options.device, options.precision)
-    network, _, metadata = load_network(weights, "generation", trained)
+    network, _, metadata = load_network(weights, "generation", trained, options.norm_statistics)
     ensure_sample(options.dataroot)
     folders = visible_folders(options)
     preprocess = Preprocess.from_options(trained.input) if trained and options.scale == "train" else None
     key = made_with(weights, preprocess, options, compute)
+    key["norm statistics"] = metadata.get("norm_statistics")
     check_out(options, key, folders)
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
     if compute.device.type == "cpu":

@@ -62,9 +62,11 @@ def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
             f"{path}: names no method of this project; give weights that it or scripts.import_weights wrote"
         )
     kind = METHODS[model].score_kind
-    network, _, about = load_network(path, kind, trained)
+    network, _, about = load_network(path, kind, trained, options.norm_statistics)
     what = exportable(network, kind)
-    facts = {key: str(about[key]) for key in ("model", "run", "epoch", "source", "range") if key in about}
+    facts = {
+        key: str(about[key]) for key in ("model", "run", "epoch", "source", "range", "norm_statistics") if key in about
+    }
     facts |= {
         "run": about.get("run", options.name or ""),
         "weights": str(path),

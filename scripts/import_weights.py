@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,10 @@ class ImportOptions:
     """cycle_gan: what the generator makes."""
     netG: Literal["auto", "resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "auto"
     """cycle_gan: generator; auto finds it out from the tensors."""
+    norm_statistics: Literal["image", "trained"] | None = None
+    """cycle_gan with batch norms: the statistics by which they normalise, kept in the file as its default. image (by
+    default): each image's own, as the test.py of pytorch-CycleGAN-and-pix2pix does by default, whose dropout is left
+    out. trained: those kept in training, as it does with --eval."""
     to_one_channel: bool = False
     """cycle_gan: make the infrared side one channel. to_infrared averages the last layer over its outputs,
     which is near the mean of the three channels but not it, as tanh follows; to_visible adds up the first
@@ -63,6 +68,10 @@ class ImportOptions:
             raise ValueError("--from_tf needs --model stdfusion_net or --model fusion_gan")
         if self.from_pix2pix and self.model != "cycle_gan":
             raise ValueError(f"--from_pix2pix holds a generator of cycle_gan: leave out --model {self.model}")
+        if self.from_tf and self.norm_statistics:
+            raise ValueError(
+                f"--norm_statistics {self.norm_statistics} is of --from_pix2pix; --as_released is of FusionGAN"
+            )
         if self.out.suffix != ".safetensors":
             raise ValueError(f"--out {self.out}: give a name that ends in .safetensors")
 
@@ -96,11 +105,14 @@ def _check_fit(network: nn.Module, state: Tensors, source: Path) -> None:
 def from_pix2pix(options: ImportOptions) -> tuple[CycleGANOptions, Tensors, dict[str, str]]:
     """Options of the method, state dict of one generator, further metadata."""
     path = options.from_pix2pix
-    tensors = pix2pix_import.plain(_read_pth(path))
+    tensors = _read_pth(path)
     try:
+        tensors = pix2pix_import.plain(tensors)
         kind = pix2pix_import.kind_of(tensors)
         if options.netG not in ("auto", kind.netG):
             raise ValueError(f"holds a {kind.netG}, not --netG {options.netG}")
+        if options.norm_statistics and kind.norm != "batch":
+            raise ValueError(f"has no batch norms: leave out --norm_statistics {options.norm_statistics}")
         state = pix2pix_import.generator_state(tensors, kind)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -113,19 +125,41 @@ def from_pix2pix(options: ImportOptions) -> tuple[CycleGANOptions, Tensors, dict
     method_options = CycleGANOptions(**found, upsample="transpose")
     channels = {"in_channels": str(inside), "out_channels": str(outside)}
     state = {f"{options.direction}.{name}": tensor for name, tensor in state.items()}
-    return method_options, state, {"direction": options.direction, "range": "fixed", **channels}
+    statistics = {"norm_statistics": options.norm_statistics or "image"} if kind.norm == "batch" else {}
+    return method_options, state, {"direction": options.direction, "range": "fixed", **channels, **statistics}
 
 
 def _read_pth(path: Path) -> Tensors:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"{path}: is damaged ({damaged}); fetch it again")
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError):
-        raise ValueError(f"{path}: is not a file of plain tensors saved by PyTorch") from None
-    if not isinstance(found, dict) or not all(isinstance(t, torch.Tensor) for t in found.values()):
-        raise ValueError(f"{path}: is not a file of plain tensors saved by PyTorch (a state dict)")
-    return found
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path}: is no file of plain tensors saved by PyTorch. A whole network is not opened, since it could run "
+            "code: where it was written, torch.save(network.state_dict(), FILE) writes what can be read"
+        ) from None
+    except Exception as error:  # a damaged file fails in many ways inside torch
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: is damaged, or no file of plain tensors saved by PyTorch") from None
+    held = {str(key): value for key, value in found.items() if _are_tensors(value)} if isinstance(found, dict) else {}
+    if len(held) > 1:
+        raise ValueError(f"{path}: holds several networks ({', '.join(held)}): save the generator's state dict alone")
+    if not _are_tensors(found) and not held:
+        raise ValueError(f"{path}: is no file of plain tensors: it holds no state dict")
+    return found if _are_tensors(found) else next(iter(held.values()))
+
+
+def _are_tensors(value: Any) -> bool:
+    """Whether it is a state dict."""
+    return (
+        isinstance(value, dict)
+        and len(value) > 0
+        and all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items())
+    )
 
 
 def main(options: ImportOptions) -> None:

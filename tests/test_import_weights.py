@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from models.fusion_gan import FusionGAN
 from models.generators import make_generator
+from models.infrared_maker import InfraredMaker
 from models.pix2pix_import import generator_state, kind_of, plain
+from models.trained import load_network
 from options.fusion_gan import FusionGANOptions
 from options.typed import from_dict
 from scripts.import_weights import ImportOptions, main
 from tests.checkpoint_writer import made_fusion_gan, write_checkpoint
+from util.colour import luminance
+from util.compute import choose
 from util.weights import load_weights, save_weights
 
 Tensors = dict[str, torch.Tensor]
@@ -182,6 +187,103 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="plain tensors"):
         run(tmp_path, from_pix2pix=tmp_path / "text.pth")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+class Theirs(torch.nn.Module):
+    """Their ResNet generator of 6 blocks, written down anew, with batch norm, instance norm or none."""
+
+    def __init__(self, state: Tensors, kind: str) -> None:
+        super().__init__()
+        self.state, self.kind = state, kind
+
+    def conv(
+        self, x: torch.Tensor, name: str, number: int, pad: int = 0, up: bool = False, stride: int = 1
+    ) -> torch.Tensor:
+        weight, bias = self.state[f"{name}.{number}.weight"], self.state.get(f"{name}.{number}.bias")
+        if up:
+            return F.conv_transpose2d(x, weight, bias, 2, 1, 1)
+        if pad > 0:
+            x = F.pad(x, (pad,) * 4, mode="reflect")
+        return F.conv2d(x, weight, bias, stride, 1 if pad == 0 else 0)
+
+    def norm(self, x: torch.Tensor, name: str, number: int) -> torch.Tensor:
+        if self.kind == "none":
+            return x
+        weight, bias = (self.state.get(f"{name}.{number}.{key}") for key in ("weight", "bias"))
+        return F.batch_norm(x, None, None, weight, bias, training=True)  # of one image: its own statistics
+
+    def forward(self, x: torch.Tensor, last: int) -> torch.Tensor:
+        x = self.norm(self.conv(x, "model", 1, 3), "model", 2).relu()
+        for i in (4, 7):
+            x = self.norm(self.conv(x, "model", i, stride=2), "model", i + 1).relu()
+        for i in range(10, 16):
+            block, y = f"model.{i}.conv_block", x
+            second = 6 if f"{block}.6.weight" in self.state and self.state[f"{block}.6.weight"].ndim == 4 else 5
+            y = self.norm(self.conv(y, block, 1, 1), block, 2).relu()
+            x = x + self.norm(self.conv(y, block, second, 1), block, second + 1)
+        for i in (16, 19):
+            x = self.norm(self.conv(x, "model", i, up=True), "model", i + 1).relu()
+        return self.conv(x, "model", last, 3).tanh()
+
+
+@pytest.mark.parametrize("kind", ["batch", "instance", "none"])
+@pytest.mark.parametrize("inside", [1, 3])
+def test_the_picture_is_that_of_the_other_project(tmp_path: Path, kind: str, inside: int) -> None:
+    """Its test.py runs networks in training mode, one image at a time; without dropout that is the default here."""
+    theirs = their_resnet(inside, 3, 4, 6, "batch" if kind == "none" else kind, dropout=True)
+    if kind == "none":  # whose convolutions have no bias there, but for the last
+        theirs = {n: t for n, t in theirs.items() if n.endswith("weight") and t.ndim == 4 or n == "model.23.bias"}
+    run(tmp_path, theirs)
+    network, _, facts = load_network(tmp_path / "out.safetensors", "generation")
+    assert facts.get("norm_statistics") == ("image" if kind == "batch" else None)
+    visible = torch.rand(2, 3, 40, 48) * 2 - 1  # two images: each by its own statistics
+    seen = luminance(visible) if inside == 1 else visible
+    with torch.inference_mode():
+        expected = torch.cat([Theirs(theirs, kind)(image[None], 23) for image in seen])
+        torch.testing.assert_close(network(visible), luminance(expected), atol=1e-4, rtol=0)
+        tiled = InfraredMaker(network, choose("cpu", "fp32"), 176, "exact").in_tiles(visible[:1])
+        difference = tiled - (luminance(expected[:1]) + 1) * 127.5
+        assert difference.abs().max() < 1
+    if kind != "batch":
+        with pytest.raises(ValueError, match="no batch norms"):
+            load_network(tmp_path / "out.safetensors", "generation", norm_statistics="trained")
+        with pytest.raises(ValueError, match="no batch norms"):
+            run(tmp_path, theirs, norm_statistics="trained")
+        return
+    trained, _, _ = load_network(tmp_path / "out.safetensors", "generation", norm_statistics="trained")
+    metadata, _ = run(tmp_path, theirs, norm_statistics="trained")
+    kept, _, facts = load_network(tmp_path / "out.safetensors", "generation")
+    assert metadata["norm_statistics"] == facts["norm_statistics"] == "trained"
+    with torch.inference_mode():
+        assert torch.equal(trained(visible), kept(visible)) and not torch.allclose(kept(visible), network(visible))
+
+
+def test_files_as_others_save_them(tmp_path: Path) -> None:
+    """Read are state dicts in a dict, of DataParallel, in half precision; the rest is one clear line."""
+    theirs = their_resnet(3, 3, 4, 6, "instance")
+    _, plain_ones = run(tmp_path, theirs)
+    half = {f"module.{name}": tensor.half() for name, tensor in theirs.items()}
+    _, tensors = run(tmp_path, {"epoch": 3, "state_dict": half, "options": {"lr": 1.0}})
+    assert all(torch.equal(tensor, plain_ones[name].half().float()) for name, tensor in tensors.items())
+    first = next(iter(theirs))
+    for state, message in (
+        ({"G_A": theirs, "G_B": theirs}, "several networks \\(G_A, G_B\\)"),
+        ({}, "no state dict"),
+        (theirs | {"model.6.filt": torch.ones(3, 3)}, "anti-aliased layers .*--no_antialias"),
+        (theirs | {first: theirs[first].long()}, f"its {first} is of torch.int64"),
+        (theirs | {first: theirs[first] / 0}, f"its {first} holds infinite numbers or NaN"),
+        (their_resnet(4, 3, 4, 6, "instance"), "takes 4 channels and makes 3"),
+        (torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1)), "A whole network is not opened, .*state_dict"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, state)
+    file = tmp_path / "latest_net_G_A.pth"
+    torch.save(theirs, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(theirs["model.4.weight"].numpy().tobytes()) + 5] ^= 8
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        run(tmp_path, from_pix2pix=file)
 
 
 def test_weights_come_back_in_any_layout(tmp_path: Path) -> None:
