@@ -114,7 +114,8 @@ def main() -> int:
         keep_freed_memory()
     maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     ensure_sample(options.data.dataroot[0])
-    inputs = find_jobs(options.data, opts.split)
+    trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
+    inputs = find_jobs(options.data, opts.split, options.data.dataroot[0].resolve() in trained_on)
     jobs, found = inputs.jobs, inputs.summary
     if opts.num_test is not None:
         jobs = evenly(jobs, opts.num_test)

@@ -1,11 +1,17 @@
-"""Which files in a folder are images, their natural order, and stems that tell them apart."""
+"""Which files in a folder are images, their natural order, and names: when two are equal, and stems that differ."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
+import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from util.words import first_few, plural
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm", ".jpe", ".jfif", ".avif", ".gif", ".jp2",
@@ -30,11 +36,21 @@ BESIDE = (
     ".py",
 )
 """Suffixes of what lies beside images and is none: labels, notes."""
+OWN_MARKS = (("made.jsonl",), ("options.json", "losses.jsonl"))
+"""Files that mark a folder of this project's own: results or augmented images, a run."""
+LONGEST_NAME = 255  # bytes, on all usual file systems
 
 
-def natural_key(name: str) -> list[str | int]:
-    """Sorting key under which frame2 comes before frame10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name.casefold())]
+def name_key(name: str) -> str:
+    """What two names share that are one to a reader: upper and lower case, and the two ways in which Unicode writes an
+    accented letter (macOS decomposes them), do not count."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sorting key under which frame2 comes before frame10, whatever script its digits are of. No two names tie."""
+    parts = re.split(r"(\d{1,999})", name_key(name))  # Python reads no number of thousands of digits
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def is_image_name(name: str) -> bool:
@@ -42,37 +58,96 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def image_files(folder: Path, recursive: bool = False) -> list[Path]:
-    """Images in a folder, in natural order, leaving out what is no image; links are followed."""
-    found, seen = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        found += [Path(parent, name) for name in names if is_image_name(name)]
-        if not recursive:
-            break
-        seen.add(os.path.realpath(parent))
-        folders[:] = [name for name in folders if os.path.realpath(Path(parent, name)) not in seen]
-    return sorted(found, key=lambda path: natural_key(path.as_posix()))
+def is_hidden(name: str) -> bool:
+    """Whether a folder's name is one that systems give to what is no data: copies of metadata, thumbnails, waste."""
+    return name.startswith((".", "__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 
 
-def unread(folder: Path, recursive: bool = False) -> list[str]:
-    """Lines about what of a folder is not read: files of other suffixes, such as videos, and folders that cannot be
-    opened. Labels and notes beside images are not counted."""
-    suffixes: Counter[str] = Counter()
-    locked: list[str] = []
-    for _, folders, names in os.walk(folder, onerror=lambda error: locked.append(error.filename), followlinks=False):
-        suffixes.update(Path(name).suffix.lower() for name in names if not name.startswith("."))
-        if not recursive:
-            folders.clear()
-    others = {end: count for end, count in suffixes.most_common() if end and end not in (*IMAGE_SUFFIXES, *BESIDE)}
-    lines = [f"no permission to open {path}: its images are not read" for path in locked]
-    if others:
-        lines.append(f"{folder}: not read are files ending in " + ", ".join(f"{e} ({n})" for e, n in others.items()))
-    return lines
+def is_own(folder: Path) -> bool:
+    """Whether a folder holds what this project wrote: results, augmented images, a run."""
+    try:
+        return any(all((folder / name).is_file() for name in names) for names in OWN_MARKS)
+    except OSError:  # locked
+        return False
+
+
+@dataclass
+class Met:
+    """What a search for images came by and did not look into: folders that cannot be read and those left out, each with
+    the reason; how many files of each other suffix there are, labels and notes aside."""
+
+    unread: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        """Lines about what was left out."""
+        reasons = {reason: [str(path) for path, its in self.left_out if its == reason] for _, reason in self.left_out}
+        lines = [
+            f"left out {plural(len(paths), 'folder')} {reason}: {first_few(paths)}" for reason, paths in reasons.items()
+        ]
+        if self.others:
+            ends = ", ".join(f"{end} ({count})" for end, count in self.others.most_common())
+            lines.append(f"not read are files ending in {ends}")
+        return lines
+
+
+def entries_of(folder: Path) -> list[tuple[str, bool, bool | None]]:
+    """(name, whether it is a link, whether it is a folder; None of a link that leads nowhere)."""
+
+    def is_folder(entry: os.DirEntry[str]) -> bool | None:
+        if not entry.is_symlink():
+            return entry.is_dir()
+        try:
+            return stat.S_ISDIR(entry.stat().st_mode)
+        except OSError:
+            return None
+
+    with os.scandir(folder) as listed:
+        return [(entry.name, entry.is_symlink(), is_folder(entry)) for entry in listed]
+
+
+def walk(folder: Path, recursive: bool = True, met: Met | None = None) -> Iterator[Path]:
+    """As image_files, in no order."""
+    met = Met() if met is None else met
+    seen: set[str] = set()
+    folders, links = [folder], []
+    while folders or links:
+        place = (folders or links).pop()  # a folder itself comes before links to it
+        real = os.path.realpath(place)
+        if real in seen:
+            met.left_out.append((place, "that a link leads back to"))
+            continue
+        seen.add(real)
+        if place != folder and is_own(place):
+            met.left_out.append((place, "of this project's own results"))
+            continue
+        try:
+            entries = entries_of(place)
+        except OSError as error:  # locked, or gone since it was listed
+            met.unread.append((place, error.strerror or str(error)))
+            continue
+        for name, link, is_folder in entries:
+            if not is_folder and is_image_name(name):
+                yield place / name
+            elif recursive and is_folder and not is_hidden(name):
+                (links if link else folders).append(place / name)
+            elif recursive and is_folder is None:
+                met.unread.append((place / name, "a link that leads nowhere"))
+            elif not is_folder and not name.startswith("."):
+                end = Path(name).suffix.lower()
+                met.others.update([end] if end and end not in BESIDE else ())
+
+
+def image_files(folder: Path, recursive: bool = False, met: Met | None = None) -> list[Path]:
+    """Images in a folder, in natural order, leaving out what is no image; links are followed. recursive: those of its
+    sub-folders too, but of none that is hidden or holds what this project wrote. met: gets what is passed over."""
+    return sorted(walk(folder, recursive, met), key=lambda path: natural_key(path.as_posix()))
 
 
 def _unless_unique(names: list[str], longer: list[str]) -> list[str]:
-    counts = Counter(name.casefold() for name in names)  # file systems may ignore case
-    return [full if counts[name.casefold()] > 1 else name for name, full in zip(names, longer, strict=True)]
+    counts = Counter(map(name_key, names))  # file systems may ignore case and normalisation
+    return [full if counts[name_key(name)] > 1 else name for name, full in zip(names, longer, strict=True)]
 
 
 def unique_stems(files: list[Path], root: Path) -> list[str]:
@@ -83,3 +158,17 @@ def unique_stems(files: list[Path], root: Path) -> list[str]:
     for ends in ([file.suffix[1:] for file in files], [str(place) for place in range(len(files))]):
         stems = _unless_unique(stems, [f"{stem}_{end}" for stem, end in zip(stems, ends, strict=True)])
     return stems
+
+
+def too_long(stem: str, suffix: str) -> bool:
+    """Whether no file can be called STEM + suffix."""
+    return len(os.fsencode(stem + suffix)) > LONGEST_NAME
+
+
+def meanings(entry: str) -> Iterator[str]:
+    """The stems that an entry of a list may mean, likeliest first: names may hold blanks and dots, have an image's
+    suffix or none, and folders before them, by / or \\."""
+    parts = [part for part in entry.strip("\"' ").replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if parts and parts[-1].lower().endswith(IMAGE_SUFFIXES):
+        parts[-1] = parts[-1].rsplit(".", 1)[0]
+    yield from ("_".join(parts[start:]) for start in range(len(parts)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.files import Met, name_key
 from data.first_use import ensure_sample
 from data.images import ImageError, Source, ThermalRange, list_images, read_infrared, read_visible
-from data.inference import BATCH_PIXELS, Job, VisibleImages, images_in, read_seen, unlike_stems
-from data.layouts import Listing, Pair, find
+from data.inference import BATCH_PIXELS, Found, Job, VisibleImages, images_in, read_seen, unlike_stems
+from data.layouts import Pair, find
 from data.layouts.pairing import bare_stem, join
-from data.remarks import seen_alike
 from data.samples import evenly
 from data.transforms import Preprocess, as_tensor, resize
 from data.video import Frame, InStep, Video
@@ -26,40 +26,25 @@ from options.fuse import FuseDataOptions, SourceOptions
 from util.words import first_few, plural
 
 
-@dataclass(frozen=True)
-class Found:
-    """What to fuse or to generate from (each job's visible stem names its result; real is None where there is no
-    infrared), what was passed over, one line about it, and remarks."""
-
-    jobs: list[Job]
-    skipped: list[ImageError]
-    summary: str
-    notes: tuple[str, ...] = ()
-
-    def seen_alike(self, folders: Sequence[Path], bits: int | None) -> Found:
-        """With visible images of more than 8 bits shown alike, and remarks on images that no data set's search has
-        looked at. folders: those that they lie in."""
-        real = [job.real for job in self.jobs if job.real is not None]
-        alike, notes = seen_alike([job.visible for job in self.jobs], real, folders, bits)
-        jobs = [replace(job, visible=alike.get(job.visible, job.visible)) for job in self.jobs]
-        return replace(self, jobs=jobs, notes=(*self.notes, *notes))
-
-
 def _names(sources: Sequence[Source]) -> str:
     return first_few(source.path.name for source in sources)
 
 
 def _alone(sources: Sequence[Source], paired: Set[Source], partners: Sequence[Source], other: str) -> list[ImageError]:
     """Those of one side in no pair. other: what the partners are called."""
-    bare = {bare_stem(partner.stem).casefold(): partner for partner in partners if partner not in paired}
+    stems = {name_key(partner.path.stem): partner for partner in partners}
+    bare = {name_key(bare_stem(partner.path.stem)): partner for partner in partners if partner not in paired}
     errors = []
     for source in sources:
         if source in paired:
             continue
-        near = bare.get(bare_stem(source.stem).casefold())
+        same, near = stems.get(name_key(source.path.stem)), bare.get(name_key(bare_stem(source.path.stem)))
         reason = f"no {other} image has its stem"
-        if near is not None:
-            reason += f"; {near.path.name} would be its partner if no other names were equal: give both one name"
+        if same is not None:
+            reason = f"{same.path.name} has its stem, but so has another image: give each pair names of its own"
+        elif near is not None:
+            reason += f"; {near.path.name} would be its partner if no other names were equal and no others so like it"
+            reason += ": give both one name"
         errors.append(ImageError(source.path, reason))
     return errors
 
@@ -69,9 +54,11 @@ def _job(pair: Pair) -> Job:
 
 
 def find_pairs(visible: Path, infrared: Path) -> Found:
-    """Two files make one pair; images of two folders pair as those of data sets do, by stem, or without endings such
-    as _RGB where no stems are equal, and those without a partner are skipped. ValueError where nothing pairs."""
-    sides = list_images(visible), list_images(infrared)
+    """Two files make one pair; images of two folders pair as those of data sets do, by stem, or without what says
+    visible or infrared where no stems are equal, and those without a partner are skipped. ValueError where nothing
+    pairs."""
+    met = Met()
+    sides = list_images(visible, met), list_images(infrared, met)
     if visible.is_dir() != infrared.is_dir():
         raise ValueError(f"--visible {visible} and --infrared {infrared}: give two folders or two files")
     if not visible.is_dir():
@@ -80,7 +67,7 @@ def find_pairs(visible: Path, infrared: Path) -> Found:
         raise ValueError(
             f"--visible and --infrared are one folder, {visible}: move the images apart, or give --dataroot"
         )
-    pairs = join(*sides)
+    pairs = join(*sides, roots=(visible, infrared))
     if not pairs:
         raise ValueError(
             f"no image in {visible} ({_names(sides[0])}) has the stem of one in {infrared} ({_names(sides[1])}): "
@@ -89,21 +76,17 @@ def find_pairs(visible: Path, infrared: Path) -> Found:
     paired = {source for pair in pairs for source in (pair.visible, pair.infrared)}
     skipped = _alone(sides[0], paired, sides[1], "infrared") + _alone(sides[1], paired, sides[0], "visible")
     first, about = pairs[0], f"{plural(len(pairs), 'pair')} of {visible} and {infrared}"
-    if first.visible.stem.casefold() != first.infrared.stem.casefold():
+    if name_key(first.visible.path.stem) != name_key(first.infrared.path.stem):
         about += f", paired without endings: {first.visible.path.name} and {first.infrared.path.name}, ..."
-    return Found([_job(pair) for pair in pairs], skipped, about)
+    found = Found.among([_job(pair) for pair in pairs], met, about)
+    return replace(found, skipped=found.skipped + skipped)
 
 
 def find_visible(visible: Path) -> Found:
     """Visible images alone, a folder or a file."""
-    jobs = [Job(source) for source in list_images(visible)]
-    return Found(jobs, [], f"{plural(len(jobs), 'visible image')} in {visible}")
-
-
-def passed_over(listing: Listing, wanted: Sequence[str]) -> list[ImageError]:
-    """Unusable files beside the images of the wanted splits."""
-    folders = {path.parent for name in wanted for path in listing.splits[name].files()}
-    return [ImageError(item.path, item.reason) for item in listing.skipped if item.path.parent in folders]
+    met = Met()
+    jobs = [Job(source) for source in list_images(visible, met)]
+    return Found.among(jobs, met, f"{plural(len(jobs), 'visible image')} in {visible}")
 
 
 def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Found:
@@ -118,15 +101,15 @@ def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Foun
     if not jobs:
         kind = "pairs" if with_infrared else "visible images"
         raise ValueError(f"{listing.summary()}: no {kind} in --split {split}: give another")
-    return Found(jobs, passed_over(listing, wanted), listing.summary(), listing.notes)
+    found = Found.among(jobs, Met(), listing.summary(), listing.notes)
+    return replace(found, skipped=found.skipped + listing.passed_over(wanted))
 
 
 def find_inputs(sources: SourceOptions, data: FuseDataOptions) -> Found:
     """What fuse.py fuses, of its folders, files or data set. ImageError for what is passed over, if strict."""
     if sources.visible is not None:
         found = find_pairs(sources.visible, sources.infrared) if sources.infrared else find_visible(sources.visible)
-        folders = [folder for folder in (sources.visible, sources.infrared) if folder is not None]
-        found = found.seen_alike(folders, data.visible_bits)
+        found = found.seen_alike(data.visible_bits)
     else:
         options = data.for_root()
         ensure_sample(options.dataroot)

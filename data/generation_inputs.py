@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-from data.fusion_inputs import Found, passed_over
+from data.files import Met, name_key
 from data.images import list_images
-from data.inference import Job, unlike_stems
-from data.layouts import Listing, UnknownLayout, find
+from data.inference import Found, Job, unlike_stems
+from data.layouts import Listing, UnknownLayout, find, recognise
 from options.test import TestDataOptions
 from util.words import plural
 
@@ -22,23 +23,40 @@ def jobs_of(listing: Listing, split: str) -> list[Job]:
     return unlike_stems(splits)
 
 
-def find_jobs(options: TestDataOptions, split: str) -> Found:
-    """What to generate from. A folder of no known layout is a folder of images."""
-    roots, data = options.dataroot, options.for_root()
+def _note_data_set(options: TestDataOptions) -> list[str]:
+    """A line where a folder that is read as one of any pictures could be a data set."""
+    root = options.dataroot[0]
+    try:
+        name, found = recognise(root, "auto")
+    except ValueError:
+        return []
+    at = f"--dataroot {found[0].path} --layout {name}"
+    return [f"{root} is read as a folder of any pictures; {at} reads it as a data set"]
+
+
+def find_jobs(options: TestDataOptions, split: str, own: bool = False) -> Found:
+    """What to generate from. A folder is a data set where its names say so, or its layout is given, or it is the run's
+    own; any other is a folder of pictures. ImageError for what is passed over, if strict."""
+    roots, data, met = options.dataroot, options.for_root(), Met()
     if len(roots) == 1 and roots[0].is_dir():
         try:
-            listing = find(data)
+            listing = find(data, pictures=not own)
         except UnknownLayout:
             if data.layout != "auto" or data.visible_dir is not None:
                 raise
-            jobs = [Job(source) for source in list_images(roots[0])]
-            found = Found(jobs, [], f"{plural(len(jobs), 'image')} in {roots[0]}")
-            return found.seen_alike(roots, data.visible_bits)
-        skipped = passed_over(listing, listing.chosen(split))
-        return Found(jobs_of(listing, split), skipped, listing.summary(), listing.notes)
-    jobs = [Job(source) for root in roots for source in list_images(root)]
-    stems = Counter(job.visible.stem.casefold() for job in jobs)
-    twice = next((stem for stem, count in stems.items() if count > 1), None)
-    if twice:
-        raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
-    return Found(jobs, [], plural(len(jobs), "image")).seen_alike(roots, data.visible_bits)
+            jobs = [Job(source) for source in list_images(roots[0], met)]
+            summary = f"{plural(len(jobs), 'image')} in {roots[0]}"
+            found = Found.among(jobs, met, summary, _note_data_set(options)).seen_alike(data.visible_bits)
+        else:
+            found = Found.among(jobs_of(listing, split), met, listing.summary(), listing.notes)
+            found = replace(found, skipped=found.skipped + listing.passed_over(listing.chosen(split)))
+    else:
+        jobs = [Job(source) for root in roots for source in list_images(root, met)]
+        stems = Counter(name_key(job.visible.stem) for job in jobs)
+        twice = next((stem for stem, count in stems.items() if count > 1), None)
+        if twice:
+            raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
+        found = Found.among(jobs, met, plural(len(jobs), "image")).seen_alike(data.visible_bits)
+    if found.skipped and data.strict:
+        raise found.skipped[0]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -14,11 +13,11 @@ import torch
 from PIL import Image
 
 from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, stretched, white_of
-from data.files import IMAGE_SUFFIXES, image_files, is_image_name, unique_stems, unread
+from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, unique_stems
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
 from util.colour import BT601, grey_bytes
-from util.run_folder import naming
+from util.run_folder import naming, part_of
 
 JPEG_SIDE = 65500  # pixels
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to
@@ -47,13 +46,14 @@ CAMERAS = {
 
 @dataclass(frozen=True)
 class Source:
-    """One image on disk and how to read it. half: which half of an AB picture. group: its video, if known. white: the
-    value shown white, of a visible picture of more than 8 bits; None for that of its own largest."""
+    """One image on disk and how to read it. half: which half of an AB picture, or its alpha channel where that holds
+    infrared. group: its video, if known. white: the value shown white, of a visible picture of more than 8 bits; None
+    for that of its own largest."""
 
     path: Path
     stem: str
     camera: str = "none"
-    half: Literal["whole", "left", "right"] = "whole"
+    half: Literal["whole", "left", "right", "alpha"] = "whole"
     group: str = ""
     white: float | None = None
 
@@ -75,7 +75,7 @@ def camera_box(camera: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
 def _view(size: tuple[int, int], half: str, camera: str = "none") -> tuple[int, int, int, int]:
     """Pixels (left, top, right, bottom) of a picture of size (W, H) that are read."""
     middle = size[0] // 2
-    begin, end = {"whole": (0, size[0]), "left": (0, middle), "right": (middle, size[0])}[half]
+    begin, end = {"left": (0, middle), "right": (middle, size[0])}.get(half, (0, size[0]))
     left, top, right, bottom = camera_box(camera, (end - begin, size[1]))
     return begin + left, top, begin + right, bottom
 
@@ -125,7 +125,7 @@ def read_infrared(source: Source | Path, thermal: ThermalRange | None) -> np.nda
     scale of 16-bit counts through the thermal range. ImageError if unreadable or if its counts are no temperatures."""
     source, thermal = _source(source), thermal or ThermalRange()
     with opened(source.path) as (image, header):
-        array = _cut(decode(image, header, "L"), source.half)
+        array = _cut(decode(image, header, "A" if source.half == "alpha" else "L"), source.half)
         return stretched(array, thermal) if array.dtype == np.uint8 else grey_from_counts(array, thermal)
 
 
@@ -201,7 +201,7 @@ def write_image(path: Path, array: np.ndarray) -> None:
     if writer == "JPEG" and max(array.shape[:2]) > JPEG_SIDE:
         raise ValueError(f"{path}: JPEG holds {JPEG_SIDE} pixels a side, not {max(array.shape[:2])}: use .png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         with naming(path, part):
             Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}))
@@ -210,16 +210,19 @@ def write_image(path: Path, array: np.ndarray) -> None:
         part.unlink(missing_ok=True)
 
 
-def list_images(path: Path) -> list[Source]:
+def list_images(path: Path, met: Met | None = None) -> list[Source]:
     """Every image in a folder and its sub-folders in natural order, or the one file. Stems are unique: a stem
     that occurs twice gets its relative folder before it (a/b/1.png: a_b_1), then its suffix behind it.
-    ValueError if there are none."""
+    ValueError if there are none. met: gets what is passed over."""
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path} does not exist: give an image or a folder of images")
-    files = image_files(path, recursive=True) if path.is_dir() else [path] * is_image_name(path.name)
+    met = Met() if met is None else met
+    files = image_files(path, recursive=True, met=met) if path.is_dir() else [path] * is_image_name(path.name)
+    if not files and met.unread:
+        raise ValueError(f"no images in {path}, and {met.unread[0][0]} cannot be read: {met.unread[0][1]}")
     if not files:
-        there = "".join(f" ({line})" for line in unread(path, recursive=True)) if path.is_dir() else ""
+        there = "".join(f"; {line}" for line in met.notes())
         raise ValueError(f"no images in {path}{there}: give files ending in {', '.join(IMAGE_SUFFIXES)}")
     stems = unique_stems(files, path if path.is_dir() else path.parent)
     return [Source(file, stem) for file, stem in zip(files, stems, strict=True)]

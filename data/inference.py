@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from data.files import Met, name_key, too_long
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, view_size
+from data.remarks import seen_alike
 from data.samples import worker_count
 from data.transforms import Preprocess, as_tensor, resize
 from util.batches import Loader
@@ -59,20 +61,47 @@ class Job:
     real: Source | None = None
 
 
+@dataclass(frozen=True)
+class Found:
+    """What to work on (each job's visible stem names its result), what was passed over that could not be used, one line
+    about it, and remarks."""
+
+    jobs: list[Job]
+    skipped: list[ImageError]
+    summary: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def among(cls, jobs: Sequence[Job], met: Met, summary: str, notes: Sequence[str] = ()) -> Found:
+        """Those jobs whose results can have their names; what else a search met goes to skipped and notes."""
+        long = {job for job in jobs if too_long(job.visible.stem, ".png")}
+        skipped = [ImageError(path, reason) for path, reason in met.unread]
+        skipped += [ImageError(job.visible.path, "its result would have too long a name: shorten it") for job in long]
+        return cls([job for job in jobs if job not in long], skipped, summary, (*notes, *met.notes()))
+
+    def seen_alike(self, bits: int | None) -> Found:
+        """With visible images of more than 8 bits shown alike, and remarks on images that no data set's search has
+        looked at."""
+        real = [job.real for job in self.jobs if job.real is not None]
+        alike, notes = seen_alike([job.visible for job in self.jobs], real, bits)
+        jobs = [replace(job, visible=alike.get(job.visible, job.visible)) for job in self.jobs]
+        return replace(self, jobs=jobs, notes=(*self.notes, *notes))
+
+
 def unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:
     """The jobs of all splits; a stem that occurs twice gets its split before it."""
-    counts = Counter(job.visible.stem.casefold() for jobs in splits.values() for job in jobs)
+    counts = Counter(name_key(job.visible.stem) for jobs in splits.values() for job in jobs)
 
     taken = {stem for stem, count in counts.items() if count == 1}
 
     def named(split: str, job: Job) -> Job:
         stem = unlike = job.visible.stem
-        if counts[stem.casefold()] > 1:
+        if counts[name_key(stem)] > 1:
             unlike, number = f"{split}_{stem}", 1
-            while unlike.casefold() in taken:
+            while name_key(unlike) in taken:
                 number += 1
                 unlike = f"{split}_{stem}_{number}"
-            taken.add(unlike.casefold())
+            taken.add(name_key(unlike))
         return replace(job, visible=replace(job.visible, stem=unlike))
 
     return [named(split, job) for split, jobs in splits.items() for job in jobs]

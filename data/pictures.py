@@ -222,17 +222,20 @@ def _deep_colour(image: Image.Image) -> np.ndarray | None:
 
 
 def decode(image: Image.Image, header: Header, mode: str) -> np.ndarray:
-    """An opened picture, upright: uint8 [H, W] for the mode "L" or "P", [H, W, 3] for "RGB"; where it has more than 8
-    bits the counts that its file holds, [H, W], or [H, W, 3] in RGB. ValueError where they cannot be had."""
+    """An opened picture, upright: uint8 [H, W] for the mode "L", "P" or "A" (alpha), [H, W, 3] for "RGB"; where it has
+    more than 8 bits the counts that its file holds, [H, W], or [H, W, 3] in RGB. ValueError where they cannot be
+    had."""
     turn = 1 if image.format == "TIFF" else header.turn  # Pillow turns a TIFF
     array = _deep_colour(image) if header.mode.endswith(DEEP) and image.format in ("PNG", "TIFF") else None
     if array is not None:
-        array = array[..., :3]
+        array = array[..., 3] if mode == "A" else array[..., :3]
     elif header.mode.endswith(DEEP) and mode != "RGB":
         raise ValueError("colour of more than 8 bits, of which Pillow reads 8: save one channel, or RGB as PNG or TIFF")
     else:
         image.load()
-        if image.mode in COUNT_MODES:
+        if mode == "A":
+            array = np.array(image.getchannel("A"))
+        elif image.mode in COUNT_MODES:
             array = _counts(image, header.top)
         else:
             # Palettes hold colours, and their indices are no grey levels.

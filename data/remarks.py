@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from data.files import unread
 from data.images import ImageError, Source, brightest, read_visible
 from data.pictures import Header, opened
 from util.words import first_few, plural
@@ -105,10 +104,9 @@ def with_one_white(
 
 
 def seen_alike(
-    visible: Sequence[Source], infrared: Sequence[Source], folders: Iterable[Path], bits: int | None
+    visible: Sequence[Source], infrared: Sequence[Source], bits: int | None
 ) -> tuple[dict[Source, Source], list[str]]:
-    """As with_one_white, with all remarks on the images of folders, files and sub-folders. folders: those given."""
+    """As with_one_white, with all remarks on the images of folders and files."""
     headers = headers_of([*visible, *infrared])
     alike, lines = with_one_white(visible, headers, bits)
-    lines += note_palettes(infrared, headers) + note_pages([*visible, *infrared], headers)
-    return alike, lines + [line for folder in folders if folder.is_dir() for line in unread(folder, recursive=True)]
+    return alike, lines + note_palettes(infrared, headers) + note_pages([*visible, *infrared], headers)

@@ -10,7 +10,7 @@ from typing import Literal
 SAMPLE_ROOT = Path("datasets/sample")
 
 Layout = Literal[
-    "auto", "flir_adas_v2", "flir_adas_v1", "flir_aligned", "roadscene", "m3fd", "llvip", "msrs", "kaist",
+    "auto", "flir_adas_v2", "flir_adas_v1", "flir_aligned", "roadscene", "m3fd", "llvip", "msrs", "mfnet", "kaist",
     "tno_fusiongan", "cyclegan", "pix2pix", "two_folders",
 ]  # fmt: skip
 

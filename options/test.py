@@ -89,6 +89,11 @@ class TestDataOptions(DataOptions):
     dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
     """Root folder of a data set, a folder of images (and folders of them), or files."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.dataroot:
+            raise ValueError("--dataroot has no value: give a data set's root, a folder of images, or image files")
+
     def for_root(self) -> DataOptions:
         """These options for the first dataroot."""
         values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
@@ -100,7 +105,7 @@ class TestDataOptions(DataOptions):
         the command line, if any) they are found anew."""
         values = {f.name: getattr(options, f.name) for f in fields(DataOptions)}
         values["dataroot"] = (options.roots[0].dataroot,)
-        if root is not None and Path(root) not in [one.dataroot for one in options.roots]:
+        if root is not None and Path(root).resolve() not in [one.dataroot.resolve() for one in options.roots]:
             values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
         return cls(**values)
 

@@ -130,3 +130,25 @@ def test_renamed_stems_never_meet() -> None:
     jobs = unlike_stems({"train": [job("1"), job("test_1")], "test": [job("1")]})
     stems = [j.visible.stem for j in jobs]
     assert len({stem.casefold() for stem in stems}) == 3 and "test_1" in stems
+
+
+def test_one_stem_several_suffixes_and_folders(tmp_path: Path) -> None:
+    for name in ("x.jpg", "x.png", "a/1.png", "b/1.png", "y.jpg", "y.bmp"):
+        picture(tmp_path / "vi" / name)
+    for name in ("x.png", "b/1.png", "y.png"):
+        picture(tmp_path / "ir" / name, channels=1)
+    found = find_pairs(tmp_path / "vi", tmp_path / "ir")
+    pairs = {job.visible.path.relative_to(tmp_path / "vi").as_posix(): job.real.path.name for job in found.jobs}
+    assert pairs == {"x.png": "x.png", "b/1.png": "1.png"}
+    reasons = {error.path.relative_to(tmp_path).as_posix(): error.reason for error in found.skipped}
+    assert reasons.keys() == {"vi/x.jpg", "vi/a/1.png", "vi/y.jpg", "vi/y.bmp", "ir/y.png"}
+    assert reasons["vi/y.jpg"].startswith("y.png has its stem, but so has another image")
+
+
+def test_results_that_can_have_no_name_are_skipped(tmp_path: Path) -> None:
+    for side in ("vi", "ir"):
+        for name in ("x" * 241, "a", "b/" + "y" * 251, "c/" + "y" * 251):
+            picture(tmp_path / side / f"{name}.png")
+    found = find_pairs(tmp_path / "vi", tmp_path / "ir")
+    assert {len(job.visible.stem) for job in found.jobs} == {1, 241}
+    assert [error.reason for error in found.skipped] == ["its result would have too long a name: shorten it"] * 2

@@ -1,5 +1,7 @@
 """data/layouts: the other data sets on trees of the published form, splits, and what every listing promises."""
 
+import os
+import unicodedata
 from pathlib import Path
 from typing import get_args
 
@@ -108,7 +110,7 @@ def test_kaist_lists_flat_copies_and_whole_videos_for_validation(tmp_path):
     listed = find(DataOptions(dataroot=tmp_path / "a", val_fraction=0))
     assert stems_of(listed, "train") == ["set00_V000_I00000", "set00_V001_I00020"]
     assert stems_of(listed, "test") == ["set06_V000_I00019"]
-    assert "train: 1 listed frame not on disk: set00_V009_I00000" in listed.notes
+    assert "train-all-02.txt: 1 listed frame not on disk: set00_V009_I00000" in listed.notes
 
 
 def test_fusiongans_tno_is_read_once_because_train_is_test(tmp_path):
@@ -292,3 +294,105 @@ def test_several_data_sets_join_and_what_one_holds_out_no_other_trains_on(tmp_pa
     assert joined.fingerprint() != find(TrainDataOptions(dataroot=(second, first))).fingerprint()
     with pytest.raises(ValueError, match="--dataroot_weights has 1 numbers for 2"):
         TrainDataOptions(dataroot=(first, second), dataroot_weights=(1.0,))
+
+
+def lists(folder, **content):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in content.items():
+        (folder / f"{name}.txt").write_bytes(value)
+    return folder
+
+
+def encoded(encoding, *lines, end="\n"):
+    return end.join(lines).encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "form", ["{}", "{}.png", "vi/{}", "D:\\data\\vi\\{}.png", "./{}.JPG  # day", '"{}"', "vi/{}.png ir/{}.png"]
+)
+def test_lists_of_any_form_name_stems_with_blanks_and_dots(tmp_path, encoding, form):
+    stems = ["scene.00", "scene.01", "a scene 2", "Br\u00fccke"]
+    make.two_folders(tmp_path, "vi", "ir", stems)
+    listed = [form.format(stem, stem) for stem in (*stems[:3], unicodedata.normalize("NFD", stems[3]))]
+    if " ir/" in form:
+        listed[2] = stems[2]  # a name with blanks is one of two columns to nobody
+    train = encoded(encoding, "# day", "", *listed[:2], listed[3], end="\r\n")
+    lists(tmp_path / "meta", train=train, val=encoded(encoding, listed[2]))
+    listing = find(DataOptions(dataroot=tmp_path))
+    assert {name: stems_of(listing, name) for name in listing.splits} == {
+        "train": ["Br\u00fccke", "scene.00", "scene.01"],
+        "val": ["a scene 2"],
+    }
+    assert listing.notes == ("this copy has no test split",)
+
+
+def test_lists_that_match_nothing_are_no_text_or_no_files(tmp_path):
+    stems = [f"{number:05d}" for number in range(6)]
+    make.two_folders(tmp_path, "vi", "ir", stems)
+    meta = lists(tmp_path / "meta", train=b"x1\nx2\n", val=b"00001\n")
+    listing = find(DataOptions(dataroot=tmp_path))
+    assert "train.txt: none of its 2 lines names an image here: x1, x2; the list is left out" in listing.notes
+    assert sum(pairs_of(listing).values()) == 6
+    lists(meta, train=b"00000\n00002\n00001\n", val=b"00001\n00009\n")
+    listing = find(DataOptions(dataroot=tmp_path))
+    notes = " | ".join(listing.notes)
+    assert "val.txt: 1 listed pair not on disk: 00009" in notes and "3 pairs in no list (train.txt, val.txt)" in notes
+    assert "val.txt: 1 image of an earlier list too" in notes and "6 images not read" in listing.summary()
+    for content in (b"\x89PNG\r\n\x1a\n\0\0", "00001\n".encode("utf-16-le"), b"caf\xe9\n"):
+        lists(meta, train=content)
+        with pytest.raises(ValueError, match="train.txt: is a list .* no text"):
+            find(DataOptions(dataroot=tmp_path))
+    (meta / "train.txt").unlink()
+    os.mkfifo(meta / "train.txt")
+    assert "is no plain file" in " ".join(find(DataOptions(dataroot=tmp_path)).notes)
+
+
+def test_kaist_lists_with_backslashes_and_what_they_lack(tmp_path):
+    root = make.kaist(tmp_path)
+    frames = [rb"set00\V000\I00000", rb"set00\V001\visible\I00020.jpg", rb"set00\V009\I00000"]
+    lists(tmp_path / "imageSets", **{"train-all-02": b"\r\n".join(frames), "test-all-20": b"set09/V000/I00000"})
+    listing = find(DataOptions(dataroot=root, val_fraction=0))
+    assert stems_of(listing, "train") == ["set00_V000_I00000", "set00_V001_I00020"]
+    notes = " | ".join(listing.notes)
+    assert "train-all-02.txt: 1 listed frame not on disk: set00_V009_I00000" in notes
+    assert "test-all-20.txt: none of its 1 line names an image here: set09_V000_I00000" in notes
+
+
+def test_mfnet_is_colour_and_heat_in_one_file(tmp_path):
+    for number in range(4):
+        array = np.full((6, 8, 4), 90, np.uint8)
+        array[..., 3] = np.arange(8) * 30
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(array).save(tmp_path / "images" / f"{number:05d}D.png")
+        make.picture(tmp_path / "labels" / f"{number:05d}D.png", (8, 6), 1, 3)
+    listing = find(DataOptions(dataroot=tmp_path, val_fraction=0, test_fraction=0))
+    assert listing.layout == "mfnet" and pairs_of(listing) == {"train": 4} and "not read" not in listing.summary()
+    pair = listing.splits["train"].pairs[0]
+    assert read_visible(pair.visible).shape == (6, 8, 3) and np.all(read_visible(pair.visible) == 90)
+    assert np.array_equal(read_infrared(pair.infrared, ThermalRange())[0], np.arange(8) * 30)
+    assert pair.labels == tmp_path / "labels" / "00000D.png" and pair.mask is None
+    lists(tmp_path, train=b"00000D\n00001D\n00001D_flip\n", val=b"00002D", test=b"00003D")
+    assert pairs_of(find(DataOptions(dataroot=tmp_path))) == {"train": 2, "val": 1, "test": 1}
+    Image.new("RGBA", (8, 6)).save(tmp_path / "images" / "00000D.png")
+    with pytest.raises(ValueError, match="none of the layouts"):
+        find(DataOptions(dataroot=tmp_path))
+
+
+def test_images_that_no_split_has_are_counted(tmp_path):
+    make.two_folders(tmp_path, "vi", "ir", ["1", "2", "3"])
+    for name in ("vi/night/4.png", "rgb/1.png", "x.png", "results/gen/infrared/1.png"):
+        make.picture(tmp_path / name)
+    (tmp_path / "results" / "gen" / "made.jsonl").touch()
+    listing = find(DataOptions(dataroot=tmp_path))
+    assert listing.unread == {".": 1, "rgb": 1, "vi/night": 1}
+    assert listing.summary().endswith("no file skipped; 3 images not read (of ., rgb, vi/night)")
+    assert "own results" in " ".join(listing.notes)
+
+
+def test_a_is_visible_only_beside_b(tmp_path):
+    make.two_folders(tmp_path, "color", "b", ["1", "2", "3"])
+    with pytest.raises(ValueError, match="none of the layouts"):
+        find(DataOptions(dataroot=tmp_path))
+    make.two_folders(tmp_path, "a", "b", ["1", "2", "3"])
+    assert find(DataOptions(dataroot=tmp_path)).layout == "two_folders"

@@ -6,7 +6,7 @@ import pytest
 
 from data.images import Source
 from data.layouts import Pair, Split
-from data.layouts.pairing import assign, cut, hold_out
+from data.layouts.pairing import assign, bare_stem, cut, hold_out, join
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,51 @@ def test_long_lists_hold_out_blocks_from_all_parts() -> None:
     assert assign([""] * 180, 0.1, 0).count(1) == 18 and 2 not in assign([""] * 180, 0.1, 0)
     videos = ["a"] * 60 + ["b"] * 60 + ["c"] * 60
     assert assign(videos, 0.1, 0.1) == [0] * 60 + [1] * 60 + [2] * 60, "videos stay whole"
+
+
+def sources(side, *stems):
+    return [Source(Path(side, f"{stem}.png"), stem) for stem in stems]
+
+
+def joined(visible, infrared):
+    return {(p.stem, p.visible.stem, p.infrared.stem) for p in join(sources("vi", *visible), sources("ir", *infrared))}
+
+
+@pytest.mark.parametrize(
+    ("visible", "infrared", "stem"),
+    [
+        ("DJI_20240301_0001_V", "DJI_20240301_0001_T", "DJI_20240301_0001"),
+        ("DJI_20240301_0001_W", "DJI_20240301_0001_T", "DJI_20240301_0001"),
+        ("scene_WIDE", "scene_THRM", "scene"),
+        ("VIS1", "IR1", "1"),
+        ("rgb_0001", "thermal_0001", "0001"),
+        ("road-rgb-0001", "road-tir-0001", "road-0001"),
+        ("IR_1234_photo", "IR_1234", "1234"),
+        ("scene.vis", "scene.ir", "scene"),
+        ("12rgb", "12ir", "12"),
+        ("1", "1_lwir", "1"),
+        ("visible", "infrared", "visible"),
+    ],
+)
+def test_names_that_cameras_write(visible, infrared, stem):
+    assert joined([visible], [infrared]) == {(stem, visible, infrared)}
+
+
+def test_words_inside_words_say_nothing():
+    for stem in ("irene_1", "video_1", "vista", "set00_V000_I00001", "view_2", "00001D"):
+        assert bare_stem(stem) == stem
+    assert joined(["irene"], ["ene"]) == set()
+
+
+def test_what_is_ambiguous_does_not_pair():
+    assert joined(["1_V", "1_W", "2_V"], ["1_T", "2_T"]) == {("2", "2_V", "2_T")}
+    assert joined(["a", "1_V"], ["a", "1_T"]) == {("a", "a", "a")}, "plain names pair first, and then alone"
+
+
+def test_unicode_and_case_pair_where_they_are_alone():
+    composed, decomposed = "Br\u00fccke", "Bru\u0308cke"
+    assert joined([composed], [decomposed]) == {(composed, composed, decomposed)}
+    assert joined([composed, decomposed], [composed, decomposed]) == set(), "which is which is not told"
+    assert joined(["img1", "IMG1"], ["IMG1", "img1"]) == {("img1", "img1", "img1"), ("IMG1", "IMG1", "IMG1")}
+    assert joined(["img1", "IMG1"], ["Img1"]) == set()
+    assert joined(["01", "1"], ["1", "01"]) == {("01", "01", "01"), ("1", "1", "1")}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from data.files import unread
+from data.files import Met
 from data.images import list_images, read_visible, write_image
 from data.layouts import find
 from data.remarks import seen_alike
@@ -71,10 +71,9 @@ def test_palettes_and_pages_are_remarked(tmp_path: Path) -> None:
     Image.fromarray(grey).save(root / "infrared" / "002.tif", save_all=True, append_images=[Image.fromarray(grey)] * 2)
     (root / "infrared" / "002.png").unlink()
     (root / "infrared" / "film.mkv").write_bytes(b"x")
-    for notes in (
-        find(DataOptions(dataroot=root)).notes,
-        seen_alike(list_images(root / "visible"), list_images(root / "infrared"), [root], None)[1],
-    ):
+    met = Met()
+    seen = seen_alike(list_images(root / "visible", met), list_images(root / "infrared", met), None)[1]
+    for notes in (find(DataOptions(dataroot=root)).notes, [*seen, *met.notes()]):
         text = "\n".join(notes)
         assert "as it seems in 1 of 2 looked at (001.png): export them in grey, white hot" in text
         assert "1 file holds several pages or frames, of which the first is read: 002.tif" in text
@@ -91,7 +90,7 @@ def test_visible_images_of_a_folder_have_one_white(tmp_path: Path, bits: int | N
     listing = find(DataOptions(dataroot=root, visible_bits=bits, val_fraction=0.5))
     sources = [source for split in listing.splits.values() for source in split.visible]
     assert {pair.visible for split in listing.splits.values() for pair in split.pairs} == set(sources)
-    alike, (line, *_) = seen_alike(list_images(root / "visible"), [], [], bits)
+    alike, (line, *_) = seen_alike(list_images(root / "visible"), [], bits)
     white = 1023 if bits == 10 else 4095
     assert line in listing.notes and f"4 visible images of more than 8 bits: {white} is shown white" in line
     for source in (*sources, *alike.values()):
@@ -110,8 +109,8 @@ def test_locked_folders_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert unread(root, recursive=True) == [f"no permission to open {locked}: its images are not read"]
-    assert any("no permission to open" in note for note in find(DataOptions(dataroot=root)).notes)
+    skipped = find(DataOptions(dataroot=root)).skipped
+    assert [(item.path, item.reason) for item in skipped] == [(locked, "Permission denied")]
 
 
 def test_pictures_above_pillows_limit_are_read_by_every_command(

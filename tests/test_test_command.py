@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data.generated import at_own_size, copy_small, grey_bytes, score_batch
 from data.images import ThermalRange, list_images, read_infrared, to_uint8, write_image
@@ -21,6 +23,7 @@ from models.generators import make_generator
 from options.cli import to_dict
 from options.cycle_gan import CycleGANOptions
 from tests.conftest import ROOT, kill_midway, modified, write_pairs
+from tests.layout_fixtures import picture, two_folders
 from util.compute import choose
 from util.made import Made
 from util.metrics.generation import baselines, generation_scores
@@ -348,3 +351,69 @@ def test_a_source_removed_during_the_run_is_skipped(
     monkeypatch.setattr(VisibleImages, "__getitem__", read_and_remove)
     done = command("test.py", "--weights", weights, "--name", "n", "--dataroot", folder, *SERIAL, status=1)
     assert done.stderr.count("skipped ") == 1 and "001.png" in done.stderr and "images    2 in" in done.stdout
+
+
+def generated(
+    command: Callable, weights: Path, root: object, *more: object, status: int = 0
+) -> tuple[set[str], str, Path]:
+    """Stems that were made of a root, what was printed, the folder."""
+    done = command("test.py", "--weights", weights, "--name", "x", "--dataroot", root, "--num_threads", 0, *more,
+                   status=status)  # fmt: skip
+    folder = Path("results/x")
+    return {path.stem for path in (folder / "infrared").iterdir()}, done.stdout + done.stderr, folder
+
+
+@pytest.mark.parametrize(
+    "places", [("train", "test"), ("a", "b"), ("set01", "set02"), ("color", "b"), ("holiday/rgb", "x")]
+)
+def test_a_folder_of_any_pictures_is_made_whole(
+    command: Callable, tmp_path: Path, weights: Path, places: tuple[str, str]
+) -> None:
+    for place in places:
+        for number in range(2):
+            picture(tmp_path / "p" / place / f"{place[-1]}{number}.jpg", (64, 32))
+    made, said, folder = generated(command, weights, "p")
+    assert (
+        made == {f"{place[-1]}{number}" for place in places for number in range(2)}
+        and "data      4 images in p" in said
+    )
+    with Image.open(next((folder / "infrared").iterdir())) as image:
+        assert image.size == (64, 32)
+    assert not (folder / "scores.json").exists() and not (folder / "real").exists()
+    if places == ("train", "test"):
+        assert "--layout pix2pix reads it as a data set" in said
+        made, said, _ = generated(command, weights, "p", "--layout", "pix2pix")
+        assert "PSNR" in said and "4 images of no input" not in said
+
+
+def test_pictures_beside_a_data_set_make_it_a_folder_of_pictures(
+    command: Callable, tmp_path: Path, weights: Path
+) -> None:
+    two_folders(tmp_path / "p" / "flight", "rgb", "thermal", ["1", "2", "3"])
+    assert generated(command, weights, "p")[0] == {"3"}
+    picture(tmp_path / "p" / "x.png")
+    made, said, _ = generated(command, weights, "p")
+    assert len(made) == 8 and "--dataroot p/flight --layout two_folders reads it as a data set" in said
+
+
+def test_own_results_are_no_inputs(command: Callable, tmp_path: Path, weights: Path) -> None:
+    picture(tmp_path / "1.png", (16, 16))
+    picture(tmp_path / "new\nline.png", (16, 16))
+    picture(tmp_path / ("x" * 241 + ".png"), (16, 16))
+    picture(tmp_path / os.fsdecode(b"caf\xe9.png"), (16, 16))
+    made, said, _ = generated(command, weights, ".")
+    assert len(made) == 4 and "data      4 images in ." in said
+    made, said, _ = generated(command, weights, ".")
+    assert len(made) == 4 and "4 of 4 images are there already" in said
+    assert "left out 1 folder of this project's own results: results/x" in said
+    done = command("test.py", "--weights", weights, "--dataroot", status=2)
+    assert done.stderr.count("\n") == 1 and "--dataroot has no value" in done.stderr
+
+
+def test_what_a_data_set_skips_is_named(command: Callable, tmp_path: Path, weights: Path) -> None:
+    root = two_folders(tmp_path / "p", "vi", "ir", ["1", "2", "3", "4"])
+    (root / "vi" / "4.png").write_bytes(b"")
+    made, said, _ = generated(command, weights, "p", "--split", "all", status=1)
+    assert made == {"1", "2", "3"} and "skipped p/vi/4.png: empty file" in said
+    assert "--strict" not in said
+    assert "empty file" in command("test.py", "--weights", weights, "--dataroot", "p", "--strict", status=2).stderr

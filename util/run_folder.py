@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from util.fingerprint import stamp
 from util.lock import LOCK
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = 200  # bytes of a name that more is added to; file systems allow 255
 CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
 RATES = ("lr", "images_per_second", "data_wait", "memory")  # in records of losses
 
@@ -27,6 +29,14 @@ def _system_error(error: BaseException | None) -> OSError | None:
     while error is not None and (not isinstance(error, OSError) or error.errno is None):
         error = error.__cause__ or error.__context__
     return error
+
+
+def part_of(path: Path, ending: str = "") -> Path:
+    """What a file is called while this process writes it. A name that leaves no room for more is shortened."""
+    name = path.name
+    if len(os.fsencode(name)) > LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return path.with_name(f".{name}.{os.getpid()}.part{ending}")
 
 
 @contextmanager
@@ -49,7 +59,7 @@ def beside(path: Path, ending: str = "") -> Iterator[Path]:
 
     ending: of its name. An OSError names path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
+    part = part_of(path, ending)
     try:
         with naming(path, part):
             yield part

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.files import image_files, natural_key
+from data.files import image_files
 from data.layouts.folders import MASK_NAMES, Folder
-from data.layouts.listing import Pair, Split
-from data.layouts.pairing import bare_stem, complete, paired_split
+from data.layouts.listing import Split
+from data.layouts.lists import list_files, share_by_lists
+from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
-from util.words import first_few, plural
+from util.words import first_few
 
 _PARTS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("video", "test")}
 _BYTES = ("thermal_8_bit", "previewdata")
 _COUNTS = ("thermal_16_bit", "data")
-_LISTS = {"train": r"(align_)?train.*\.txt", "test": r"(align_)?(validation|val|test).*\.txt"}
+_LISTS = {"train": "(align_)?train.*", "val": "(align_)?(validation|val).*", "test": "(align_)?test.*"}
 
 
 def _parts(folder: Folder) -> dict[str, Folder]:
@@ -53,17 +54,22 @@ def read(folder: Folder, scan: Scan) -> dict[str, Split]:
     return complete(splits, scan.options.val_fraction, scan.options.test_fraction)
 
 
-def _aligned_lists(folder: Folder) -> dict[str, Path]:
-    """The list file of each split, here or in ImageSets/Main; not those of RGB names alone."""
+def _aligned_lists(folder: Folder, scan: Scan) -> dict[str, Path]:
+    """The list file of each split, here or in ImageSets/Main; not those of RGB names alone. The validation list is
+    that of the test split where there is none of that name."""
     sets = folder.open("imagesets")
-    places = [folder.path, sets.child("main") if sets else None]
-    files = [file for place in places if place for file in place.glob("*.txt") if "rgb" not in file.stem.lower()]
-    files.sort(key=lambda file: natural_key(file.name))
-    found = {
-        split: next((file for file in files if re.fullmatch(pattern, file.name, re.IGNORECASE)), None)
+    files = [
+        file for file in list_files((folder.path, sets and sets.child("main")), scan) if "rgb" not in file.stem.lower()
+    ]
+    fitting = {
+        split: [file for file in files if re.fullmatch(pattern, file.stem, re.IGNORECASE)]
         for split, pattern in _LISTS.items()
     }
-    return {split: file for split, file in found.items() if file is not None}
+    for its in fitting.values():
+        if len(its) > 1:
+            scan.note(f"{its[0].name} is read, and not {first_few(file.name for file in its[1:])}")
+    found = {split: its[0] for split, its in fitting.items() if its}
+    return found if "test" in found or "val" not in found else {"train": found.get("train"), "test": found["val"]}
 
 
 def detect_aligned(folder: Folder) -> bool:
@@ -78,19 +84,8 @@ def read_aligned(folder: Folder, scan: Scan) -> dict[str, Split]:
     visible = [source for source in images if source.stem.lower().endswith("_rgb")]
     infrared = [source for source in images if source.stem.lower().endswith("_previewdata")]
     whole = paired_split(visible, infrared, scan.images(folder.child(*MASK_NAMES)))
-    lists = _aligned_lists(folder)
-    if "train" not in lists:
+    splits = share_by_lists(whole, _aligned_lists(folder, scan), scan)
+    if "train" not in splits:
         scan.note("no align_train.txt: pairs are shared by --val_fraction and --test_fraction")
         scan.note_missing("", whole)
-        return complete({"": whole}, scan.options.val_fraction, scan.options.test_fraction)
-    splits = {}
-    pair_of: dict[str, Pair] = {pair.stem.casefold(): pair for pair in whole.pairs}
-    for name, path in lists.items():
-        words = path.read_text(encoding="utf-8").split()
-        stems = dict.fromkeys(bare_stem(Path(word).stem).casefold() for word in words)
-        absent = [stem for stem in stems if stem not in pair_of]
-        if absent:
-            scan.note(f"{path.name}: {plural(len(absent), 'listed pair')} not on disk: {first_few(absent)}")
-        sides = [tuple(s for s in side if bare_stem(s.stem).casefold() in stems) for side in (visible, infrared)]
-        splits[name] = Split(tuple(pair_of[stem] for stem in stems if stem in pair_of), *sides)
     return complete(splits, scan.options.val_fraction, scan.options.test_fraction)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.files import natural_key
+from data.files import entries_of, is_hidden, is_own, name_key, natural_key
 
 VISIBLE_NAMES = (
-    "visible", "vis", "vi", "rgb", "color", "colour", "crop_lr_visible", "traina", "train_vi", "a",
+    "visible", "vis", "vi", "rgb", "color", "colour", "crop_lr_visible", "traina", "train_vi",
 )  # fmt: skip
 INFRARED_NAMES = (
-    "infrared", "inf", "ir", "lwir", "thermal", "thermal_8_bit", "cropinfrared", "trainb", "train_ir", "b",
+    "infrared", "inf", "ir", "lwir", "thermal", "thermal_8_bit", "cropinfrared", "trainb", "train_ir",
 )  # fmt: skip
 MASK_NAMES = ("mask", "masks")
 SPLIT_NAMES = {
@@ -41,14 +40,14 @@ class Folder:
 
 
 def open_folder(path: Path) -> Folder:
-    """The folder with its sub-folders, hidden ones and __MACOSX left out; none where it may not be opened."""
+    """The folder with its sub-folders, those left out that are hidden, or hold what this project wrote. One that cannot
+    be read has none: whoever counts its images says so."""
     try:
-        with os.scandir(path) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
-    except PermissionError:  # data.files.unread names it
-        names = []
-    kept = [name for name in names if not name.startswith((".", "__MACOSX"))]
-    return Folder(path, {name.lower(): path / name for name in sorted(kept, key=natural_key)})
+        names = [name for name, _, is_folder in entries_of(path) if is_folder and not is_hidden(name)]
+    except OSError:
+        return Folder(path, {})
+    kept = [name for name in sorted(names, key=natural_key) if not is_own(path / name)]
+    return Folder(path, {name_key(name): path / name for name in kept})
 
 
 def levels(root: Path, depth: int = 2) -> Iterator[list[Folder]]:

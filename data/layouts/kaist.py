@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from data.files import image_files, natural_key
 from data.images import Source
 from data.layouts.folders import Folder, open_folder
 from data.layouts.listing import Split
+from data.layouts.lists import list_files, note_absent, read_list
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
-from util.words import first_few, plural
+from util.words import plural
 
 _SET = re.compile(r"set(\d\d)")
 _FRAME = re.compile(r"(set\d\d)[/_](V\d\d\d)[/_](?:visible/|lwir/)?(I\d+)", re.IGNORECASE)
@@ -30,9 +31,11 @@ def _flat_sides(folder: Folder) -> tuple[Path, Path] | None:
 
 def detect(folder: Folder) -> bool:
     """set00 ... here or in images, or visible and lwir of stems set00_V000_I00003."""
-    images = folder.open("images")
-    if _sets(folder) or (images and _sets(images)):
-        return True
+    sets = _sets(folder.open("images") or folder) or _sets(folder)
+    for path in list(sets.values())[:1]:
+        videos = open_folder(path).children.values()
+        if any(open_folder(video).child("visible", "lwir") for video in videos):
+            return True
     sides = _flat_sides(folder)
     return sides is not None and any(_FRAME.fullmatch(path.stem) for path in image_files(sides[0])[:5])
 
@@ -45,21 +48,23 @@ def split_of(stem: str) -> str:
 
 def _stem(text: str) -> str | None:
     """set00_V000_I00003 of a list line or a path."""
-    match = _FRAME.search(text)
+    match = _FRAME.search(text.replace("\\", "/"))
     return f"{match[1].lower()}_{match[2].upper()}_{match[3].upper()}" if match else None
 
 
-def _lists(folder: Folder, scan: Scan) -> dict[str, set[str]]:
-    """Stems of the list of each split; the usual one where there are several."""
-    places = [folder.child("imagesets"), folder.path, folder.path.parent / "imageSets"]
-    files = [file for place in places if place and place.is_dir() for file in place.glob("*.txt")]
-    files.sort(key=lambda file: (file.name.lower() not in _USUAL_LISTS, natural_key(file.name)))
+def _lists(folder: Folder, frames: Set[str], scan: Scan) -> dict[str, set[str]]:
+    """Stems of the list of each split that names frames there are; the usual list where there are several."""
+    places = dict.fromkeys((folder.child("imagesets"), folder.path, folder.path.parent / "imageSets"))
+    files = sorted(list_files(places, scan), key=lambda file: file.name.lower() not in _USUAL_LISTS)
     found = {}
     for split in ("train", "test"):
-        for file in files:
-            stems = {_stem(line) for line in file.read_text(encoding="utf-8", errors="replace").splitlines()}
-            stems.discard(None)
-            if file.name.lower().startswith(split) and stems:
+        for file in (file for file in files if file.name.lower().startswith(split)):
+            lines = {line: _stem(line) for line in read_list(file)}
+            stems = frames & set(lines.values())
+            note_absent(
+                file, [stem or line for line, stem in lines.items() if stem not in frames], bool(stems), "frame", scan
+            )
+            if stems:
                 found[split] = stems
                 scan.note(f"{split}: the {plural(len(stems), 'frame')} of {file.name}")
                 break
@@ -92,16 +97,13 @@ def _sources(frames: dict[str, Path], wanted: Iterable[str], scan: Scan) -> list
 def read(folder: Folder, scan: Scan) -> dict[str, Split]:
     """Frames of the lists in imageSets, without lists all; val is whole videos of the training sets."""
     visible, infrared = _frames(folder)
-    lists = _lists(folder, scan)
+    lists = _lists(folder, visible.keys() | infrared.keys(), scan)
     stems = sorted(visible.keys() | infrared.keys(), key=natural_key)
     splits = {}
     for name in ("train", "test"):
         if lists and name not in lists:
             continue
         wanted = [stem for stem in stems if (stem in lists[name] if lists else split_of(stem) == name)]
-        absent = lists[name] - set(wanted) if lists else set()
-        if absent:
-            scan.note(f"{name}: {plural(len(absent), 'listed frame')} not on disk: {first_few(sorted(absent))}")
         split = paired_split(_sources(visible, wanted, scan), _sources(infrared, wanted, scan))
         if split.visible or split.infrared:
             splits[name] = split

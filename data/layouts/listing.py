@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.images import Source
-from util.words import plural
+from data.images import ImageError, Source
+from util.words import first_few, plural
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A visible and an infrared image of one scene. mask: its salient targets in white, if there is one."""
+    """A visible and an infrared image of one scene. mask: its salient targets in white, if there is one. labels: the
+    picture whose pixel values are classes of things, if there is one."""
 
     stem: str
     visible: Source
     infrared: Source
     mask: Path | None = None
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class Split:
         )
 
     def files(self) -> set[Path]:
-        """Every file of the split, masks too."""
-        masks = {pair.mask for pair in self.pairs if pair.mask is not None}
-        return masks | {source.path for source in (*self.visible, *self.infrared)}
+        """Every file of the split, masks and labels too."""
+        more = {path for pair in self.pairs for path in (pair.mask, pair.labels) if path is not None}
+        return more | {source.path for source in (*self.visible, *self.infrared)}
 
 
 def group_reasons(skipped: Iterable[Skipped]) -> list[tuple[str, int]]:
@@ -62,7 +64,8 @@ def group_reasons(skipped: Iterable[Skipped]) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True)
 class Listing:
-    """A data set as found on disk. splits: those of train, val, test that there are."""
+    """A data set as found on disk. splits: those of train, val, test that there are. unread: images that lie in the
+    root and are in none of them, counted by their folders."""
 
     layout: str
     root: Path
@@ -70,6 +73,7 @@ class Listing:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     parts: tuple[Listing, ...] = ()  # of which it is joined
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def chosen(self, split: str) -> list[str]:
         """The splits that --split names: one of them, or all. ValueError where there is no such split."""
@@ -78,8 +82,14 @@ class Listing:
             raise ValueError(f"{self.root}: has no {split} split but {', '.join(self.splits)}: give --split")
         return wanted
 
+    def passed_over(self, wanted: Iterable[str]) -> list[ImageError]:
+        """The files and folders that cannot be used beside the images of some splits."""
+        folders = {path.parent for name in wanted for path in self.splits[name].files()}
+        folders |= {folder.parent for folder in folders}  # in which a folder may be locked
+        return [ImageError(item.path, item.reason) for item in self.skipped if item.path.parent in folders]
+
     def summary(self) -> str:
-        """One line: layout, pairs and unpaired images of each split, files skipped by reason."""
+        """One line: layout, pairs and unpaired images of each split, files skipped by reason, images not read."""
         if self.parts:
             return " | ".join(part.summary() for part in self.parts)
         parts = []
@@ -93,6 +103,8 @@ class Listing:
         if self.skipped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in group_reasons(self.skipped))
             skipped = f"{plural(len(self.skipped), 'file')} skipped ({reasons})"
+        if self.unread:
+            skipped += f"; {plural(sum(self.unread.values()), 'image')} not read (of {first_few(self.unread)})"
         return f"{self.layout} in {self.root}: {'; '.join(parts)}; {skipped}"
 
     def fingerprint(self) -> str:

@@ -3,40 +3,81 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.files import natural_key
+from data.files import name_key, natural_key
 from data.images import Source
 from data.layouts.listing import Pair, Split
 
 CHAPTERS, HELD_TOGETHER = 6, 3
 """At most so many parts of a list are cut by themselves, each holding out at least so many neighbours."""
 
-_SIDE = re.compile(r"[_-](visible|vis|vi|rgb|color|co|infrared|inf|ir|thermal|lwir|previewdata)$", re.IGNORECASE)
+_WORDS = "visible|vis|vi|rgb|colou?r|co|photo|wide|infrared|inf|ir|tir|thermal|thrm|lwir|previewdata"
+_LETTERS = "v|w|t"  # of DJI's visible, wide and thermal pictures
+_SIDE = re.compile(
+    rf"(?:[ _.-]|(?<=\d)(?={_WORDS}))(?:{_WORDS})$|[ _.-](?:{_LETTERS})$"  # scene_RGB, 12ir, DJI_0001_T
+    rf"|^(?:{_WORDS})(?:[ _.-]|(?=\d))|^(?:{_LETTERS})[ _-]"  # IR1, thermal_1, T_1
+    rf"|(?<=[ _.-])(?:{_WORDS})[ _.-]"  # road_rgb_1
+    rf"|^(?:{_WORDS})$",
+    re.IGNORECASE,
+)
+Name = Callable[[Source], str]
+_SPELLINGS = (lambda name: unicodedata.normalize("NFC", name), name_key)
 
 
 def bare_stem(stem: str) -> str:
-    """The stem without the ending that says visible or infrared, such as _RGB or _ir."""
+    """The stem without what says visible or infrared, at its end, its beginning or between: _RGB, IR, thermal_.
+    "" where it says nothing else."""
     return _SIDE.sub("", stem)
 
 
-def join(visible: Sequence[Source], infrared: Sequence[Source], masks: Sequence[Source] = ()) -> tuple[Pair, ...]:
-    """Pairs of equal stems, case aside, in the order of visible; if none are equal, of equal bare stems."""
-    mask_of = {bare_stem(mask.stem).casefold(): mask.path for mask in masks}
-    mask_of |= {mask.stem.casefold(): mask.path for mask in masks}
-    partners = {source.stem.casefold(): source for source in infrared}
-    stems = [source.stem for source in visible]
-    if not any(stem.casefold() in partners for stem in stems):
-        partners = {bare_stem(source.stem).casefold(): source for source in infrared}
-        stems = [bare_stem(stem) for stem in stems]
+def _add(
+    found: dict[Source, Source], visible: Sequence[Source], infrared: Sequence[Source], names: tuple[Name, Name]
+) -> None:
+    """Add visible -> infrared image of an equal name that only one image left on either side has, case told apart
+    first. names: of both sides."""
+    for spelled in _SPELLINGS:
+        taken = set(found.values())
+        sides = [s for s in visible if s not in found], [s for s in infrared if s not in taken]
+        named = [[spelled(name(source)) for source in side] for name, side in zip(names, sides, strict=True)]
+        counts = [Counter(its) for its in named]
+        partners = dict(zip(named[1], sides[1], strict=True))
+        for source, name in zip(sides[0], named[0], strict=True):
+            if counts[0][name] == counts[1][name] == 1:
+                found[source] = partners[name]
+
+
+def join(
+    visible: Sequence[Source],
+    infrared: Sequence[Source],
+    masks: Sequence[Source] = (),
+    roots: tuple[Path, Path] | None = None,
+) -> tuple[Pair, ...]:
+    """Pairs of equal stems in the order of visible, case and Unicode's normalisation aside where that is unambiguous;
+    if none are equal, of equal bare stems. roots: of both sides, below which equal paths come first."""
+    found: dict[Source, Source] = {}
+    if roots:
+        paths = tuple(lambda source, root=root: source.path.relative_to(root).as_posix() for root in roots)
+        _add(found, visible, infrared, paths)
+        _add(
+            found, visible, infrared, tuple(lambda source, path=path: path(source).rpartition(".")[0] for path in paths)
+        )
+    _add(found, visible, infrared, (lambda source: source.stem,) * 2)
+    bare = not found
+    if bare:
+        _add(found, visible, infrared, (lambda source: bare_stem(source.stem),) * 2)
+    mask_of = {name_key(bare_stem(mask.stem)): mask.path for mask in masks}
+    mask_of |= {name_key(mask.stem): mask.path for mask in masks}
     pairs = []
-    for stem, source in zip(stems, visible, strict=True):
-        partner = partners.pop(stem.casefold(), None)
-        if partner is not None:
-            mask: Path | None = mask_of.get(stem.casefold(), mask_of.get(partner.stem.casefold()))
+    for source in visible:
+        if source in found:
+            partner, stem = found[source], (bare and bare_stem(source.stem)) or source.stem
+            mask: Path | None = mask_of.get(name_key(stem), mask_of.get(name_key(partner.stem)))
             pairs.append(Pair(stem, source, partner, mask))
     return tuple(pairs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from data.layouts.folders import Folder, split_folders
 from data.layouts.listing import Split
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
-from data.layouts.two_folders import has_pair
+from data.layouts.two_folders import pair_of
 from data.layouts.two_folders import read as read_two_folders
 
 SIDE_BY_SIDE = 1.9
@@ -41,13 +42,12 @@ def read_cyclegan(folder: Folder, scan: Scan) -> dict[str, Split]:
 
 
 def _is_side_by_side(place: Path) -> bool:
+    """Whether all of the first pictures are wide; what cannot be read is none."""
+    sizes = []
     for path in image_files(place)[:5]:
-        try:
-            width, height = probe(path)[1]
-        except ImageError:
-            continue
-        return width >= SIDE_BY_SIDE * height
-    return False
+        with suppress(ImageError):
+            sizes.append(probe(path)[1])
+    return bool(sizes) and all(width >= SIDE_BY_SIDE * height for width, height in sizes)
 
 
 def _sides(folder: Folder) -> bool:
@@ -63,7 +63,7 @@ def detect_pix2pix(folder: Folder) -> bool:
 
 def read_pix2pix(folder: Folder, scan: Scan) -> dict[str, Split]:
     """AB pictures, each cut in two at half its width; or A/{split}, B/{split}."""
-    if has_pair(folder):
+    if pair_of(folder):
         return read_two_folders(folder, scan)
     splits = {}
     for name, path in split_folders(folder).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.files import image_files
+from data.files import image_files, name_key
 from data.layouts.folders import (
     INFRARED_NAMES,
     MASK_NAMES,
@@ -16,12 +16,12 @@ from data.layouts.folders import (
     split_folders,
 )
 from data.layouts.listing import Split
-from data.layouts.pairing import bare_stem, complete, paired_split
+from data.layouts.lists import list_files, share_by_lists
+from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
-from util.words import first_few, plural
 
 _MSRS_STEM = re.compile(r"\d{5}[DN]")
-_META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": ("val.txt",)}
+META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": ("val.txt",)}
 """Lists of the TarDAL packing; a stem listed twice belongs to the first split here."""
 
 
@@ -48,14 +48,28 @@ def _join(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str
     }
 
 
-def has_pair(folder: Folder) -> bool:
-    """Whether a visible and an infrared folder lie side by side here."""
-    return folder.child(*VISIBLE_NAMES) is not None and folder.child(*INFRARED_NAMES) is not None
+def pair_of(folder: Folder) -> tuple[Path, Path] | None:
+    """The visible and the infrared folder side by side here; None where there are none. Names say which is which before
+    A and B do."""
+    found = folder.child(*VISIBLE_NAMES), folder.child(*INFRARED_NAMES)
+    if None in found:
+        found = folder.child("a"), folder.child("b")
+    return None if None in found else found
+
+
+def _places(folder: Folder) -> list[Folder]:
+    """The folder and those in it that are named like splits."""
+    return [folder, *map(open_folder, split_folders(folder).values())]
 
 
 def detect(folder: Folder) -> bool:
     """Any two folders of known names, here or in folders named like splits."""
-    return has_pair(folder) or any(has_pair(open_folder(path)) for path in split_folders(folder).values())
+    return any(pair_of(place) for place in _places(folder))
+
+
+def says(folder: Folder) -> bool:
+    """As detect, A and B aside: what they hold their names do not say."""
+    return any(place.child(*VISIBLE_NAMES) and place.child(*INFRARED_NAMES) for place in _places(folder))
 
 
 def detect_roadscene(folder: Folder) -> bool:
@@ -90,28 +104,10 @@ def detect_tno_fusiongan(folder: Folder) -> bool:
 
 def _by_lists(folder: Folder, whole: Split, scan: Scan) -> dict[str, Split]:
     """The one split, shared as the lists in meta/ say; without lists as it is."""
-    meta = folder.child("meta")
-    lists = {
-        name: next((meta / file for file in files if (meta / file).is_file()), None) if meta else None
-        for name, files in _META_LISTS.items()
-    }
-    if lists["train"] is None or (lists["val"] is None and lists["test"] is None):
-        return {"": whole}
-    split_of: dict[str, str] = {}
-    for name, path in lists.items():
-        for line in path.read_text(encoding="utf-8").split() if path else ():
-            split_of.setdefault(bare_stem(Path(line).stem).casefold(), name)
-    sides = [
-        {name: [s for s in side if split_of.get(bare_stem(s.stem).casefold()) == name] for name in lists}
-        for side in (whole.visible, whole.infrared)
-    ]
-    pairs = {name: tuple(pair for pair in whole.pairs if split_of.get(pair.stem.casefold()) == name) for name in lists}
-    unlisted = [pair.stem for pair in whole.pairs if pair.stem.casefold() not in split_of]
-    if unlisted:
-        scan.note(f"{plural(len(unlisted), 'pair')} in no list of {meta}, left out: {first_few(unlisted)}")
-    return {
-        name: Split(pairs[name], tuple(sides[0][name]), tuple(sides[1][name])) for name, path in lists.items() if path
-    }
+    files = {name_key(path.name): path for path in list_files([folder.child("meta")], scan)}
+    lists = {split: next((files[name] for name in names if name in files), None) for split, names in META_LISTS.items()}
+    lists = {split: path for split, path in lists.items() if path is not None}
+    return share_by_lists(whole, lists, scan) if len(lists) > 1 else {"": whole}
 
 
 def _finish(parts: dict[str, Split], scan: Scan) -> dict[str, Split]:
@@ -140,13 +136,15 @@ def read_roadscene(folder: Folder, scan: Scan) -> dict[str, Split]:
 
 def read(folder: Folder, scan: Scan) -> dict[str, Split]:
     """visible/x; visible/{train,val,test}/x; or {train,val,test}/visible/x; and infrared likewise."""
-    if has_pair(folder):
-        return _read_beside(folder, folder.child(*VISIBLE_NAMES), folder.child(*INFRARED_NAMES), scan)
+    beside = pair_of(folder)
+    if beside:
+        return _read_beside(folder, *beside, scan)
     parts = {}
     for name, path in split_folders(folder).items():
         part = open_folder(path)
-        if has_pair(part):
-            parts[name] = _flat(part, part.child(*VISIBLE_NAMES), part.child(*INFRARED_NAMES), scan)
+        inside = pair_of(part)
+        if inside:
+            parts[name] = _flat(part, *inside, scan)
     return _finish(parts, scan)
 
 
