@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from models import METHODS
 from options.recorded import parse_train
 from scripts import quickstart
 from tests.conftest import ROOT
+from util.visdom_server import free_port
+from util.watching import start_dashboard
 
 TABLE = {name: method.Options for name, method in METHODS.items()}
 
@@ -63,6 +66,31 @@ def test_ci_runs_the_test_command_of_readme() -> None:
     for command in (
         "bash scripts/quickstart.sh",
         "bash scripts/run_tests.sh",
-        "--no-build-isolation -r requirements.txt",
+        "pip install -r requirements.txt",
+        "--no-build-isolation -r requirements-visdom.txt",
     ):
         assert command in readme
+
+
+def names(file: str) -> set[str]:
+    """The packages that a file of requirements or constraints names."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    return {re.split("[<>=]", line)[0] for line in lines if line}
+
+
+def test_a_plain_install_needs_no_visdom_and_every_requirement_has_a_tested_version() -> None:
+    plain, dashboard = names("requirements.txt"), names("requirements-visdom.txt")
+    assert dashboard == {"visdom", "tornado"} and not plain & dashboard
+    assert names("constraints.txt") == plain | dashboard
+    assert all((ROOT / "scripts/environment.sh").read_text().count(f"-r {file}") == 1
+               for file in ("requirements.txt", "requirements-visdom.txt"))  # fmt: skip
+
+
+def test_training_goes_on_without_visdom_and_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("util.visdom_files.importlib.util.find_spec", lambda name: None)
+    start_dashboard("http://127.0.0.1", free_port(), public=False)
+    assert capsys.readouterr().err == (
+        "dashboard none: visdom is not installed: requirements-visdom.txt says how, in two lines\n"
+    )

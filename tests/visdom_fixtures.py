@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from util.visdom_client import VisdomClient
 from util.visdom_server import Started, free_port, start_server
@@ -33,6 +36,8 @@ class Server:
 
 def running_server(folder: Path) -> Iterator[Server]:
     """For a fixture: `yield from` it."""
+    if importlib.util.find_spec("visdom") is None:
+        pytest.skip("visdom is not installed (requirements-visdom.txt)")
     made = Server(folder)
     made.start()
     try:

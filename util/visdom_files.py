@@ -69,11 +69,11 @@ def static_folder() -> Path:
     """visdom's folder of static files; ValueError where visdom is not installed, or is another version."""
     found = importlib.util.find_spec("visdom")
     if found is None or found.origin is None:
-        raise ValueError("visdom is not installed: pip install --no-build-isolation -r requirements.txt")
+        raise ValueError("visdom is not installed: requirements-visdom.txt says how, in two lines")
     package = Path(found.origin).parent
     version = (package / "VERSION").read_text().strip() if (package / "VERSION").is_file() else "unknown"
     if version != VERSION:
-        raise ValueError(f"visdom is of version {version}: install the one of requirements.txt, {VERSION}")
+        raise ValueError(f"visdom is of version {version}: install the one of requirements-visdom.txt, {VERSION}")
     return package / "static"
 
 
