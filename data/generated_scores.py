@@ -24,6 +24,7 @@ from util.evaluation_page import shown_images, write_evaluation_page
 from util.metrics.generation import cc, edge_cc, mae, ms_ssim, psnr, ssim
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
 from util.metrics.strips import by_strips
+from util.run_folder import remove_parts
 from util.score_sheet import ScoreSheet
 from util.words import plural
 
@@ -234,7 +235,9 @@ def write_scores(
     """out (.json), .csv and .html beside it, and small copies of the images that the page shows; returns the page."""
     sheet, page = scored.sheet, out.with_suffix(".html")
     sheet.write(out, scored.facts | dict(facts))
-    shown, copies = shown_images(sheet), {}
+    shown, copies, images = shown_images(sheet), {}, out.with_name(f"{out.stem}_images")
+    for folder in images.glob("*"):
+        remove_parts(folder)
     for case in cases:
         if case.stem not in shown:
             continue
@@ -242,7 +245,7 @@ def write_scores(
         pictures |= {name: grey_tensor(read_infrared(source, thermal)) for name, source in case.generated.items()}
         pictures["real"] = _real(case, thermal)
         for label, picture in pictures.items():
-            path = out.with_name(f"{out.stem}_images") / label / f"{case.stem}.jpg"
+            path = images / label / f"{case.stem}.jpg"
             copy_small(path, picture)
             copies.setdefault(case.stem, {})[label] = path
     about = {name: str(value) for name, value in (scored.facts | dict(facts)).items() if not isinstance(value, Mapping)}

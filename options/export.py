@@ -49,6 +49,8 @@ class ExportOptions:
         suffix = SUFFIXES[self.format]
         if self.out is not None and self.out.suffix != suffix:
             raise ValueError(f"--out {self.out}: a file of --format {self.format} ends in {suffix}")
+        if self.out is not None and self.out.name == "last.pt":
+            raise ValueError(f"--out {self.out}: is what a run's own checkpoint is called; give another name")
         if not all(side >= 16 for side in self.size):
             raise ValueError(f"--size {self.size[0]} {self.size[1]}: give a height and a width of at least 16")
         if not self.repeats >= 1:

@@ -17,7 +17,7 @@ from data.images import ImageError, ThermalRange, read_infrared, read_labels
 from data.masks import from_thermal
 from options.cli import parse, run_command
 from util.words import plural
-from util.writable import check_file
+from util.writable import check_apart, check_file
 
 TILE_WIDTH = 300
 COLUMNS = 3
@@ -93,6 +93,8 @@ def main(options: CompareMasksOptions) -> int:
     paths = image_files(options.infrared)
     if not paths:
         raise ValueError(f"--infrared {options.infrared}: holds no images")
+    masks = [options.masks / path.name for path in paths] if options.masks else []
+    check_apart("--out", [options.out], [*paths, *masks])
     scores, tiles, errors = [], [], []
     for path in paths:
         try:

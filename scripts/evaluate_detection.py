@@ -30,7 +30,7 @@ from util.image_rows import Row
 from util.metrics.detection import Boxes, average_precision
 from util.run_folder import code_version
 from util.words import plural
-from util.writable import check_file, check_folder
+from util.writable import check_apart, check_file, check_folder
 
 TEST_FOLDERS = {"video": "video_thermal_test", "val": "images_thermal_val"}
 
@@ -201,6 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(DetectionOptions, argv)
     check_file("--out", options.out)
+    check_apart("--out", [options.out] if options.out else [], options.dataroot.glob("*/*.json"))
     check_folder("--results_dir", options.results_dir, str(options.folder().relative_to(options.results_dir)))
     compute = choose(options.device, options.precision)
     ensure_sample(options.dataroot)

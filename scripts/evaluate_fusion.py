@@ -24,6 +24,7 @@ from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.compute import choose
 from util.evaluation_page import shown_images, write_evaluation_page
 from util.fusion_page import TRIVIAL, FusionScores
+from util.run_folder import remove_parts
 from util.words import first_few, plural
 from util.writable import check_file
 
@@ -126,6 +127,8 @@ def write_page(options: EvaluateFusionOptions, evaluation: Evaluation, cases: Se
     images = options.out.with_name(f"{options.out.stem}_images")
     copies: dict[str, dict[str, Path]] = {}
     shown = shown_images(sheet)
+    for folder in images.glob("*"):
+        remove_parts(folder)
     for case in cases:
         if case.stem not in shown:
             continue

@@ -5,7 +5,6 @@ python -m scripts.export --name RUN --format onnx|torchscript|aoti [--out FILE] 
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib.util
 import io
 import json
@@ -190,8 +189,6 @@ def _end(number: int, frame: object) -> None:
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A file to write that becomes `path` in the end, whole or not at all, also where SIGTERM ends the command."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part{path.suffix}"):
-        left.unlink(missing_ok=True)  # of an export that was killed
     before = signal.signal(signal.SIGTERM, _end)  # its default would leave the part
     try:
         with beside(path, path.suffix) as part:

@@ -34,7 +34,7 @@ from options.cli import parse, run_command
 from options.data import DataOptions
 from scripts.pair_sheet import MOST_FAILURES, draw_sheet
 from util.words import plural
-from util.writable import check_file
+from util.writable import check_apart, check_file
 
 T = TypeVar("T")
 NAMED = 10  # files that are named of those of one kind
@@ -179,6 +179,8 @@ def inspect(options: InspectOptions) -> int:
     check_file("--out", options.sheet)
     ensure_sample(options.dataroot)
     listing = find(options)
+    sources = (source for split in listing.splits.values() for source in (*split.visible, *split.infrared))
+    check_apart("--out", [options.sheet], (source.path for source in sources))
     thermal = ThermalRange.from_options(options)
     print(report(listing))
     failures = verify(listing, thermal) if options.verify else []

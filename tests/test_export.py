@@ -140,6 +140,7 @@ def test_mistakes_are_one_line(command: Callable, tmp_path: Path, monkeypatch: p
         (("--name", "nobody", "--format", "torchscript"), "no such run"),
         (("--weights", "none.safetensors", "--format", "torchscript"), "no such file"),
         (("--weights", weights, "--format", "torchscript", "--out", "x.onnx"), "ends in .pt"),
+        (("--weights", weights, "--format", "torchscript", "--out", "run/last.pt"), "a run's own checkpoint"),
         (("--weights", weights, "--size", "4", "4"), "--size 4 4"),
     ):
         done = command("scripts.export", *words, status=2)

@@ -80,6 +80,11 @@ def test_the_sheet_has_a_row_of_three_pictures_for_each_pair(folder, capsys):
     assert f"wrote {out}: 3 pairs (visible" in capsys.readouterr().out
 
 
+def test_the_sheet_replaces_no_image(folder):
+    with pytest.raises(ValueError, match=r"--out \S*1\.png: is \S*1\.png, which this command reads"):
+        inspect(InspectOptions(dataroot=folder, out=folder / "vi" / "1.png"))
+
+
 def test_every_split_has_rows():
     assert shares({"train": 900, "val": 0, "test": 2}, 8) == {"train": 6, "val": 0, "test": 2}
     assert shares({"train": 3, "val": 1, "test": 1}, 3) == {"train": 1, "val": 1, "test": 1}

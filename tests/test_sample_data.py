@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -258,3 +261,12 @@ def test_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="disk full"):
         make(tmp_path / "set", train=1, val=0, test=0, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for number in (ended.pid, os.getppid()):
+        (tmp_path / f".set.part{number}" / "data").mkdir(parents=True)
+    make(tmp_path / "set", train=0, val=0, test=0, workers=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"set", f".set.part{os.getppid()}"}, "what runs keeps its own"

@@ -17,6 +17,7 @@ from util.writable import check_apart, check_file, check_folder, first_inside
 def test_what_can_be_written_passes_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "old.json").touch()
     check_file("--out", None)
+    (tmp_path / ".old.json.7.part").touch()  # of a command that was killed
     check_file("--out", tmp_path / "old.json")
     check_file("--out", tmp_path / "new" / "deep" / "a.json")
     check_folder("--out", tmp_path)

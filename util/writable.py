@@ -4,6 +4,7 @@ and told by the option that names it."""
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import tempfile
@@ -45,7 +46,9 @@ def check_folder(option: str, folder: Path, inside: str = "") -> None:
 
 
 def check_file(option: str, path: Path | None) -> None:
-    """ValueError, by the option that named the file, where it cannot be written or replaced. None: there is none."""
+    """ValueError, by the option that named the file, where it cannot be written or replaced. None: there is none.
+
+    What a killed command left of it half-written is removed."""
     if path is None:
         return
     mode = _mode(path)
@@ -56,6 +59,8 @@ def check_file(option: str, path: Path | None) -> None:
     refusal = _refusal(path.parent)
     if refusal:
         raise ValueError(f"{option} {path}: {refusal}; give another")
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+        part.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from data.sample import flir
 from data.sample.place import SCENES, draw_place
 from data.sample.scene import view
+from util.run_folder import naming
 
 VERSION = 1  # raise it when the same seed gives other pictures
 RECORD = "sample.json"
@@ -81,6 +83,16 @@ def record(root: Path, recording: Recording) -> list[tuple[flir.Frame | None, fl
         )
         written.append((rgb, thermal))
     return written
+
+
+def _runs(number: str) -> bool:
+    """Whether a process of that number may run, which then still writes what is called by it."""
+    try:
+        return os.name != "posix" or os.kill(int(number), 0) is None
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
 
 
 def _record_all(root: Path, recordings: list[Recording], workers: int) -> Iterator[list]:
@@ -155,13 +167,17 @@ def make(out: Path, train: int = 200, val: int = 20, test: int = 40, seed: int =
             f"another sample data set ({found.read_text().strip()})" if found.is_file() else "files of something else"
         )
         raise ValueError(f"{out} holds {what}: give another --out, or remove that folder")
+    for part in out.parent.glob(f".{glob.escape(out.name)}.part*"):
+        if not _runs(part.name.rpartition("part")[2]):
+            shutil.rmtree(part, ignore_errors=True)
     part = out.with_name(f".{out.name}.part{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
         recordings = plan(train, val, test, seed)
-        _write(part, recordings, seed, workers or os.cpu_count() or 1)
-        (part / RECORD).write_text(json.dumps(wanted))
+        with naming(out):
+            _write(part, recordings, seed, workers or os.cpu_count() or 1)
+            (part / RECORD).write_text(json.dumps(wanted))
         _put_in_place(part, out, wanted)
     finally:
         shutil.rmtree(part, ignore_errors=True)
