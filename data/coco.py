@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.coco_entries import Entry, read_annotations, read_categories, read_images
-from data.files import image_files
+from data.files import image_files, on_disk
 from data.images import camera_box
 from data.layouts.folders import levels
 from options.json_file import read_json
@@ -29,7 +29,7 @@ class CocoFolder:
 
     def file(self, image: dict[str, Any]) -> Path:
         """Where an image lies."""
-        return self.path / image["file_name"]
+        return on_disk(self.path / image["file_name"])
 
 
 def find_folder(root: Path, name: str) -> Path | None:

@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from util.words import first_few, plural
@@ -45,6 +46,17 @@ def name_key(name: str) -> str:
     """What two names share that are one to a reader: upper and lower case, and the two ways in which Unicode writes an
     accented letter (macOS decomposes them), do not count."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+@lru_cache(maxsize=64)
+def _spellings(folder: Path) -> dict[str, str]:
+    """The names in a folder by what they share with those that are one to a reader."""
+    return {name_key(path.name): path.name for path in folder.glob("*")}
+
+
+def on_disk(path: Path) -> Path:
+    """A file that JSON names, as it is called on disk, where that is another spelling of the same name."""
+    return path if path.exists() else path.with_name(_spellings(path.parent).get(name_key(path.name), path.name))
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

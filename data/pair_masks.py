@@ -11,6 +11,7 @@ import numpy as np
 
 from data.coco import labelled_size, read_coco
 from data.coco_entries import Entry
+from data.files import name_key
 from data.images import read_labels
 from data.layouts import Pair
 from data.masks import from_boxes, from_runs, from_segments, from_thermal
@@ -35,7 +36,7 @@ def _annotated(path: Path) -> dict[str, list[tuple[Path, Labels]]]:
     found: dict[str, list[tuple[Path, Labels]]] = defaultdict(list)
     for image in coco.images:
         notes = [note for note in coco.annotations[image["id"]] if note["category_id"] in hot]
-        found[PurePosixPath(image["file_name"]).stem].append((coco.file(image), Labels(notes, image)))
+        found[name_key(PurePosixPath(image["file_name"]).stem)].append((coco.file(image), Labels(notes, image)))
     return found
 
 
@@ -46,7 +47,7 @@ def annotations_of(pair: Pair) -> Labels | None:
     those of the counts beside them."""
     path = pair.infrared.path
     for file in (place / name for place in (path.parent.parent, path.parent) for name in ANNOTATIONS):
-        listed = _annotated(file).get(path.stem, []) if file.is_file() else []
+        listed = _annotated(file).get(name_key(path.stem), []) if file.is_file() else []
         here = [labels for place, labels in listed if len(listed) == 1 or place == path]
         if here:
             return here[0]

@@ -15,6 +15,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from data.counts import COUNT_MODES
 from util.colour import BT601
+from util.words import one_line
 
 ORIENTATION = 0x0112  # of EXIF: 1 to 8, 5 and more with sides exchanged
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT, NODATA = 256, 257, 258, 262, 339, 42113  # tags of TIFF
@@ -28,7 +29,7 @@ class ImageError(ValueError):
     """A file that cannot be read as an image, or not as asked; str() is one line, "path: reason"."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(one_line(f"{path}: {reason}"))
         self.path = Path(path)
         self.reason = reason
 

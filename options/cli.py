@@ -70,6 +70,8 @@ def run_command(command: Callable[[], int | None]) -> typing.NoReturn:
     """Run a command's main; a user's mistake (ValueError, OSError) becomes one line and exit status 2, and Ctrl-C one
     and 130, whatever error a library makes of it."""
     Image.MAX_IMAGE_PIXELS = None  # every command reads pictures of any size, of which Pillow would refuse large ones
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need be no text
     pressed = []
 
     def note(number: int, frame: types.FrameType | None) -> None:

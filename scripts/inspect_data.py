@@ -33,7 +33,7 @@ from data.layouts.listing import group_reasons
 from options.cli import parse, run_command
 from options.data import DataOptions
 from scripts.pair_sheet import MOST_FAILURES, draw_sheet
-from util.words import plural
+from util.words import one_line, plural
 from util.writable import check_apart, check_file
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ def report(listing: Listing) -> str:
     for reason, number in group_reasons(listing.skipped):
         lines += ["", f"skipped, {reason}: {number}"]
         named = [item for item in listing.skipped if item.reason.split(" (")[0] == reason]
-        lines += [f"  {item.path}" for item in named[:NAMED]]
+        lines += [f"  {one_line(item.path)}" for item in named[:NAMED]]
         lines += [f"  ... and {number - NAMED} more"] if number > NAMED else []
     if listing.notes:
         lines += ["", "notes:"] + [f"  {note}" for note in listing.notes]

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.files import OWN_MARKS, Met, name_key, natural_key
-from data.images import Source, list_images, write_image
+from data.files import OWN_MARKS, Met, name_key, natural_key, on_disk
+from data.images import ImageError, Source, list_images, write_image
 from tests.layout_fixtures import picture
 from util.run_folder import write_whole
+from util.words import first_few
 
 
 def test_list_images_sorts_naturally_skips_junk_and_makes_stems_unique(tmp_path):
@@ -99,3 +100,13 @@ def test_long_names_are_written(tmp_path, length):
     write_image(path, np.zeros((2, 2), np.uint8))
     write_whole(path, b"text")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_lines_stay_lines_and_other_spellings_are_found(tmp_path):
+    odd = tmp_path / "a\nb\x1b.png"
+    odd.touch()
+    assert str(ImageError(odd, "empty")) == f"{tmp_path}/a\\nb\\x1b.png: empty"
+    assert first_few(["a\rb", "c"]) == "a\\rb, c"
+    spelt = picture(tmp_path / unicodedata.normalize("NFD", "Br\u00fccke.png"))
+    assert on_disk(tmp_path / "Br\u00fccke.png") == spelt and on_disk(odd) == odd
+    assert on_disk(tmp_path / "absent.png") == tmp_path / "absent.png"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +26,7 @@ from options.fusion_gan import FusionGANOptions
 from options.recorded import published
 from options.stdfusion_net import STDFusionNetOptions
 from options.train import TrainOptions, for_method
-from tests.conftest import write_pairs
+from tests.conftest import ROOT, write_pairs
 from util.colour import luminance
 from util.metrics.fusion import FUSION_METRICS, fusion_scores
 from util.run_folder import RunFolder
@@ -312,3 +315,16 @@ def test_help_names_every_option(command: Callable) -> None:
 def test_default_options_are_trainings_own() -> None:
     options = FuseOptions().with_data(TrainOptions().data, None)
     assert options.data.dataroot is None and options.data.for_root().dataroot == TrainOptions().data.dataroot
+
+
+def test_names_that_are_no_text_are_fused_scored_and_printed(tmp_path: Path, weights: Path) -> None:
+    for side in ("vi", "ir"):
+        for name in (os.fsdecode(b"caf\xe9"), "new\nline"):
+            array = np.random.default_rng(0).integers(0, 255, (24, 28, 3), np.uint8)
+            write_image(tmp_path / side / f"{name}.png", array)
+    (tmp_path / "vi" / os.fsdecode(b"alone\xe9\n.png")).write_bytes(b"")
+    words = ["fuse.py", "--visible", "vi", "--infrared", "ir", "--weights", weights, "--evaluate", "--num_threads", "0"]
+    about = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, ROOT / words[0], *words[1:]], cwd=tmp_path, capture_output=True, env=about)
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"skipped vi/alone" in done.stderr, done.stderr
+    assert b"images    2 in" in done.stdout

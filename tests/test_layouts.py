@@ -396,3 +396,9 @@ def test_a_is_visible_only_beside_b(tmp_path):
         find(DataOptions(dataroot=tmp_path))
     make.two_folders(tmp_path, "a", "b", ["1", "2", "3"])
     assert find(DataOptions(dataroot=tmp_path)).layout == "two_folders"
+
+
+def test_names_that_are_no_text_do_not_end_a_search(tmp_path):
+    make.two_folders(tmp_path, "vi", "ir", ["1", os.fsdecode(b"caf\xe9"), "3"])
+    listing = find(DataOptions(dataroot=tmp_path))
+    assert sum(pairs_of(listing).values()) == 3 and len(listing.fingerprint()) == 16

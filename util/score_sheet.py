@@ -193,7 +193,7 @@ class ScoreSheet:
             for stem in sorted(images):
                 values = finite({metric: images[stem].get(metric, math.nan) for metric in per_image})
                 writer.writerow([stem, name, *("" if value is None else value for value in values.values())])
-        write_whole(path.with_suffix(".csv"), text.getvalue().encode())
+        write_whole(path.with_suffix(".csv"), text.getvalue().encode(errors="backslashreplace"))
 
 
 def _cell(mean: float, std: float, of_set: bool) -> str:

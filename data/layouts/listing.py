@@ -115,5 +115,5 @@ class Listing:
         if self.parts:
             return digest.hexdigest()[:16]
         for name in sorted(names):
-            digest.update(f"\n{name} {names[name].stat().st_size}".encode())
+            digest.update(os.fsencode(f"\n{name} {names[name].stat().st_size}"))
         return digest.hexdigest()[:16]
