@@ -42,5 +42,8 @@ class ImagePool:
         return {"images": list(self.images)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the images held by another pool."""
-        self.images = list(state["images"])
+        """Take over the images held by another pool; TypeError where they are none."""
+        images = list(state["images"])
+        if not all(isinstance(image, torch.Tensor) for image in images):
+            raise TypeError("an image pool holds what is no image")
+        self.images = images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from util.weights import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
 STATISTICS = {"image": "image", "trained": "running"}  # of --norm_statistics -> of a batch norm
+FORMS = {
+    "direction": "to_infrared|to_visible", "in_channels": "[1-9][0-9]?", "out_channels": "[1-9][0-9]?",
+    "mean_infrared": r"-?[01](\.[0-9]+)?", "range": "[a-z]+",
+}  # fmt: skip
+"""How entries of a weights file's metadata look."""
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
 
@@ -109,10 +115,14 @@ def load_network(
     trained: the options of the run that the weights belong to; without them the file itself must name its method
     and options. norm_statistics: as --norm_statistics, of a generator. ValueError where the file does not fit."""
     metadata, tensors = load_weights(path)
+    for name, form in FORMS.items():
+        needed = name in metadata or ("direction" in metadata and name.endswith("_channels"))
+        if needed and not re.fullmatch(form, value := metadata.get(name, "")):
+            raise ValueError(f"{path}: its {name} is {value[:40]!r}, which no such file says: write it anew")
     model = trained.run.model if trained else metadata.get("model", "")
     usable = [name for name, method in METHODS.items() if method.score_kind == kind]
     if model not in usable:
-        raise ValueError(f"{path}: is for {model or 'no method it names'}; wanted is {' or '.join(usable)}")
+        raise ValueError(f"{path}: is for {model[:40] or 'no method it names'}; wanted is {' or '.join(usable)}")
     options = trained.method if trained else _stored_options(model, metadata, path)
     imported = kind == "generation" and "direction" in metadata
     network = _direction(metadata, options, path) if imported else METHODS[model].network(options)

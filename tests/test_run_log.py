@@ -164,6 +164,7 @@ def test_a_run_that_another_went_on_with_is_left_alone(tmp_path: Path) -> None:
         {"step": 2, "event": 3, "time": 1},
         {"step": 2, "event": "stop"},
         {"step": 2, "lr": []},
+        {"step": 2, "time": 1e300},
         {"step": 2, "event": "start", "time": 1, "steps": 3},
     ],
 )

@@ -67,6 +67,19 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     save_weights(path, {"x": torch.rand(2)}, other | {"options": "{"})
     with pytest.raises(ValueError, match="options in it cannot be read"):
         load_network(path, "fusion")
+    facts = {"model": "cycle_gan", "options": json.dumps(to_dict(SMALL))}
+    channels = {"in_channels": "3", "out_channels": "1"}
+    imported(path, 1)
+    for wrong in (
+        {"mean_infrared": "x"},
+        {"mean_infrared": "nan"},
+        {"direction": "up"} | channels,
+        {"direction": "to_infrared"},
+        {"direction": "to_infrared"} | channels | {"in_channels": "²"},
+    ):
+        save_weights(path, {"x": torch.rand(2)}, facts | wrong)
+        with pytest.raises(ValueError, match=r"w\.safetensors: its (mean_infrared|direction|in_channels) is '.*anew"):
+            load_network(path, "generation")
     path.write_bytes(b"junk")
     with pytest.raises(ValueError, match="not an intact safetensors file"):
         load_network(path, "fusion")

@@ -82,6 +82,8 @@ def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
         changed(state, "ranks", value=[]),
         changed(state, "ranks", 0, "pools"),
         changed(state, "ranks", 0, "random", value=torch.zeros(3)),
+        changed(state, "ranks", 0, "pools", "pool", "images", 0, value="x"),
+        changed(state, "optimizers", "schedules", "judge", "_step_count", value="x"),
         changed(state, "step", value=9),
     ]
     for other in wrong:

@@ -114,7 +114,10 @@ class Optimizers:
             self.scalers[name].load_state_dict(state["scalers"][name])
         for name, adam in self.adam.items():
             schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
-            if stored.keys() != schedule.state_dict().keys():  # another --lr_policy than before
+            ours = schedule.state_dict()
+            if any(type(stored[key]) is not type(ours[key]) for key in ("last_epoch", "_step_count") if key in ours):
+                raise ValueError("a schedule's position is none")
+            if stored.keys() != ours.keys():  # another --lr_policy than before
                 schedule.last_epoch = stored["last_epoch"]
                 group["lr"] = self.lr * (
                     schedule.lr_lambdas[0](schedule.last_epoch) if isinstance(schedule, LambdaLR) else 1.0

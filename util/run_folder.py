@@ -106,10 +106,11 @@ def is_record(line: Mapping[str, Any]) -> bool:
         return isinstance(values, dict) and all(type(value) in (int, float) for value in values.values())
 
     timed = {name: line[name] for name in ("step", "epoch", "time", *RATES) if name in line}
+    if not numbers(timed) or not all(abs(value) < 1e11 for value in timed.values()):  # a time beyond is none
+        return False
     scores, event = line.get("val", {}), line.get("event", "")
     return (
         "step" in line
-        and numbers(timed)
         and numbers(line.get("losses", {}))
         and isinstance(scores, dict)
         and all(map(numbers, scores.values()))

@@ -45,7 +45,7 @@ def _text(name: str, title: str, content: str, width: int = WIDTH, height: int =
 
 
 def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(min(seconds, 1e11)))  # C knows no later time
 
 
 def state_window(run: RunReader, state: RunState) -> Window:
@@ -218,7 +218,7 @@ def _shared_baselines(runs: Sequence[RunReader], metric: str) -> list[dict[str, 
     """Baselines that all runs with this score agree on, across the longest of them."""
     scored = [run for run in runs if run.scores and metric in next(iter(run.scores[-1]["val"].values()))]
     traces = []
-    for index, name in enumerate(list(scored[0].scores[-1]["val"])[1:]):
+    for index, name in enumerate(list(scored[0].scores[-1]["val"])[1:] if scored else []):
         levels = {run.scores[-1]["val"].get(name, {}).get(metric) for run in scored}
         if len(levels) == 1 and None not in levels:
             level = levels.pop()
