@@ -21,10 +21,7 @@ from util.weights import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
 STATISTICS = {"image": "image", "trained": "running"}  # of --norm_statistics -> of a batch norm
-FORMS = {
-    "direction": "to_infrared|to_visible", "in_channels": "[1-9][0-9]?", "out_channels": "[1-9][0-9]?",
-    "mean_infrared": r"-?[01](\.[0-9]+)?", "range": "[a-z]+",
-}  # fmt: skip
+FORMS = {"direction": "to_infrared|to_visible", "mean_infrared": r"-?[01](\.[0-9]+)?", "range": "[a-z]+"}
 """How entries of a weights file's metadata look."""
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
@@ -116,9 +113,8 @@ def load_network(
     and options. norm_statistics: as --norm_statistics, of a generator. ValueError where the file does not fit."""
     metadata, tensors = load_weights(path)
     for name, form in FORMS.items():
-        needed = name in metadata or ("direction" in metadata and name.endswith("_channels"))
-        if needed and not re.fullmatch(form, value := metadata.get(name, "")):
-            raise ValueError(f"{path}: its {name} is {value[:40]!r}, which no such file says: write it anew")
+        if name in metadata and not re.fullmatch(form, metadata[name]):
+            raise ValueError(f"{path}: its {name} is {metadata[name][:40]!r}, which no such file says: write it anew")
     model = trained.run.model if trained else metadata.get("model", "")
     usable = [name for name, method in METHODS.items() if method.score_kind == kind]
     if model not in usable:
