@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, stretched, white_of
 from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, unique_stems
@@ -190,8 +191,19 @@ def to_uint8(tensor: torch.Tensor) -> np.ndarray:
     return grey[0].numpy() if grey.shape[0] == 1 else grey.permute(1, 2, 0).contiguous().numpy()
 
 
-def write_image(path: Path, array: np.ndarray) -> None:
-    """Write uint8 [H, W], [H, W, 3] or uint16 [H, W] (PNG, TIFF), whole or not at all; makes its folder."""
+def _text(writer: str, about: str) -> dict[str, Any]:
+    if not about or writer not in ("PNG", "JPEG"):
+        return {}
+    if writer == "JPEG":
+        return {"comment": about}
+    text = PngInfo()
+    text.add_text("Software", about)
+    return {"pnginfo": text}
+
+
+def write_image(path: Path, array: np.ndarray, about: str = "") -> None:
+    """Write uint8 [H, W], [H, W, 3] or uint16 [H, W] (PNG, TIFF), whole or not at all; makes its folder. about: text
+    that PNG and JPEG files keep."""
     path = Path(path)
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
@@ -204,7 +216,7 @@ def write_image(path: Path, array: np.ndarray) -> None:
     part = part_of(path)
     try:
         with naming(path, part):
-            Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}))
+            Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}), **_text(writer, about))
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)

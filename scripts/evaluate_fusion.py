@@ -22,7 +22,7 @@ from data.views import note_views, size_remedy, text
 from options.cli import parse
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.compute import choose
-from util.evaluation_page import shown_images, write_evaluation_page
+from util.evaluation_page import MARK, shown_images, write_evaluation_page, written_beside
 from util.fusion_page import TRIVIAL, FusionScores
 from util.run_folder import remove_parts
 from util.words import first_few, plural
@@ -162,7 +162,7 @@ def notes(options: EvaluateFusionOptions, cases: Sequence[Case], records: Mappin
 def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateFusionOptions, argv)
-    check_file("--out", options.out)
+    check_file("--out", options.out, MARK, written_beside(options.out))
     evaluation = Evaluation(options)
     folders = methods_of("fused", options.fused)
     if set(TRIVIAL) & set(folders):

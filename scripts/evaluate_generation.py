@@ -18,6 +18,7 @@ from options.cli import parse
 from options.data import DataOptions
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from util.compute import choose
+from util.evaluation_page import MARK, written_beside
 from util.metrics.learned import load_learned
 from util.words import first_few, plural
 from util.writable import check_file
@@ -79,7 +80,7 @@ def notes(options: EvaluateGenerationOptions, cases: Sequence[Case]) -> list[str
 def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateGenerationOptions, argv)
-    check_file("--out", options.out)
+    check_file("--out", options.out, MARK, written_beside(options.out))
     folders = methods_of("generated", options.generated)
     taken = {*TRIVIAL, "visible", "real"} & set(folders)
     if taken:

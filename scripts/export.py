@@ -218,7 +218,7 @@ def main() -> int:
     """The command."""
     options = parse(ExportOptions)
     path = options.file()
-    check_file("--out", path)
+    check_file("--out", path, "channel_order")  # of its metadata
     device = choose(options.device, "fp32").device
     # Its 10 bits of mantissa alone differ by more than a file may; it would be fp32 in name only.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

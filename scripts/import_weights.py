@@ -164,7 +164,7 @@ def _are_tensors(value: Any) -> bool:
 
 def main(options: ImportOptions) -> None:
     """Convert, write, and say what was written."""
-    check_file("--out", options.out)
+    check_file("--out", options.out, '"source":')  # of its metadata, which those of a run lack
     convert = from_tf if options.from_tf else from_pix2pix
     method_options, state, extra = convert(options)
     source = options.from_tf or options.from_pix2pix

@@ -38,6 +38,7 @@ from util.writable import check_apart, check_file
 
 T = TypeVar("T")
 NAMED = 10  # files that are named of those of one kind
+SHEET = "contact sheet of scripts.inspect_data"  # in its file, which tells it from other pictures
 SIZES = 6  # sizes that are named
 
 
@@ -166,7 +167,7 @@ def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bo
     if not sheet.strips:
         print(f"\nnothing written to {options.sheet}: no row could be drawn")
         return False
-    write_image(options.sheet, sheet.picture)
+    write_image(options.sheet, sheet.picture, SHEET)
     paired = len(sheet.strips) - sheet.unpaired
     shown = [f"{plural(paired, 'pair')} (visible, infrared, infrared edges over visible)"] if paired else []
     shown += [f"{plural(sheet.unpaired, 'row')} of images that are not paired"] if sheet.unpaired else []
@@ -176,7 +177,7 @@ def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bo
 
 def inspect(options: InspectOptions) -> int:
     """Print the report, draw, verify if asked. 1 if --verify finds damage or a row of --out cannot be drawn."""
-    check_file("--out", options.sheet)
+    check_file("--out", options.sheet, SHEET if options.out else "")
     ensure_sample(options.dataroot)
     listing = find(options)
     sources = (source for split in listing.splits.values() for source in (*split.visible, *split.infrared))

@@ -16,9 +16,12 @@ from PIL import Image, ImageDraw, ImageFont
 from data.images import write_image
 from data.sample import Pair, render
 from options.cli import parse, run_command
-from util.writable import check_folder
+from util.run_folder import ROOT
+from util.writable import check_file, check_folder
 
 SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set
+FIGURES = ("overview.png", "fusion.png", "FusionGAN.png", "STDFusionNet.png", "RGB_BEFORE.png", "IR_BEFORE.png")
+FIGURE = "figure of scripts.result_images"  # in its file, which tells it from other pictures
 GAP, LABEL, WIDTH = 8, 28, 480  # of the joined figures, pixels
 
 
@@ -55,7 +58,7 @@ def figure(path: Path, columns: list[tuple[str, list[np.ndarray]]]) -> None:
         draw.text((left + 4, 4), label, "black", ImageFont.load_default(18))
         for row, image in enumerate(images):
             sheet.paste(image, (left, LABEL + row * (height + GAP)))
-    write_image(path, np.asarray(sheet))
+    write_image(path, np.asarray(sheet), FIGURE)
 
 
 def read(path: Path) -> np.ndarray:
@@ -76,9 +79,9 @@ def fused(scenes: list[Pair], out: Path) -> list[tuple[str, list[np.ndarray]]]:
                 "--results_dir", folder, "--gallery", 0)  # fmt: skip
             images = [read(folder / model / "fused" / f"{i}.png") for i in range(len(scenes))]
             columns.append((title, images))
-            write_image(out / f"{title}.png", images[-1])
-    write_image(out / "RGB_BEFORE.png", scenes[-1].visible)
-    write_image(out / "IR_BEFORE.png", scenes[-1].thermal)
+            write_image(out / f"{title}.png", images[-1], FIGURE)
+    write_image(out / "RGB_BEFORE.png", scenes[-1].visible, FIGURE)
+    write_image(out / "IR_BEFORE.png", scenes[-1].thermal, FIGURE)
     return columns
 
 
@@ -87,15 +90,18 @@ def main() -> int:
     options = parse(ResultImagesOptions)
     out = options.out
     check_folder("--out", out)
+    names = [f"{kind}{i}.png" for i in range(1, len(SCENES) + 1) for kind in ("RGB", "IR")] + list(FIGURES)
+    for name in names if out.resolve() != (ROOT / "result_images").resolve() else ():
+        check_file("--out", out / name, FIGURE)
     scenes = [render(seed, time_of_day) for time_of_day, seed in SCENES]
     for i, scene in enumerate(scenes, 1):
-        write_image(out / f"RGB{i}.png", scene.visible)
+        write_image(out / f"RGB{i}.png", scene.visible, FIGURE)
     visible = [out / f"RGB{i}.png" for i in range(1, len(scenes) + 1)]
     with tempfile.TemporaryDirectory() as folder:
         run("test.py", "--name", options.name, "--checkpoints_dir", options.checkpoints_dir, "--results_dir", folder,
             "--gallery", 0, "--dataroot", *visible)  # fmt: skip
         for i in range(1, len(scenes) + 1):
-            write_image(out / f"IR{i}.png", read(Path(folder) / options.name / "infrared" / f"RGB{i}.png"))
+            write_image(out / f"IR{i}.png", read(Path(folder) / options.name / "infrared" / f"RGB{i}.png"), FIGURE)
     generated = [read(out / f"IR{i}.png") for i in range(1, len(scenes) + 1)]
     columns = [("visible", [scene.visible for scene in scenes]), ("generated infrared", generated)]
     thermal = [scene.thermal for scene in scenes]

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from options.cli import parse, run_command
+from util.run_folder import ROOT
 from util.visdom_client import VisdomClient
 from util.visdom_display import RunView
 from util.visdom_files import missing, static_folder
 from util.visdom_server import free_port, start_server
-from util.writable import check_folder
+from util.writable import check_file, check_folder
 
+PICTURE = "picture of scripts.screenshots"  # in its file, which tells it from others
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
@@ -85,7 +88,9 @@ def open_dashboard(page: Any, url: str, plots: int) -> None:
 def save(picture: bytes, path: Path) -> None:
     """A screenshot as a small PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(io.BytesIO(picture)).convert("RGB").save(path, optimize=True)
+    text = PngInfo()
+    text.add_text("Software", PICTURE)
+    Image.open(io.BytesIO(picture)).convert("RGB").save(path, optimize=True, pnginfo=text)
     print(path)
 
 
@@ -93,6 +98,8 @@ def main() -> int:
     """The command."""
     options = parse(ScreenshotOptions)
     check_folder("--out", options.out)
+    for name in ("dashboard.png", "gallery.png") if options.out.resolve() != (ROOT / "result_images").resolve() else ():
+        check_file("--out", options.out / name, PICTURE)
     if missing(static_folder()):
         raise ValueError("visdom's page lacks its files: python -m scripts.visdom_offline")
     run = options.checkpoints_dir / options.name

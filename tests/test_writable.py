@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data.images import write_image
 from util.run_folder import naming, write_whole
 from util.writable import check_apart, check_file, check_folder, first_inside
 
@@ -136,3 +138,19 @@ def test_what_is_read_is_found_by_any_name(tmp_path: Path) -> None:
     check_apart("--out", [tmp_path / "new.json", tmp_path / "c/y.png"], inside)
     with pytest.raises(ValueError, match=r"--out .*to_x\.png: is .*x\.png, which this command reads"):
         check_apart("--out", [tmp_path / "c/to_x.png"], inside[:1])
+
+
+def test_a_file_of_others_is_not_replaced(tmp_path: Path) -> None:
+    mine, table = tmp_path / "a.json", tmp_path / "a.csv"
+    check_file("--out", mine, "mark", [table])
+    table.write_text("1, 2")
+    with pytest.raises(ValueError, match=r"--out .*a\.csv is there, which goes with it; give another"):
+        check_file("--out", mine, "mark", [table])
+    mine.write_text("{}")
+    with pytest.raises(ValueError, match=r"a\.json: is there, and this command did not write it; give another"):
+        check_file("--out", mine, "mark", [table])
+    mine.write_text('{"mark": 1}')
+    check_file("--out", mine, "mark", [table])
+    for name in ("a.png", "a.jpg"):
+        write_image(tmp_path / name, np.zeros((4, 5), np.uint8), "a mark")
+        check_file("--out", tmp_path / name, "a mark")

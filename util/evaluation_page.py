@@ -69,6 +69,14 @@ def best_and_worst_table(sheet: ScoreSheet) -> Table:
     return Table("Best and worst image of each metric", columns, rows)
 
 
+MARK = '"convention"'  # stands in every file of scores
+
+
+def written_beside(out: Path) -> list[Path]:
+    """What is written beside a file of scores."""
+    return [out.with_suffix(".csv"), out.with_suffix(".html"), out.with_name(f"{out.stem}_images")]
+
+
 def shown_images(sheet: ScoreSheet) -> dict[str, list[tuple[str, str]]]:
     """Stem -> [(method, label)] of the images that the page shows: each method's best and worst."""
     found: dict[str, list[tuple[str, str]]] = {}

@@ -45,10 +45,11 @@ def check_folder(option: str, folder: Path, inside: str = "") -> None:
         raise ValueError(f"{option} {folder}: {refusal}; give another")
 
 
-def check_file(option: str, path: Path | None) -> None:
+def check_file(option: str, path: Path | None, mark: str = "", beside: Iterable[Path] = ()) -> None:
     """ValueError, by the option that named the file, where it cannot be written or replaced. None: there is none.
 
-    What a killed command left of it half-written is removed."""
+    mark: stands in every file that the command writes there; one without it is not replaced. beside: what is written
+    with the file, and not replaced without it. What a killed command left of the file half-written is removed."""
     if path is None:
         return
     mode = _mode(path)
@@ -56,6 +57,10 @@ def check_file(option: str, path: Path | None) -> None:
         raise ValueError(f"{option} {path}: is a folder; give a file")
     if mode and not stat.S_ISREG(mode):
         raise ValueError(f"{option} {path}: is no plain file; give another")
+    if mark and mode and mark.encode() not in path.read_bytes():
+        raise ValueError(f"{option} {path}: is there, and this command did not write it; give another, or remove it")
+    if not mode and (other := next((other for other in beside if _mode(other)), None)):
+        raise ValueError(f"{option} {path}: {other} is there, which goes with it; give another, or remove it")
     refusal = _refusal(path.parent)
     if refusal:
         raise ValueError(f"{option} {path}: {refusal}; give another")
