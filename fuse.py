@@ -101,7 +101,7 @@ class Partner:
         return self(resize(visible, self.sees.working_size(*size) if self.sees else size), size)
 
 
-def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | None) -> Partner:
+def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | None = None) -> Partner:
     """What --generator names: a run, or a weights file by its ending."""
     trained, path, about = None, Path(generator), generator
     if path.suffix != SUFFIX:
