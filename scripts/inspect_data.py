@@ -177,11 +177,12 @@ def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bo
 
 def inspect(options: InspectOptions) -> int:
     """Print the report, draw, verify if asked. 1 if --verify finds damage or a row of --out cannot be drawn."""
-    check_file("--out", options.sheet, SHEET if options.out else "")
+    check_file("--out", options.sheet)
     ensure_sample(options.dataroot)
     listing = find(options)
     sources = (source for split in listing.splits.values() for source in (*split.visible, *split.infrared))
     check_apart("--out", [options.sheet], (source.path for source in sources))
+    check_file("--out", options.sheet, SHEET if options.out else "")
     thermal = ThermalRange.from_options(options)
     print(report(listing))
     failures = verify(listing, thermal) if options.verify else []

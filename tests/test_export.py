@@ -23,6 +23,7 @@ from options.cycle_gan import CycleGANOptions
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from util.weights import save_weights
+from util.writable import check_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 needs_onnx = pytest.mark.skipif(
@@ -35,7 +36,7 @@ def write(path: Path, kind: str) -> Path:
     """A small network of a kind, in a weights file that names it."""
     torch.manual_seed(0)
     if kind == "imported":
-        options = CycleGANOptions(ngf=4, netG="resnet_6blocks")
+        options = CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose")
         tensors = make_generator("resnet_6blocks", 3, 3, 4, "instance", False, "transpose").state_dict()
         facts = {"direction": "to_infrared", "in_channels": "3", "out_channels": "3"}
         tensors, model = {f"to_infrared.{name}": tensor for name, tensor in tensors.items()}, "cycle_gan"
@@ -101,6 +102,7 @@ def test_a_killed_export_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None
     path.write_text("old")
     before = signal.getsignal(signal.SIGTERM)
     (tmp_path / f".{path.name}.123.part.pt").write_text("of an export that was killed")
+    check_file("--out", path)  # as the command does first
     with pytest.raises(SystemExit) as stop, scripts.export.written(path) as part:
         assert part.suffix == ".pt" and part.parent == tmp_path
         part.write_text("half")
