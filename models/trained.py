@@ -49,12 +49,12 @@ def choose_weights(run: RunFolder, epoch: str) -> Path:
 
 
 def named_weights(named: str, checkpoints_dir: Path) -> Path:
-    """The weights file that RUN_OR_FILE means: a file by its ending, .safetensors, or a run's best ones, else last."""
+    """The weights file that --init_from means: a file by its ending, .safetensors, or a run's best ones, else last."""
     path = Path(named)
     if path.suffix != SUFFIX:
         run = RunFolder(checkpoints_dir / named)
         if not run.path.is_dir():
-            raise ValueError(f"{named}: is no run in {checkpoints_dir}, nor a file ending in {SUFFIX}")
+            raise ValueError(f"--init_from {named}: is no run in {checkpoints_dir}, nor a file ending in {SUFFIX}")
         path = choose_weights(run, "auto")
     return path
 

@@ -207,6 +207,12 @@ def test_aligned_follows_its_lists_and_never_reads_drawn_boxes_or_masks(tmp_path
     assert "align_train.txt: 1 listed pair not on disk" in " ".join(listing.notes)
 
 
+def test_aligned_without_its_list_of_training_images_is_cut_in_blocks(tmp_path):
+    make.flir_aligned(tmp_path)
+    (tmp_path / "align" / "align_train.txt").unlink()
+    assert set(find(DataOptions(dataroot=tmp_path)).splits) == {"train", "val", "test"}
+
+
 def test_aligned_without_lists_is_cut_in_blocks(tmp_path):
     make.flir_aligned(tmp_path)
     for path in (tmp_path / "align").glob("*.txt"):

@@ -69,7 +69,8 @@ def _aligned_lists(folder: Folder, scan: Scan) -> dict[str, Path]:
         if len(its) > 1:
             scan.note(f"{its[0].name} is read, and not {first_few(file.name for file in its[1:])}")
     found = {split: its[0] for split, its in fitting.items() if its}
-    return found if "test" in found or "val" not in found else {"train": found.get("train"), "test": found["val"]}
+    instead = {} if "test" in found else {"val": "test"}
+    return {instead.get(split, split): path for split, path in found.items()}
 
 
 def detect_aligned(folder: Folder) -> bool:
