@@ -55,7 +55,7 @@ def make_partner(monkeypatch: pytest.MonkeyPatch) -> fuse.Partner:
     maker = InfraredMaker(CycleGAN.network(CycleGANOptions(**SMALL)), Compute(torch.device("cpu"), torch.bfloat16,
                           torch.channels_last))  # fmt: skip
     maker.compute = BFLOAT16
-    return fuse.Partner(maker, None, Path("w.safetensors"), "a generator")
+    return fuse.Partner(maker, None, Path("w.safetensors"), None, "a generator")
 
 
 @pytest.mark.parametrize("generated", [False, True])
