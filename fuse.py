@@ -26,7 +26,7 @@ from data.writing import Wait, Writers, fetch
 from models import METHODS
 from models.fuser import Fuser
 from models.infrared_maker import InfraredMaker
-from models.trained import choose_weights, load_network, open_run
+from models.trained import SHIPPED, SUFFIX, choose_weights, find_generator, load_network, open_run
 from options.cli import given, parse, run_command, to_dict
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
@@ -40,12 +40,12 @@ from util.words import plural
 from util.writable import check_folder
 
 OWN_WEIGHTS = ROOT / "models" / "weights"
-SUFFIX = ".safetensors"  # of weights files
 POLICIES = ("minmax", "clip")
 
 
 def read_command(argv: Sequence[str]) -> tuple[FuseOptions, TrainOptions | None]:
     """The command's options, with the data options of the run that --name gives as defaults; the run's options."""
+    argv = with_shipped_generator(argv)
     name = given(argv, "--name")
     if name is None or "-h" in argv or "--help" in argv:
         return parse(FuseOptions, argv), None
@@ -55,6 +55,17 @@ def read_command(argv: Sequence[str]) -> tuple[FuseOptions, TrainOptions | None]
         parse(FuseOptions, argv)  # a mistake in the command line comes before a run that is not there
     trained = open_run(run, "fusion")
     return parse(FuseOptions, argv, FuseOptions().with_data(trained.data, given(argv, "--dataroot"))), trained
+
+
+def with_shipped_generator(argv: Sequence[str]) -> list[str]:
+    """The command line with the file of the generator that comes with the project behind a --generator that has no
+    value."""
+    words = list(argv)
+    if "--generator" in words:
+        place = words.index("--generator") + 1
+        if place == len(words) or words[place].startswith("--"):
+            words.insert(place, str(SHIPPED))
+    return words
 
 
 def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[torch.nn.Module, Any, dict[str, str]]:
@@ -103,16 +114,14 @@ class Partner:
 
 def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | None = None) -> Partner:
     """What --generator names: a run, or a weights file by its ending."""
-    trained, path, about = None, Path(generator), generator
-    if path.suffix != SUFFIX:
-        run = RunFolder(opts.checkpoints_dir / generator)
-        trained, path = open_run(run, "generation"), choose_weights(run, "auto")
-        about = f"{run.path}, {path.name}"
+    file = Path(generator) if generator.endswith(SUFFIX) else None
+    path, trained = find_generator(generator, file, "auto", opts.checkpoints_dir)
+    about = f"{path.parent}, {path.name}" if trained else generator
     compute = choose(opts.device, opts.precision)
     if compute.device.type == "cpu":
         keep_freed_memory()
     network, _, facts = load_network(path, "generation", trained, norm_statistics)
-    sees = Preprocess.from_options(trained.input) if trained else None
+    sees = Preprocess.from_options(trained.input) if trained else Preprocess.of_weights(facts, str(path))
     return Partner(InfraredMaker(network, compute), sees, path, facts.get("norm_statistics"), about)
 
 

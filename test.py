@@ -25,10 +25,9 @@ from data.samples import evenly, worker_count
 from data.transforms import Preprocess
 from data.writing import Writers, fetch
 from models.infrared_maker import InfraredMaker
-from models.trained import choose_weights, load_network, open_run
+from models.trained import find_generator, load_network, open_run
 from options.cli import given, parse, run_command
 from options.test import GenerateOptions, TestOptions
-from options.train import TrainOptions
 from util.allocator import keep_freed_memory
 from util.compute import Compute, choose
 from util.fingerprint import digest
@@ -51,17 +50,16 @@ CONVENTION = (
 )
 
 
-def read_command(argv: Sequence[str]) -> tuple[TestOptions, TrainOptions | None, RunFolder]:
-    """The command's options, with the run's own data options as defaults; the run's options; its folder."""
-    defaults = GenerateOptions()
-    folder = Path(given(argv, "--checkpoints_dir") or defaults.checkpoints_dir)
-    run = RunFolder(folder / (given(argv, "--name") or defaults.name))
-    if given(argv, "--weights") is not None:
-        return parse(TestOptions, argv), None, run
-    if "-h" in argv or "--help" in argv or not run.options.is_file():
-        parse(TestOptions, argv)  # help, or a mistake in the command line, comes before a run that is not there
+def read_command(argv: Sequence[str]) -> TestOptions:
+    """The command's options, with the data options of the run that --name gives as defaults."""
+    name = given(argv, "--name")
+    if name is None or given(argv, "--weights") is not None or "-h" in argv or "--help" in argv:
+        return parse(TestOptions, argv)
+    run = RunFolder(Path(given(argv, "--checkpoints_dir") or GenerateOptions().checkpoints_dir) / name)
+    if not run.options.is_file():
+        parse(TestOptions, argv)  # a mistake in the command line comes before a run that is not there
     trained = open_run(run, "generation")
-    return parse(TestOptions, argv, TestOptions().with_data(trained.data, given(argv, "--dataroot"))), trained, run
+    return parse(TestOptions, argv, TestOptions().with_data(trained.data, given(argv, "--dataroot")))
 
 
 def generate(
@@ -104,12 +102,14 @@ def made_by(weights: Path, preprocess: Preprocess | None, thermal: ThermalRange,
 
 def main() -> int:
     """The command."""
-    options, trained, run = read_command(sys.argv[1:])
+    options = read_command(sys.argv[1:])
     opts = options.generate
-    check_folder("--results_dir", opts.results_dir, opts.name)
+    check_folder("--results_dir", opts.results_dir, opts.result_name)
     compute = choose(opts.device, opts.precision)
-    weights = opts.weights or choose_weights(run, opts.epoch)
+    weights, trained = find_generator(opts.name, opts.weights, opts.epoch, opts.checkpoints_dir)
     network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
+    if trained is None and given(sys.argv, "--infrared_range") is None:  # real images are scored in the same range
+        options = options.with_range(metadata.get("infrared_range"))
     if compute.device.type == "cpu":
         keep_freed_memory()
     maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
@@ -122,12 +122,13 @@ def main() -> int:
     if opts.evaluate and not any(job.real for job in jobs):
         raise ValueError(f"--evaluate: {found} have no real infrared images to score against; leave it out")
     learned = load_learned(opts.inception_weights, opts.lpips_weights, compute.device) if opts.evaluate else None
-    folder = opts.results_dir / opts.name
+    folder = opts.results_dir / opts.result_name
     for name, text in (("weights", str(weights)), ("data", found), ("device", compute.describe()),
                        ("writes", f"{folder}/")):  # fmt: skip
         print(f"{name:9} {text}", flush=True)
-    scale = opts.scale if trained else "input"
-    preprocess = Preprocess.from_options(trained.input) if scale == "train" else None
+    sees = Preprocess.from_options(trained.input) if trained else Preprocess.of_weights(metadata, str(weights))
+    preprocess = sees if opts.scale == "train" else None
+    scale = "train" if preprocess else "input"
     thermal = ThermalRange.from_options(options.data.for_root())
     if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
@@ -173,7 +174,7 @@ def evaluate(
     print_scores(scored, about)
     kept = {key: str(facts[key]) for key in ("weights", "epoch", "scale") if key in facts}
     out = results.folder / "evaluation.json"
-    page = write_scores(out, f"{opts.name}: scores", scored, cases, thermal, kept | {"constant": about})
+    page = write_scores(out, f"{opts.result_name}: scores", scored, cases, thermal, kept | {"constant": about})
     print(f"scores    {page.resolve()}")
     return scored.errors
 
@@ -208,7 +209,7 @@ def report(
         shown = [results.rows[stem] for stem in sorted(results.rows)]
         about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"],
                  "device": compute.describe(), "images": f"{len(shown)} of {count} shown"}  # fmt: skip
-        write_gallery(folder / "index.html", f"{opts.name}: generated infrared", shown, tables, (), about)
+        write_gallery(folder / "index.html", f"{opts.result_name}: generated infrared", shown, tables, (), about)
         print(f"gallery   {(folder / 'index.html').resolve()}")
     for error in results.errors:
         print(f"skipped {error}", file=sys.stderr)

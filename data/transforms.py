@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from data.images import to_tensor
+from options.json_file import JsonError, parse_json
 from options.train import InputOptions
+from options.typed import from_dict
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class Preprocess:
         """The transform that the input options ask for; sizes are jittered in training alone."""
         jitter = options.scale_jitter if training else 0.0
         return cls(options.preprocess, options.load_size, options.crop_size, options.flip, jitter)
+
+    @classmethod
+    def of_weights(cls, metadata: Mapping[str, str], path: str) -> Preprocess | None:
+        """How the generator of a weights file saw images when it was trained; None where the file, whose metadata and
+        path these are, does not say."""
+        if "input" not in metadata:
+            return None
+        try:
+            return cls.from_options(from_dict(InputOptions, parse_json(metadata["input"], "input"), path))
+        except JsonError:
+            raise ValueError(f"{path}: the input options in it cannot be read; write it anew") from None
 
     @property
     def crops(self) -> bool:

@@ -20,6 +20,8 @@ from util.run_folder import RunFolder
 from util.weights import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
+SHIPPED = Path(__file__).parent / "weights" / "to_infrared.safetensors"
+"""The generator that comes with the project."""
 STATISTICS = {"image": "image", "trained": "running"}  # of --norm_statistics -> of a batch norm
 FORMS = {"direction": "to_infrared|to_visible", "mean_infrared": r"-?[01](\.[0-9]+)?", "range": "[a-z]+"}
 """How entries of a weights file's metadata look."""
@@ -46,6 +48,20 @@ def choose_weights(run: RunFolder, epoch: str) -> Path:
         kept = sorted(file.stem.removeprefix("epoch_").lstrip("0") for file in run.path.glob("*.safetensors"))
         raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
     return path
+
+
+def find_generator(
+    name: str | None, weights: Path | None, epoch: str, checkpoints_dir: Path
+) -> tuple[Path, TrainOptions | None]:
+    """(weights file, options of its run) of what makes infrared images: a weights file, a run's, or, where neither is
+    named, the generator that comes with the project. ValueError where there is none."""
+    if weights is None and name is not None:
+        run = RunFolder(checkpoints_dir / name)
+        trained = open_run(run, "generation")
+        return choose_weights(run, epoch), trained
+    if weights is None and not SHIPPED.is_file():
+        raise ValueError(f"{SHIPPED}: is not in this copy of the code; fetch it with git, or give --name or --weights")
+    return weights or SHIPPED, None
 
 
 def named_weights(named: str, checkpoints_dir: Path) -> Path:

@@ -89,7 +89,7 @@ class VGG16(nn.Module):
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        x = ((images + 1) / 2 - self.mean) / self.std
+        x = (((images.float() + 1) / 2 - self.mean) / self.std).to(images.dtype)
         features: dict[str, torch.Tensor] = {}
         convolutions = iter(self.convolutions)
         for name in self.names[1:]:

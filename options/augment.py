@@ -19,7 +19,8 @@ class AugmentOptions:
     """Folder to write: empty, not there yet, or one that this command has half done: it goes on where it stopped,
     if weights, data set and options are the same."""
     name: str | None = None
-    """Name of the run whose generator is used; its preprocessing is read from its options.json."""
+    """Name of the run whose generator is used; its preprocessing is read from its options.json. Without it, and
+    without --weights, the generator that comes with the project is used."""
     checkpoints_dir: Path = Path("checkpoints")
     """Folder of all runs."""
     epoch: str = "auto"
@@ -54,8 +55,8 @@ class AugmentOptions:
     """Make every image anew, whatever an earlier call of this command wrote to --out, and by what."""
 
     def __post_init__(self) -> None:
-        if (self.name is None) == (self.weights is None):
-            raise ValueError("--name RUN, --weights FILE: give one of them")
+        if self.name is not None and self.weights is not None:
+            raise ValueError("--name RUN, --weights FILE: give one of them, or neither for the project's own generator")
         check_epoch(self.epoch)
         if self.size is not None and not all(side >= 16 for side in self.size):
             raise ValueError(f"--size {self.size[0]} {self.size[1]}: give a height and a width of at least 16")

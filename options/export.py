@@ -8,7 +8,7 @@ from typing import Literal
 
 from options.cli import check_epoch
 
-SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "aoti": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "aoti": ".pt2", "safetensors": ".safetensors"}
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class ExportOptions:
     scripts.import_weights wrote."""
     norm_statistics: Literal["image", "trained"] | None = None
     """Of a generator: as test.py --norm_statistics."""
-    format: Literal["onnx", "torchscript", "aoti"] = "onnx"
+    format: Literal["onnx", "torchscript", "aoti", "safetensors"] = "onnx"
     """onnx: for ONNX Runtime and others (python -m pip install onnx onnxscript onnxruntime). torchscript: for
-    PyTorch in Python and C++. aoti: compiled ahead of time for this machine, for PyTorch; takes minutes."""
+    PyTorch in Python and C++. aoti: compiled ahead of time for this machine, for PyTorch; takes minutes.
+    safetensors: the weights alone in half precision, half the size, for test.py --weights and the like."""
     out: Path | None = None
-    """File to write; by default NAME.onnx, NAME.pt or NAME.pt2 in the current folder."""
+    """File to write; by default NAME.onnx, .pt, .pt2 or NAME_half.safetensors in the current folder."""
     time: bool = False
     """Then time single images: PyTorch eager and compiled, and the written file."""
     size: tuple[int, int] = (512, 640)
@@ -58,4 +59,5 @@ class ExportOptions:
 
     def file(self) -> Path:
         """Where the network goes."""
-        return self.out or Path(f"{self.name or self.weights.stem}{SUFFIXES[self.format]}")
+        half = "_half" if self.format == "safetensors" else ""  # never the name of the weights themselves
+        return self.out or Path(f"{self.name or self.weights.stem}{half}{SUFFIXES[self.format]}")

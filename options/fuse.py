@@ -20,9 +20,9 @@ class SourceOptions:
     """Folder of infrared images with the same stems, one image or one video. Where no stems are equal, endings
     that name the side, such as _RGB and _PreviewData or _vi and _ir, are left away."""
     generator: str | None = None
-    """NAME_OR_FILE of what makes the infrared images, where --infrared is left out: a run of cycle_gan in
-    checkpoints_dir, or a weights file, .safetensors, of train.py or scripts.import_weights. They are those that
-    test.py --name NAME or test.py --weights FILE writes; a file's generator sees images at their own size."""
+    """NAME_OR_FILE of what makes the infrared images, where --infrared is left out: a run in checkpoints_dir, or a
+    weights file, .safetensors, of train.py or scripts.import_weights; --generator alone means the generator that comes
+    with the project. They are the images that test.py --name NAME or test.py --weights FILE writes."""
     norm_statistics: Literal["image", "trained"] | None = None
     """Of --generator: as test.py --norm_statistics."""
     split: Literal["train", "val", "test", "all"] = "test"

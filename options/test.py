@@ -14,18 +14,19 @@ from options.data import SAMPLE_ROOT, DataOptions
 class GenerateOptions:
     """Generate: the run whose networks are used, its weights, where images go."""
 
-    name: str = "experiment_name"
-    """Name of the run; its networks and preprocessing are read from its options.json."""
+    name: str | None = None
+    """Name of the run; its networks and preprocessing are read from its options.json. Without it, and without
+    --weights, the generator that comes with the project makes the images."""
     checkpoints_dir: Path = Path("checkpoints")
     """Folder of all runs."""
     results_dir: Path = Path("results")
-    """Results go to results_dir/name."""
+    """Results go to results_dir/name, where no run is named to results_dir/STEM of the weights file."""
     epoch: str = "auto"
     """Weights: best, last or the number of an epoch that was kept; auto is best where validation chose one,
     else last."""
     weights: Path | None = None
-    """Weights file of a generator instead of a run, e.g. one that scripts.import_weights wrote; then images are
-    seen at their own size."""
+    """Weights file of a generator instead of a run. Images are seen at the size that the file says it was trained at;
+    where it says none, as one of scripts.import_weights, at their own."""
     norm_statistics: Literal["image", "trained"] | None = None
     """Statistics of batch norms. image: of each image itself, as pytorch-CycleGAN-and-pix2pix's test.py does by default
     (whose dropout is left out here). trained: those kept in training. By default as the weights say: image for those
@@ -67,6 +68,11 @@ class GenerateOptions:
     """--evaluate: file of torchvision's AlexNet for LPIPS; by default it is downloaded."""
     overwrite: bool = False
     """Make every image anew. Otherwise those that the same weights and options have made already are kept."""
+
+    @property
+    def result_name(self) -> str:
+        """Name of the results' folder."""
+        return self.name or (self.weights.stem if self.weights else "to_infrared")
 
     def __post_init__(self) -> None:
         limits = (("batch_size", 1), ("num_threads", 0), ("gallery", 0), ("tile", 1))
@@ -119,6 +125,12 @@ class TestOptions:
 
     generate: GenerateOptions = field(default_factory=GenerateOptions)
     data: TestDataOptions = field(default_factory=TestDataOptions)
+
+    def with_range(self, infrared_range: str | None) -> TestOptions:
+        """With the range that 8-bit infrared was brought to when the weights were trained, if that is known."""
+        if infrared_range not in ("asis", "percentile"):
+            return self
+        return replace(self, data=replace(self.data, infrared_range=infrared_range))
 
     def with_data(self, options: DataOptions, root: str | None) -> TestOptions:
         """With a run's data options as the defaults; root: what --dataroot gives."""

@@ -44,7 +44,7 @@ from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
 from data.writing import Wait, Writers, fetch
 from models.infrared_maker import InfraredMaker
-from models.trained import choose_weights, load_network, open_run
+from models.trained import find_generator, load_network
 from options.augment import AugmentOptions
 from options.cli import parse, run_command
 from options.data import DataOptions
@@ -53,7 +53,7 @@ from util.compute import Compute, choose
 from util.fingerprint import digest
 from util.lock import alone_in
 from util.made import MADE, Made, other_than, records_in
-from util.run_folder import RunFolder, code_version, read_lines, remove_parts, write_whole
+from util.run_folder import code_version, read_lines, remove_parts, write_whole
 from util.words import plural
 from util.writable import check_folder, first_inside
 
@@ -176,15 +176,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(AugmentOptions, argv)
     check_folder("--out", options.out)
-    trained, run = None, RunFolder(options.checkpoints_dir / (options.name or ""))
-    if options.name is not None:
-        trained = open_run(run, "generation")
-    weights = options.weights or choose_weights(run, options.epoch)
+    weights, trained = find_generator(options.name, options.weights, options.epoch, options.checkpoints_dir)
     compute = choose(options.device, options.precision)
     network, _, metadata = load_network(weights, "generation", trained, options.norm_statistics)
     ensure_sample(options.dataroot)
     folders = visible_folders(options)
-    preprocess = Preprocess.from_options(trained.input) if trained and options.scale == "train" else None
+    sees = Preprocess.from_options(trained.input) if trained else Preprocess.of_weights(metadata, str(weights))
+    preprocess = sees if options.scale == "train" else None
     key = made_with(weights, preprocess, options, compute)
     key["norm statistics"] = metadata.get("norm_statistics")
     check_out(options, key, folders)

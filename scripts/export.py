@@ -26,9 +26,10 @@ from models.trained import choose_weights, load_network
 from options.cli import parse, run_command
 from options.export import ExportOptions
 from options.recorded import read_train
+from options.train import TrainOptions
 from util.compute import choose
 from util.run_folder import RunFolder, beside, code_version
-from util.weights import load_weights
+from util.weights import CHECKSUM, load_weights, save_weights
 from util.words import plural
 from util.writable import check_file
 
@@ -46,15 +47,29 @@ def need(*packages: str) -> None:
         )
 
 
+def find_weights(options: ExportOptions) -> tuple[Path, TrainOptions | None]:
+    """The weights file, and the options of its run, if it is a run's."""
+    if options.weights is not None:
+        return options.weights, None
+    run = RunFolder(options.checkpoints_dir / options.name)
+    if not run.options.is_file():
+        raise ValueError(f"{run.options}: no such run; train one with python train.py --name {options.name}")
+    trained = read_train(run.options, {name: method.Options for name, method in METHODS.items()})
+    return choose_weights(run, options.epoch), trained
+
+
+def write_halves(source: Path, path: Path) -> None:
+    """The weights of a file in half precision, with all that it says of itself. ValueError where one is too large."""
+    metadata, tensors = load_weights(source)
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    if not all(torch.isfinite(tensor).all() for tensor in halves.values()):
+        raise ValueError(f"{source}: holds numbers beyond half precision's 65,504; use the file as it is")
+    save_weights(path, halves, metadata)
+
+
 def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
     """What to export, and what its file will say of it."""
-    trained, path = None, options.weights
-    if path is None:
-        run = RunFolder(options.checkpoints_dir / options.name)
-        if not run.options.is_file():
-            raise ValueError(f"{run.options}: no such run; train one with python train.py --name {options.name}")
-        trained = read_train(run.options, {name: method.Options for name, method in METHODS.items()})
-        path = choose_weights(run, options.epoch)
+    path, trained = find_weights(options)
     model = trained.run.model if trained else load_weights(path)[0].get("model", "")
     if model not in METHODS:
         raise ValueError(
@@ -218,7 +233,14 @@ def main() -> int:
     """The command."""
     options = parse(ExportOptions)
     path = options.file()
-    check_file("--out", path, "channel_order")  # of its metadata
+    check_file("--out", path, CHECKSUM if options.format == "safetensors" else "channel_order")  # of its metadata
+    if options.format == "safetensors":
+        weights, _ = find_weights(options)
+        if path.exists() and path.samefile(weights):
+            raise ValueError(f"--out {path}: holds the weights themselves; give another name")
+        write_halves(weights, path)
+        print(f"weights   {weights}\nwritten   {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        return 0
     device = choose(options.device, "fp32").device
     # Its 10 bits of mantissa alone differ by more than a file may; it would be fp32 in name only.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
