@@ -240,7 +240,7 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
 
 def test_options_name_the_remedy() -> None:
     for wrong, message in (
-        ({}, "give one of them"),
+        ({"name": "r", "weights": Path("w.safetensors")}, "give one of them"),
         ({"name": "r", "epoch": "x"}, "--epoch x"),
         ({"name": "r", "size": (8, 640)}, "--size 8 640"),
         ({"name": "r", "batch_size": 0}, "--batch_size is 0"),

@@ -314,7 +314,7 @@ def test_help_names_every_option(command: Callable) -> None:
 
 def test_default_options_are_trainings_own() -> None:
     options = FuseOptions().with_data(TrainOptions().data, None)
-    assert options.data.dataroot is None and options.data.for_root().dataroot == TrainOptions().data.dataroot
+    assert options.data.dataroot is None and options.data.for_root() == TrainOptions().data.roots[0]
 
 
 def test_names_that_are_no_text_are_fused_scored_and_printed(tmp_path: Path, weights: Path) -> None:

@@ -199,9 +199,9 @@ def test_images_of_a_few_pixels_are_made_and_copied(command: Callable, tmp_path:
     done = command("test.py", "--weights", weights, "--dataroot", root, "--split", "all", *SERIAL)
     assert "images    7 in" in done.stdout
     for number, size in enumerate(sizes):
-        made = read_infrared(tmp_path / f"results/experiment_name/infrared/{number:03d}.png", ThermalRange())
+        made = read_infrared(tmp_path / f"results/w/infrared/{number:03d}.png", ThermalRange())
         assert made.shape == size
-    scores = json.loads((tmp_path / "results/experiment_name/scores.json").read_text(), parse_constant=pytest.fail)
+    scores = json.loads((tmp_path / "results/w/scores.json").read_text(), parse_constant=pytest.fail)
     assert scores["images"]["000"]["ssim"] is None and scores["mean"]["ssim"] == scores["images"]["006"]["ssim"]
 
 

@@ -143,7 +143,7 @@ def test_a_run_is_never_overwritten_and_never_invented(command: Callable, pairs_
     ("arguments", "says"),
     [
         (["--dataroot", "/nowhere"], "/nowhere"),
-        (["--vgg_weights", "/nowhere/vgg.pth"], "--vgg_weights random"),
+        (["--vgg_weights", "/nowhere/vgg.pth"], "--vgg_weights FILE"),
         (["--device", "cuda:9"], "--device"),
         (["--lerning_rate", "1"], "--lerning_rate"),
         (["--sampling", "paired", "--pairs", "none"], "--pairs"),

@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data.images import ThermalRange, read_infrared, write_image
+from data.transforms import Preprocess
 from models.cycle_gan import CycleGAN
 from models.generators import make_generator
-from models.trained import OneDirection, load_network
+from models.trained import SHIPPED, OneDirection, load_network
 from options.cli import to_dict
 from options.cycle_gan import CycleGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from util.colour import luminance
-from util.weights import save_weights
+from util.weights import load_weights, save_weights
 
 SMALL = CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose")
 
@@ -92,3 +94,30 @@ def test_test_command_takes_a_weights_file(tmp_path: Path, command: Callable) ->
     write_image(tmp_path / "in" / "a.png", np.random.default_rng(0).integers(0, 255, (21, 34, 3), np.uint8))
     command("test.py", "--weights", "w.safetensors", "--name", "imp", "--dataroot", tmp_path / "in", "--num_threads", 0)
     assert read_infrared(tmp_path / "results/imp/infrared/a.png", ThermalRange()).shape == (21, 34)
+
+
+def test_without_a_run_the_projects_own_generator_makes_infrared(command: Callable, tmp_path: Path) -> None:
+    picture = np.tile(np.linspace(0, 255, 96, dtype=np.uint8)[None, :, None], (64, 1, 3))
+    write_image(tmp_path / "pictures" / "a.png", picture)
+    cpu = ("--device", "cpu", "--num_threads", 0)
+    done = command("test.py", "--dataroot", "pictures", *cpu)
+    made = tmp_path / "results/to_infrared/infrared/a.png"
+    array = np.asarray(Image.open(made))
+    assert array.shape == (64, 96) and array.std() > 5 and "to_infrared.safetensors" in done.stdout
+    command("fuse.py", "--visible", "pictures", "--generator", *cpu)
+    assert (tmp_path / "results/stdfusion_net/fused/a.png").is_file()
+    command("scripts.export", "--weights", SHIPPED, "--format", "safetensors", "--out", "half.safetensors")
+    command("test.py", "--weights", "half.safetensors", "--dataroot", "pictures", *cpu)
+    assert (tmp_path / "results/half/infrared/a.png").read_bytes() == made.read_bytes(), (
+        "it is in half precision itself"
+    )
+
+
+def test_a_weights_file_says_how_its_generator_saw_images(tmp_path: Path) -> None:
+    metadata, _ = load_weights(SHIPPED)
+    sees = Preprocess.of_weights(metadata, "w")
+    assert sees is not None and sees.mode == "scale_width_and_crop" and sees.load_size >= 320
+    assert metadata["infrared_range"] == "percentile" and metadata["model"] == "pix2pix"
+    assert Preprocess.of_weights({}, "w") is None
+    with pytest.raises(ValueError, match="^w: load_size"):
+        Preprocess.of_weights({"input": '{"load_size": "x"}'}, "w")
