@@ -11,32 +11,32 @@ from typing import Any
 
 import torch
 
-from data.finished import notes
-from data.fused import KINDS, PIPELINE, Results, fits
-from data.fused_video import fuse_video, fused_video
 from data.fusion_inputs import FramePairs, FusionInputs, find_inputs, note_other_views
-from data.generated import PIPELINE as GENERATED
-from data.generated import at_own_size
 from data.images import ThermalRange
-from data.inference import Job, batch_limits, images_in, read_batches
+from data.output.finished import notes
+from data.output.fused import KINDS, PIPELINE, Results, fits
+from data.output.fused_video import fuse_video, fused_video
+from data.output.generated import PIPELINE as GENERATED
+from data.output.generated import at_own_size
+from data.output.made import MADE, Made, own_folder
+from data.output.writing import Wait, Writers, fetch
 from data.samples import evenly
 from data.transforms import Preprocess, resize
 from data.video import is_video
-from data.writing import Wait, Writers, fetch
+from data.visible_images import Job, batch_limits, images_in, read_batches
 from models import METHODS
-from models.fuser import Fuser
-from models.infrared_maker import InfraredMaker
-from models.trained import SHIPPED, SUFFIX, choose_weights, find_generator, load_network, open_run
-from options.cli import given, parse, run_command, to_dict
+from models.inference.fuser import Fuser
+from models.inference.trained import SHIPPED, SUFFIX, choose_weights, find_generator, load_network, open_run
+from models.inference.translator import InfraredMaker
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.train import TrainOptions
 from util.allocator import keep_freed_memory
-from util.compute import Compute, choose
+from util.command_line import given, parse, run_command, to_dict
+from util.device import Compute, choose
 from util.fingerprint import digest
-from util.made import MADE, Made, own_folder
-from util.run_folder import ROOT, RunFolder
-from util.words import plural
+from util.text import plural
+from util.training.run_folder import ROOT, RunFolder
 from util.writable import check_folder
 
 OWN_WEIGHTS = ROOT / "models" / "weights"

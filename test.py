@@ -14,33 +14,33 @@ from typing import Any
 import torch
 
 from data.counts import ThermalRange
-from data.finished import notes
 from data.first_use import ensure_sample
-from data.generated import GENERATED, KINDS, PIPELINE, Results, at_own_size, fits, score_batch
-from data.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
 from data.generation_inputs import find_jobs
 from data.images import ImageError
-from data.inference import Job, VisibleImages, batch_limits, read_batches
+from data.output.finished import notes
+from data.output.generated import GENERATED, KINDS, PIPELINE, Results, at_own_size, fits, score_batch
+from data.output.made import MADE, Made, own_folder
+from data.output.writing import Writers, fetch
 from data.samples import evenly, worker_count
+from data.scoring.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
 from data.transforms import Preprocess
-from data.writing import Writers, fetch
-from models.infrared_maker import InfraredMaker
-from models.trained import find_generator, load_network, open_run
-from options.cli import given, parse, run_command
+from data.visible_images import Job, VisibleImages, batch_limits, read_batches
+from models.inference.trained import find_generator, load_network, open_run
+from models.inference.translator import InfraredMaker
 from options.test import GenerateOptions, TestOptions
 from util.allocator import keep_freed_memory
-from util.compute import Compute, choose
+from util.command_line import given, parse, run_command
+from util.device import Compute, choose
 from util.fingerprint import digest
-from util.gallery import write_gallery
-from util.made import MADE, Made, own_folder
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.metrics.learned import LearnedMetrics, load_learned
+from util.metrics.score_sheet import finite
 from util.number_text import format_number
-from util.run_folder import RunFolder, write_whole
-from util.score_sheet import finite
-from util.table_panel import Table
-from util.training_page import score_table
-from util.words import metric_title, plural
+from util.pages.gallery import write_gallery
+from util.pages.table_panel import Table
+from util.pages.training_page import score_table
+from util.text import metric_title, plural
+from util.training.run_folder import RunFolder, write_whole
 from util.writable import check_folder
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation

@@ -15,32 +15,32 @@ from typing import Any
 
 import torch
 
+from data.batches import Batches, Loader
 from data.first_use import ensure_sample
 from data.layouts import Listing, find
 from data.loader import TrainingImages, make_loader, steps_of_epoch
 from data.samples import mean_infrared, read_validation
 from models import METHODS
-from models.trained import load_initial, named_weights
-from options.cli import run_command, to_dict
+from models.inference.trained import load_initial, named_weights
 from options.recorded import parse_train
 from options.train import RunOptions, TrainOptions
-from util import distributed, training_text
-from util.batches import Batches, Loader
-from util.compute import Compute, choose
+from util.command_line import run_command, to_dict
+from util.device import Compute, choose
 from util.lock import alone_in
-from util.loss_log import NotFinite
-from util.optimizers import Optimizers
-from util.previews import Previews
-from util.progress import Progress
-from util.run_folder import RunFolder
-from util.run_log import RunLog
-from util.step import train_step
-from util.stop_signal import StopSignal
-from util.training_state import TrainingState
-from util.validation import TASKS, Task, Validation
-from util.visdom_client import VisdomClient
-from util.votes import Votes
-from util.watching import Watch, open_display, start_dashboard
+from util.training import messages, ranks
+from util.training.loss_log import NotFinite
+from util.training.optimizers import Optimizers
+from util.training.previews import Previews
+from util.training.progress import Progress
+from util.training.run_folder import RunFolder
+from util.training.run_log import RunLog
+from util.training.signals import StopSignal
+from util.training.state import TrainingState
+from util.training.step import train_step
+from util.training.validation import TASKS, Task, Validation
+from util.training.votes import Votes
+from util.visdom.client import VisdomClient
+from util.visdom.watching import Watch, open_display, start_dashboard
 from util.writable import check_folder
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
@@ -66,7 +66,7 @@ def build(
     if initial is not None:
         load_initial(method.players()[method.trained], *initial)
     compute.place(method)
-    distributed.broadcast([*method.parameters(), *method.buffers()])
+    ranks.broadcast([*method.parameters(), *method.buffers()])
     loop, best_is_max = options.loop, task.higher_is_better[task.deciding]
     optimizers = Optimizers(method.players(), loop.lr, loop.beta1, loop.clip_grad, compute)
     optimizers.schedule(loop.lr_policy, loop.n_epochs, loop.n_epochs_decay, loop.lr_decay_iters, best_is_max)
@@ -95,8 +95,8 @@ class Training:
         self.options, self.compute, self.run, self.state = options, compute, run, state
         self.validation, self.compiled = validation, compiled
         loop, done = options.loop, state.epoch * state.steps + state.step
-        images = options.input.batch_size * loop.accumulate * distributed.world()
-        self.progress = Progress(loop.epochs, state.steps, done, images, loop.log_seconds, distributed.is_writer())
+        images = options.input.batch_size * loop.accumulate * ranks.world()
+        self.progress = Progress(loop.epochs, state.steps, done, images, loop.log_seconds, ranks.is_writer())
         about = {"method": options.run.model, "device": compute.describe(), "data": data}
         self.log = RunLog(run, state, compute, self.progress, task.higher_is_better, about)
         self.votes = Votes(state.total)
@@ -146,7 +146,7 @@ class Training:
             self.save(*names, "last", str(state.epoch))
         elif state.epoch == 1:  # from now on a run that is killed can go on
             self.save(*names, "last")
-        elif is_best and distributed.is_writer():
+        elif is_best and ranks.is_writer():
             self.save_weights("best")
         self.log.write_page(running=not last)
 
@@ -157,7 +157,7 @@ class Training:
         state, task, samples = self.state, self.validation.task, self.options.loop.samples
         with self.compute.many_sizes(self.compiled):
             scores = self.validation.scores(state.network)
-            if distributed.is_writer():
+            if ranks.is_writer():
                 previews = Previews(self.run.web)
                 self.validation.write_previews(state.method.preview, state.network, samples, state.epoch, previews)
         score = scores[task.product][task.deciding]
@@ -170,7 +170,7 @@ class Training:
         self.log.flush()
         self.state.check_finite()
         checkpoint = self.state.state_dict()  # every rank adds its part
-        if distributed.is_writer():
+        if ranks.is_writer():
             for name in names:
                 self.save_weights(name)
             self.run.save_checkpoint(checkpoint)
@@ -201,7 +201,7 @@ def begin(
     else:
         run.check_free()
         run.clear()
-    lines = training_text.beginning(
+    lines = messages.beginning(
         run, state, options.run.model, continued, data=[listing.summary(), *listing.notes], device=compute.describe(),
         epochs=options.loop.epochs, batch_size=options.input.batch_size, accumulate=options.loop.accumulate,
         validated=validated, remarks=remarks,
@@ -236,27 +236,27 @@ def train_watched(training: Training, task: Task, loader: Loader) -> int:
         signal_number = training.train(loader)
         watch.stopped = bool(signal_number)
     if signal_number:
-        print("\n".join(training_text.stopped(state, ["--name", options.run.name, *other_folder(options)])))
+        print("\n".join(messages.stopped(state, ["--name", options.run.name, *other_folder(options)])))
         return signal_number
     seen = watch.display is not None and watch.display.connected
     dashboard = client.url if seen else None
     seconds, following = time.monotonic() - begun, next_command(options)
-    print("\n".join(training_text.finished(run, state, task, seconds, dashboard, following)))
+    print("\n".join(messages.finished(run, state, task, seconds, dashboard, following)))
     return 0
 
 
 def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[str, Any] | None) -> int:
     """Open the data, build, loop, report; returns the exit status. stored: the checkpoint to go on from."""
-    if distributed.is_first_here():
+    if ranks.is_first_here():
         for root in options.data.dataroot:
             ensure_sample(root)
-    distributed.barrier()
+    ranks.barrier()
     listing = find(options.data)
     if "train" not in listing.splits:
         raise ValueError(f"{listing.root}: has no training images; see docs/data.md")
     split, masked = listing.splits["train"], METHODS[options.run.model].needs_mask
     dataset = TrainingImages(split, options, masked)
-    steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, distributed.world())
+    steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
     compiled = compute.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
     named = options.run.init_from if stored is None else None
@@ -281,8 +281,8 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
         remarks.append("no validation (no readable pairs, or --val_epoch_freq 0): the last weights are the ones to use")
     if state.epoch >= options.loop.epochs:
         remarks.append(f"all {state.epoch} epochs are done: a higher --n_epochs or --n_epochs_decay trains on")
-    loader = make_loader(dataset, options, distributed.rank(), distributed.world(), state.epoch, state.step)
-    writes, about = distributed.is_writer(), listing.summary()
+    loader = make_loader(dataset, options, ranks.rank(), ranks.world(), state.epoch, state.step)
+    writes, about = ranks.is_writer(), listing.summary()
     with alone_in(run.path, "wait for its end, or give another --name") if writes else nullcontext():
         if writes:
             begin(options, compute, run, state, listing, validation is not None, remarks)
@@ -302,14 +302,14 @@ def main() -> int:
     if not options.run.continue_train:
         run.check_free()
     stored = run.load_checkpoint() if options.run.continue_train else None
-    compute = replace(compute, device=distributed.start(compute.device))
+    compute = replace(compute, device=ranks.start(compute.device))
     try:
         return train(options, compute, run, stored)
-    except (NotFinite, distributed.RankLost) as trouble:
-        print(f"error: {training_text.failed(trouble, run.checkpoint)}", file=sys.stderr)
+    except (NotFinite, ranks.RankLost) as trouble:
+        print(f"error: {messages.failed(trouble, run.checkpoint)}", file=sys.stderr)
         return 1
     finally:
-        distributed.stop()
+        ranks.stop()
 
 
 if __name__ == "__main__":

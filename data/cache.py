@@ -13,7 +13,7 @@ from data.cache_files import CacheFiles, key_of
 from data.counts import ThermalRange
 from data.disk_cache import DiskCache
 from options.train import TrainOptions
-from util import distributed
+from util.training import ranks
 
 PREFETCH = 4  # batches that each worker makes ahead
 LEAST_SPARE = 2**25  # bytes of shared memory left to whatever else needs it
@@ -41,12 +41,12 @@ def _shared_memory(limit: int, spare: int) -> CacheFiles:
             f"--cache memory: {folder} has {_room(folder) / 1e6:.0f} MB left, which the batches on their way need; "
             "give it more (docker run --shm-size 8g), or use --cache disk or --cache off"
         )
-    if distributed.world() == 1:
+    if ranks.world() == 1:
         name = key_of(os.getpid(), time.time_ns()).hex()
     else:  # what all ranks of this job know, and no other job
         name = key_of(*map(os.environ.get, ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT"))).hex()
     cache = CacheFiles(folder / f"images-{name}.index", folder / f"images-{name}.pixels", limit)
-    distributed.barrier()
+    ranks.barrier()
     cache.unlink()
     return cache
 

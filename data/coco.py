@@ -11,8 +11,8 @@ from data.coco_entries import Entry, read_annotations, read_categories, read_ima
 from data.files import image_files, on_disk
 from data.images import camera_box
 from data.layouts.folders import levels
-from options.json_file import read_json
-from util.words import first_few, plural
+from util.json_file import read_json
+from util.text import first_few, plural
 
 KEPT_SHARE = 0.2  # of a box's area: one with less of it inside the image is dropped, being no picture of the object
 

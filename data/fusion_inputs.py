@@ -14,16 +14,16 @@ import torch
 from data.files import Met, name_key
 from data.first_use import ensure_sample
 from data.images import ImageError, Source, ThermalRange, list_images, read_infrared, read_visible
-from data.inference import BATCH_PIXELS, Found, Job, VisibleImages, images_in, read_seen, unlike_stems
 from data.layouts import Pair, find
 from data.layouts.pairing import bare_stem, join
 from data.samples import evenly
 from data.transforms import Preprocess, as_tensor, resize
 from data.video import Frame, InStep, Video
 from data.views import note_views
+from data.visible_images import BATCH_PIXELS, Found, Job, VisibleImages, images_in, read_seen, unlike_stems
 from options.data import DataOptions
 from options.fuse import FuseDataOptions, SourceOptions
-from util.words import first_few, plural
+from util.text import first_few, plural
 
 
 def _names(sources: Sequence[Source]) -> str:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from data.files import Met, name_key
 from data.images import list_images
-from data.inference import Found, Job, unlike_stems
 from data.layouts import Listing, UnknownLayout, find, recognise
+from data.visible_images import Found, Job, unlike_stems
 from options.test import TestDataOptions
-from util.words import plural
+from util.text import plural
 
 
 def jobs_of(listing: Listing, split: str) -> list[Job]:

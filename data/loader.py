@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from data.batches import Loader
 from data.cache import PREFETCH, open_cache
 from data.images import ImageError, ThermalRange, view_size
 from data.layouts import Pair, Split
@@ -22,9 +23,8 @@ from data.pair_masks import source_of
 from data.samples import Reader, worker_count
 from data.transforms import Preprocess, jitter_colour
 from options.train import TrainOptions
-from util.batches import Loader
-from util.stop_signal import ignore_in_worker
-from util.words import plural
+from util.text import plural
+from util.training.signals import ignore_in_worker
 
 ATTEMPTS = 32  # other images tried in the place of unreadable ones before giving up
 KEPT_BYTES = 2**28  # of decoded pairs that a worker keeps because many patches are cut from them

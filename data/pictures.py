@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from data.counts import COUNT_MODES
 from util.colour import BT601
-from util.words import one_line
+from util.text import one_line
 
 ORIENTATION = 0x0112  # of EXIF: 1 to 8, 5 and more with sides exchanged
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLE_FORMAT, NODATA = 256, 257, 258, 262, 339, 42113  # tags of TIFF

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from data.images import ImageError, Source, brightest, read_visible
 from data.pictures import Header, opened
-from util.words import first_few, plural
+from util.text import first_few, plural
 
 THREADS = 16
 """Opening headers waits for the disk more than for the processor."""

@@ -12,9 +12,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from data.images import to_tensor
-from options.json_file import JsonError, parse_json
 from options.train import InputOptions
 from options.typed import from_dict
+from util.json_file import JsonError, parse_json
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.counts import ThermalRange, grey_from_counts
 from data.images import ImageError
-from util.words import plural
+from util.text import plural
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 ASSUMED_RATE = Fraction(25)  # frames per second, where a video does not say

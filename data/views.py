@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from data.images import CAMERAS, ImageError, Source, camera_box, view_size
-from data.scored import in_threads
-from util.words import first_few
+from data.scoring.scored import in_threads
+from util.text import first_few
 
 WIDE = ((1800, 1600), (1224, 1024))  # (width, height) of FLIR ADAS's visible pictures, nearly of a thermal shape
 TOLERANCE = math.log(1.06)  # between two width / height, of which the layouts' own crops leave up to 5.2 %

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from options.cli import check_epoch
 from options.data import SAMPLE_ROOT, DataOptions
+from util.command_line import check_epoch
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from options.cli import given, parse
-from options.json_file import read_json
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
 from options.typed import from_dict
+from util.command_line import given, parse
+from util.json_file import read_json
 
 
 def published(cls: type[TrainOptions], method: type) -> TrainOptions:

@@ -16,7 +16,11 @@ from typing import Any
 
 import torch
 
-from data.augmented import (
+from data.coco import CocoFolder, Placement, exchanged, find_folder, note_exchanged, note_unlisted, read_coco
+from data.counts import ThermalRange
+from data.first_use import ensure_sample
+from data.images import ImageError, Source, pixel_size, write_image
+from data.output.augmented import (
     FOLDERS,
     LABEL_FILES,
     Carried,
@@ -33,28 +37,24 @@ from data.augmented import (
     take_finished,
     write_labels,
 )
-from data.coco import CocoFolder, Placement, exchanged, find_folder, note_exchanged, note_unlisted, read_coco
-from data.counts import ThermalRange
-from data.finished import stamp_of
-from data.first_use import ensure_sample
-from data.generated import PIPELINE, at_own_size
-from data.images import ImageError, Source, pixel_size, write_image
-from data.inference import Job, VisibleImages, read_batches
+from data.output.finished import stamp_of
+from data.output.generated import PIPELINE, at_own_size
+from data.output.made import MADE, Made, other_than, records_in
+from data.output.writing import Wait, Writers, fetch
 from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
-from data.writing import Wait, Writers, fetch
-from models.infrared_maker import InfraredMaker
-from models.trained import find_generator, load_network
+from data.visible_images import Job, VisibleImages, read_batches
+from models.inference.trained import find_generator, load_network
+from models.inference.translator import InfraredMaker
 from options.augment import AugmentOptions
-from options.cli import parse, run_command
 from options.data import DataOptions
 from util.allocator import keep_freed_memory
-from util.compute import Compute, choose
+from util.command_line import parse, run_command
+from util.device import Compute, choose
 from util.fingerprint import digest
 from util.lock import alone_in
-from util.made import MADE, Made, other_than, records_in
-from util.run_folder import code_version, read_lines, remove_parts, write_whole
-from util.words import plural
+from util.text import plural
+from util.training.run_folder import code_version, read_lines, remove_parts, write_whole
 from util.writable import check_folder, first_inside
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what

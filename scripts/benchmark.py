@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from options.cli import run_command, run_subcommand
+from util.command_line import run_command, run_subcommand
 
 BENCHMARKS = {
     "train": ("scripts.benchmarks.train", "training steps: images a second, milliseconds of each stage, FLOP/s"),

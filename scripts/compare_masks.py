@@ -15,8 +15,8 @@ from PIL import Image
 from data.files import image_files
 from data.images import ImageError, ThermalRange, read_infrared, read_labels
 from data.masks import from_thermal
-from options.cli import parse, run_command
-from util.words import plural
+from util.command_line import parse, run_command
+from util.text import plural
 from util.writable import check_apart, check_file
 
 TILE_WIDTH = 300

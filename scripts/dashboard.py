@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from options.cli import parse, run_command
 from options.display import ServerOptions
-from util.visdom_client import NoAnswer, VisdomClient
-from util.visdom_display import Comparison, RunView
-from util.visdom_run import RunState
-from util.visdom_server import ensure_server
+from util.command_line import parse, run_command
+from util.training.run_reader import RunState
+from util.visdom.client import NoAnswer, VisdomClient
+from util.visdom.display import Comparison, RunView
+from util.visdom.server import ensure_server
 
 FOLLOW_S = 5.0
 

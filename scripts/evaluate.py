@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from options.cli import run_command, run_subcommand
+from util.command_line import run_command, run_subcommand
 
 EVALUATIONS = {
     "fusion": ("scripts.evaluate_fusion", "fused images against their sources, in one of two conventions"),

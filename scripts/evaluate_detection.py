@@ -18,18 +18,18 @@ from data.coco import CocoFolder, find_folder, note_unlisted, read_coco
 from data.detection import THERMAL, Labelled, Look, is_ignored, read_labelled
 from data.first_use import ensure_sample
 from data.samples import evenly
-from options.cli import parse, run_command
 from options.data import DataOptions
 from options.detection import DetectionOptions
 from scripts import augment
-from scripts.detection_report import GREY, Result, shown, write_results
-from scripts.detector_training import find_all, train_detector, truth_of
-from util.compute import Compute, choose
-from util.detection_page import draw_boxes, save
-from util.image_rows import Row
+from scripts.detection.report import GREY, Result, shown, write_results
+from scripts.detection.training import find_all, train_detector, truth_of
+from util.command_line import parse, run_command
+from util.device import Compute, choose
 from util.metrics.detection import Boxes, average_precision
-from util.run_folder import code_version
-from util.words import plural
+from util.pages.detection_page import draw_boxes, save
+from util.pages.image_rows import Row
+from util.text import plural
+from util.training.run_folder import code_version
 from util.writable import check_apart, check_file, check_folder
 
 TEST_FOLDERS = {"video": "video_thermal_test", "val": "images_thermal_val"}

@@ -12,20 +12,20 @@ import torch
 from data.counts import ThermalRange
 from data.first_use import ensure_sample
 from data.fusion_inputs import find_data_set, find_pairs, grey_tensor
-from data.fusion_record import note_sources, range_policy, record_of
-from data.generated import copy_small
 from data.images import ImageError, Source, probe, read_infrared
-from data.inference import Job
-from data.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of
+from data.output.generated import copy_small
+from data.scoring.fusion_record import note_sources, range_policy, record_of
+from data.scoring.fusion_scores import TRIVIAL, FusionScores
+from data.scoring.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of
 from data.transforms import resize
 from data.views import note_views, size_remedy, text
-from options.cli import parse
+from data.visible_images import Job
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
-from util.compute import choose
-from util.evaluation_page import MARK, shown_images, write_evaluation_page, written_beside
-from util.fusion_page import TRIVIAL, FusionScores
-from util.run_folder import remove_parts
-from util.words import first_few, plural
+from util.command_line import parse
+from util.device import choose
+from util.pages.evaluation_page import MARK, shown_images, write_evaluation_page, written_beside
+from util.text import first_few, plural
+from util.training.run_folder import remove_parts
 from util.writable import check_file
 
 

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from data.counts import ThermalRange
 from data.first_use import ensure_sample
-from data.generated_scores import TRIVIAL, Case, mean_grey, print_scores, score_cases, write_scores
 from data.generation_inputs import jobs_of
 from data.images import list_images
-from data.inference import Job
 from data.layouts import find
-from data.scored import by_stem, join_methods
+from data.scoring.generated_scores import TRIVIAL, Case, mean_grey, print_scores, score_cases, write_scores
+from data.scoring.scored import by_stem, join_methods
 from data.views import note_views
-from options.cli import parse
+from data.visible_images import Job
 from options.data import DataOptions
 from options.evaluate import EvaluateGenerationOptions, methods_of
-from util.compute import choose
-from util.evaluation_page import MARK, written_beside
+from util.command_line import parse
+from util.device import choose
 from util.metrics.learned import load_learned
-from util.words import first_few, plural
+from util.pages.evaluation_page import MARK, written_beside
+from util.text import first_few, plural
 from util.writable import check_file
 
 

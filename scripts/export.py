@@ -21,16 +21,16 @@ from pathlib import Path
 import torch
 
 from models import METHODS
-from models.exportable import AnySize, Exportable, exportable
-from models.trained import choose_weights, load_network
-from options.cli import parse, run_command
+from models.inference.exportable import AnySize, Exportable, exportable
+from models.inference.trained import choose_weights, load_network
 from options.export import ExportOptions
 from options.recorded import read_train
 from options.train import TrainOptions
-from util.compute import choose
-from util.run_folder import RunFolder, beside, code_version
-from util.weights import CHECKSUM, load_weights, save_weights
-from util.words import plural
+from util.command_line import parse, run_command
+from util.device import choose
+from util.text import plural
+from util.training.run_folder import RunFolder, beside, code_version
+from util.training.weights import CHECKSUM, load_weights, save_weights
 from util.writable import check_file
 
 TOLERANCE = 1e-3  # largest difference from PyTorch, of outputs in [-1, 1]

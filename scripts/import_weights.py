@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from models import pix2pix_import
+from models.convert import pix2pix
+from models.convert.tensorflow import fusion_gan_from_tf, stdfusion_net_from_tf
+from models.convert.tf_checkpoint import read
 from models.fusion_gan import FusionGAN
-from models.fusion_import import fusion_gan_from_tf, stdfusion_net_from_tf
 from models.stdfusion_net import STDFusionNet
-from options.cli import parse, run_command, to_dict
 from options.cycle_gan import CycleGANOptions
-from util.tf_checkpoint import read
-from util.weights import save_weights
+from util.command_line import parse, run_command, to_dict
+from util.training.weights import save_weights
 from util.writable import check_file
 
 Tensors = dict[str, torch.Tensor]
@@ -107,20 +107,20 @@ def from_pix2pix(options: ImportOptions) -> tuple[CycleGANOptions, Tensors, dict
     path = options.from_pix2pix
     tensors = _read_pth(path)
     try:
-        tensors = pix2pix_import.plain(tensors)
-        kind = pix2pix_import.kind_of(tensors)
+        tensors = pix2pix.plain(tensors)
+        kind = pix2pix.kind_of(tensors)
         if options.netG not in ("auto", kind.netG):
             raise ValueError(f"holds a {kind.netG}, not --netG {options.netG}")
         if options.norm_statistics and kind.norm != "batch":
             raise ValueError(f"has no batch norms: leave out --norm_statistics {options.norm_statistics}")
-        state = pix2pix_import.generator_state(tensors, kind)
+        state = pix2pix.generator_state(tensors, kind)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     inside, outside = kind.in_channels, kind.out_channels
     if options.to_one_channel and options.direction == "to_infrared":
-        state, outside = pix2pix_import.with_one_output(state, kind), 1
+        state, outside = pix2pix.with_one_output(state, kind), 1
     elif options.to_one_channel:
-        state, inside = pix2pix_import.with_one_input(state), 1
+        state, inside = pix2pix.with_one_input(state), 1
     found = {"netG": kind.netG, "ngf": kind.ngf, "norm": kind.norm, "dropout": kind.dropout}
     method_options = CycleGANOptions(**found, upsample="transpose")
     channels = {"in_channels": str(inside), "out_channels": str(outside)}

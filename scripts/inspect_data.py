@@ -30,10 +30,10 @@ from data.images import (
 )
 from data.layouts import Listing, Split, find
 from data.layouts.listing import group_reasons
-from options.cli import parse, run_command
 from options.data import DataOptions
 from scripts.pair_sheet import MOST_FAILURES, draw_sheet
-from util.words import one_line, plural
+from util.command_line import parse, run_command
+from util.text import one_line, plural
 from util.writable import check_apart, check_file
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.sample import make
-from options.cli import parse, run_command
 from options.data import SAMPLE_ROOT
+from util.command_line import parse, run_command
 from util.writable import check_folder
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible
 from data.layouts import Listing, Split
-from util.label_font import label
+from util.pages.label_font import label
 
 CELL = (320, 256)  # width, height of one picture of the sheet
 LABEL, LETTERS = 20, 13  # heights of a label and of its font

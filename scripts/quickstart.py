@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.vgg import VGG16
-from options.cli import parse, run_command
 from options.data import SAMPLE_ROOT
-from util.compute import choose
-from util.progress import duration
+from util.command_line import parse, run_command
+from util.device import choose
+from util.training.progress import duration
 
 # Small enough for two processors in minutes; about six hundred steps.
 ON_CPU = (

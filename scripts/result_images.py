@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.images import write_image
 from data.sample import Pair, render
-from options.cli import parse, run_command
-from util.run_folder import ROOT
+from util.command_line import parse, run_command
+from util.training.run_folder import ROOT
 from util.writable import check_file, check_folder
 
 SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from options.cli import parse, run_command
-from util.visdom_files import FILES, missing, put_in_place, static_folder
-from util.words import plural
+from util.command_line import parse, run_command
+from util.text import plural
+from util.visdom.files import FILES, missing, put_in_place, static_folder
 
 
 @dataclass(frozen=True)

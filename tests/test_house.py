@@ -9,25 +9,59 @@ import pytest
 
 from tests.conftest import ROOT
 
+# Room -> rooms that it may import from, besides itself. "util" here is its loose files.
 ALLOWED = {
-    "options": {"options"},
-    "util": {"util"},
-    "models": {"models", "options", "util"},
-    "data": {"data", "options", "util"},
-    "scripts": {"scripts", "options", "util", "models", "data"},
-    "commands": {"options", "util", "models", "data"},
+    "options": {"util"},
+    "util": set(),
+    "util.metrics": {"util"},
+    "util.training": {"util", "util.metrics"},
+    "util.pages": {"util", "util.metrics", "util.training"},
+    "util.visdom": {"util", "util.metrics", "util.training"},
+    "models": {"options", "util"},
+    "models.inference": {"models", "options", "util", "util.training"},
+    "models.convert": {"models", "options", "util"},
+    "models.detection": {"util"},
+    "data": {"data.layouts", "data.sample", "options", "util", "util.training"},
+    "data.layouts": {"data", "options", "util"},
+    "data.sample": {"data", "util"},
+    "data.scoring": {"data", "data.layouts", "options", "util", "util.metrics", "util.training"},
+    "data.output": {"data", "data.layouts", "options", "util", "util.metrics", "util.training"},
 }
-ROOMS = ("options", "util", "models", "data", "scripts")
+TOPS = ("options", "util", "models", "data", "scripts")
+COMMANDS = "scripts"  # train.py, test.py, fuse.py and the folder: they import what they like, but no tests
+# Arrows of before the rooms, each to go; none may be added. (file, what it imports)
+PENDING: set[tuple[str, str]] = {
+    ("data/output/fused.py", "data.scoring.fusion_scores"),
+    ("data/output/fused.py", "data.scoring.scored"),
+    ("data/output/fused.py", "util.pages.gallery"),
+    ("data/output/fused.py", "util.pages.image_rows"),
+    ("data/output/generated.py", "util.pages.image_rows"),
+    ("data/sample/dataset.py", "util.training.run_folder"),
+    ("data/scoring/fusion_scores.py", "util.pages.table_panel"),
+    ("data/scoring/fusion_scores.py", "util.pages.training_page"),
+    ("data/scoring/generated_scores.py", "data.output.generated"),
+    ("data/scoring/generated_scores.py", "util.pages.evaluation_page"),
+    ("data/views.py", "data.scoring.scored"),
+    ("util/device.py", "util.training.ranks"),
+    ("util/metrics/score_sheet.py", "util.training.run_folder"),
+    ("util/training/run_log.py", "util.pages.training_page"),
+    ("util/visdom/windows.py", "util.pages.training_page"),
+}
 
 
 def files() -> list[Path]:
-    own = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    own = [path for top in TOPS for path in (ROOT / top).rglob("*.py")]
     return own + [path for name in ("train.py", "test.py", "fuse.py") if (path := ROOT / name).exists()]
 
 
-def room(path: Path) -> str:
-    parts = path.relative_to(ROOT).parts
-    return parts[0] if len(parts) > 1 else "commands"
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
+    """The room of a module: the longest of ALLOWED that it lies in; the commands' for all others."""
+    found = [name for name in ALLOWED if f"{module}.".startswith(f"{name}.")]
+    return max(found, key=len, default=COMMANDS)
 
 
 def imports(path: Path) -> set[str]:
@@ -47,12 +81,20 @@ def is_module(name: str) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_arrows_and_docstrings(path: Path) -> None:
+def wrong_arrows(path: Path) -> set[tuple[str, str]]:
+    """(file, module) of what a file imports and its room may not."""
+    here, wrong = room(name_of(path)), set()
     for module in imports(path):
         top = module.split(".")[0]
-        if top in ROOMS or top in ("train", "test", "fuse", "tests"):
-            assert top in ALLOWED[room(path)], f"{path.name} imports {module}"
+        ours = top in TOPS or top in ("train", "test", "fuse", "tests")
+        if ours and (here != COMMANDS or top == "tests") and room(module) not in {here} | ALLOWED[here]:
+            wrong.add((path.relative_to(ROOT).as_posix(), module))
+    return wrong
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_and_docstrings(path: Path) -> None:
+    assert wrong_arrows(path) <= PENDING
     tree = ast.parse(path.read_text())
     if tree.body:
         assert ast.get_docstring(tree), "the first line of a file says its subject"
@@ -62,11 +104,16 @@ def test_arrows_and_docstrings(path: Path) -> None:
             assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 
+def test_what_is_pending_is_still_there() -> None:
+    assert {arrow for path in files() for arrow in wrong_arrows(path)} == PENDING
+
+
+def test_few_loose_files_in_util() -> None:
+    assert len([path for path in (ROOT / "util").glob("*.py") if path.name != "__init__.py"]) <= 10
+
+
 def test_no_circles() -> None:
-    graph = {}
-    for path in files():
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        graph[module] = imports(path)
+    graph = {name_of(path): imports(path) for path in files()}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from models.image_pool import ImagePool
-from util.compute import choose
-from util.optimizers import Optimizers
-from util.training_state import TrainingState
+from util.device import choose
+from util.training.optimizers import Optimizers
+from util.training.state import TrainingState
 
 
 class Toy(nn.Module):

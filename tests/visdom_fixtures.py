@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from util.visdom_client import VisdomClient
-from util.visdom_server import Started, free_port, start_server
+from util.visdom.client import VisdomClient
+from util.visdom.server import Started, free_port, start_server
 
 
 class Server:

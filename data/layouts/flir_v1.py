@@ -11,7 +11,7 @@ from data.layouts.listing import Split
 from data.layouts.lists import list_files, share_by_lists
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
-from util.words import first_few
+from util.text import first_few
 
 _PARTS = {"train": ("train", "training"), "val": ("val", "validation"), "test": ("video", "test")}
 _BYTES = ("thermal_8_bit", "previewdata")

@@ -13,8 +13,8 @@ from data.layouts.flir_v2_index import matching_videos
 from data.layouts.folders import MASK_NAMES, Folder
 from data.layouts.listing import Pair, Split
 from data.layouts.scan import Scan
-from options.json_file import read_json
-from util.words import first_few, plural
+from util.json_file import read_json
+from util.text import first_few, plural
 
 MAP_NAME = "rgb_to_thermal_vid_map.json"
 PARTS = {

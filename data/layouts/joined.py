@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data.layouts.listing import Listing, Split
 from util.fingerprint import digest
-from util.words import plural
+from util.text import plural
 
 
 def join(listings: Sequence[Listing]) -> Listing:

@@ -13,7 +13,7 @@ from data.layouts.listing import Split
 from data.layouts.lists import list_files, note_absent, read_list
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
-from util.words import plural
+from util.text import plural
 
 _SET = re.compile(r"set(\d\d)")
 _FRAME = re.compile(r"(set\d\d)[/_](V\d\d\d)[/_](?:visible/|lwir/)?(I\d+)", re.IGNORECASE)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.images import ImageError, Source
-from util.words import first_few, plural
+from util.text import first_few, plural
 
 
 @dataclass(frozen=True)

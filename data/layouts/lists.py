@@ -13,7 +13,7 @@ from data.images import Source
 from data.layouts.listing import Split
 from data.layouts.pairing import bare_stem
 from data.layouts.scan import Scan
-from util.words import first_few, plural
+from util.text import first_few, plural
 
 
 def list_files(places: Iterable[Path | None], scan: Scan) -> list[Path]:

@@ -13,7 +13,7 @@ from data.layouts.listing import Pair, Skipped, Split
 from data.pictures import Header
 from data.remarks import header_of, in_groups, note_pages, note_palettes, with_one_white
 from options.data import DataOptions
-from util.words import first_few
+from util.text import first_few
 
 
 class Scan:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.sample import flir
 from data.sample.place import SCENES, draw_place
 from data.sample.scene import view
-from util.run_folder import naming
+from util.training.run_folder import naming
 
 VERSION = 1  # raise it when the same seed gives other pictures
 RECORD = "sample.json"

@@ -4,7 +4,8 @@ A benchmark is a module scripts/benchmarks/NAME.py with
 
     Options                   a frozen dataclass, limits checked in __post_init__; `device: str = "auto"` and
                               `out: Path | None = None` (the JSON file) in all of them
-    main(argv: list[str])     its command, the name left out: parses argv with options.cli.parse, measures, ends in
+    main(argv: list[str])     its command, the name left out: parses argv with util.command_line.parse, measures, ends
+    in
                               print_report, returns the exit status; a user's mistake is a ValueError or OSError
 
 and a line in scripts/benchmark.py. Figures are medians after a warm-up; on CUDA the device's work is waited for."""
@@ -23,7 +24,7 @@ from typing import Any
 
 import torch
 
-from util.run_folder import code_version, write_whole
+from util.training.run_folder import code_version, write_whole
 
 WARM_UP = 2  # calls that are not counted
 WIDEST = 150  # characters of a table's line
@@ -125,7 +126,8 @@ def print_report(
     """A table of rows, empty where a row lacks a value and on its side where it would be too wide; the facts below it;
     all as JSON where out is given.
 
-    facts: machine(device), and what else the figures depend on, e.g. {"options": options.cli.to_dict(options)}."""
+    facts: machine(device), and what else the figures depend on, e.g. {"options":
+    util.command_line.to_dict(options)}."""
     used = [column for column in columns if any(row.get(column) is not None for row in rows)]
     cells = [used] + [[_cell(row.get(column)) for column in used] for row in rows]
     text = [not any(isinstance(row.get(column), (int, float)) for row in rows) for column in used]

@@ -13,17 +13,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from data.batches import Loader
 from data.images import read_infrared, read_reduced
 from data.layouts import find
 from data.loader import TrainingImages, collate, make_loader
 from data.transforms import Preprocess, to_size
-from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
 from options.train import InputOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, print_report
 from scripts.benchmarks.pictures import streets, write_files
-from util.batches import Loader
+from util.command_line import parse, to_dict
 from util.writable import check_file
 
 VISIBLE_SIZE = (1600, 1800)  # height, width of FLIR ADAS v1's visible pictures

@@ -14,14 +14,14 @@ import torch
 from data.images import ThermalRange, read_infrared, read_visible, write_image
 from data.transforms import as_tensor
 from models import METHODS
-from models.fuser import Fuser
-from options.cli import parse, to_dict
+from models.inference.fuser import Fuser
 from options.fuse import NetworkOptions
 from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import machine, peak_memory, print_report, reset_peak_memory, timed
 from scripts.benchmarks.pictures import streets, write_files
-from util.compute import Compute, choose
-from util.run_folder import ROOT
+from util.command_line import parse, to_dict
+from util.device import Compute, choose
+from util.training.run_folder import ROOT
 from util.writable import check_file
 
 FEW, MANY = 4, 16  # images of the two whole-command runs, whose difference counts

@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from data.generated import at_own_size
 from data.images import list_images, read_visible, write_image
+from data.output.generated import at_own_size
 from data.transforms import as_tensor, resize
 from models.cycle_gan import Generators
-from models.infrared_maker import InfraredMaker
-from models.trained import load_network
-from options.cli import parse, to_dict
+from models.inference.trained import load_network
+from models.inference.translator import InfraredMaker
 from options.cycle_gan import CycleGANOptions
 from scripts.benchmarks.commands import Command, Reference
 from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
 from scripts.benchmarks.pictures import streets, write_files
 from util.allocator import keep_freed_memory
-from util.compute import choose
-from util.run_folder import ROOT
-from util.weights import save_weights
+from util.command_line import parse, to_dict
+from util.device import choose
+from util.training.run_folder import ROOT
+from util.training.weights import save_weights
 from util.writable import check_file
 
 OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again

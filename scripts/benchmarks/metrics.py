@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from data.transforms import as_tensor
-from options.cli import parse, to_dict
 from scripts.benchmarks.common import machine, print_report, timed
 from scripts.benchmarks.pictures import streets
-from util.compute import choose
+from util.command_line import parse, to_dict
+from util.device import choose
 from util.metrics.fusion import CONVENTIONS, FUSION_METRICS, fusion_scores, score_function
 from util.writable import check_file
 

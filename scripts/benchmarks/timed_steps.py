@@ -15,10 +15,10 @@ from data.loader import TrainingImages, make_loader
 from models import METHODS
 from options.train import TrainOptions
 from scripts.benchmarks.common import wait
-from util import distributed
-from util.compute import Compute, choose
-from util.optimizers import Optimizers
-from util.step import Batch, Terms, train_step
+from util.device import Compute, choose
+from util.training import ranks
+from util.training.optimizers import Optimizers
+from util.training.step import Batch, Terms, train_step
 
 STAGES = ("generators", "discriminators", "averaging", "optimizer")
 
@@ -70,12 +70,12 @@ class TimedMethod:
         torch.manual_seed(0)
         run, loop = train.run, train.loop
         compute = choose(run.device, run.precision, run.channels_last)
-        self.compute: Compute = replace(compute, device=distributed.start(compute.device))
+        self.compute: Compute = replace(compute, device=ranks.start(compute.device))
         self.compute.expect_one_size()
         self.method = self.compute.place(METHODS["cycle_gan"](train.method))
         self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.compute)
         dataset = TrainingImages(find(train.data).splits["train"], train)
-        self.loader = make_loader(dataset, train, distributed.rank(), distributed.world())
+        self.loader = make_loader(dataset, train, ranks.rank(), ranks.world())
         self.batch = self.on_device(next(iter(self.loader)))
 
     def on_device(self, batch: dict[str, Any]) -> Batch:
@@ -96,7 +96,7 @@ class TimedMethod:
 
     def enough(self, passed: bool) -> bool:
         """Whether the time has passed on any rank: all take the same number of steps."""
-        return bool(distributed.largest([passed])[0])
+        return bool(ranks.largest([passed])[0])
 
     @property
     def read_ahead(self) -> int:

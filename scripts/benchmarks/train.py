@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 
-from options.cli import parse, to_dict
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
@@ -19,8 +18,9 @@ from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_r
 from scripts.benchmarks.pictures import streets, write_files
 from scripts.benchmarks.reference import reference_step
 from scripts.benchmarks.timed_steps import TimedMethod
-from util import distributed
-from util.compute import choose
+from util.command_line import parse, to_dict
+from util.device import choose
+from util.training import ranks
 from util.writable import check_file
 
 PAIRS = 4096  # of images that are written: the reference's loader starts its workers anew for every epoch
@@ -116,7 +116,7 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
 def measure(options: Options, train: TrainOptions, objective: str, rates: dict[torch.dtype, float]) -> dict[str, Any]:
     """A row of the table. rates: matrix rate by dtype, filled as needed."""
     bench = TimedMethod(train)
-    compute, count = bench.compute, train.input.batch_size * distributed.world()
+    compute, count = bench.compute, train.input.batch_size * ranks.world()
     flop = bench.flop()
     compute.compile(bench.method.networks(), train.run.compile)
     bench.step(bench.batch)
@@ -133,7 +133,7 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[t
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[compute.dtype]
     return {
         "objective": objective,
-        "ranks": distributed.world(),
+        "ranks": ranks.world(),
         "batch": train.input.batch_size,
         "precision": precision,
         "compile": train.run.compile,
@@ -185,16 +185,16 @@ def main(argv: list[str]) -> int:
     """The command."""
     options = parse(Options, argv)
     check_file("--out", options.out)
-    device = distributed.start(choose(options.device).device)
+    device = ranks.start(choose(options.device).device)
     rows: list[dict[str, Any]] = []
     rates: dict[torch.dtype, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         root = options.dataroot or write_streets(Path(scratch))
         sizes = options.reference_batch_size or tuple(dict.fromkeys((1, *options.batch_size)))
         references = {}
-        if options.reference and distributed.is_writer():
+        if options.reference and ranks.is_writer():
             references = {size: reference_row(options, root, size, device) for size in sizes}
-        distributed.barrier()
+        ranks.barrier()
         for objective, batch, precision, mode in itertools.product(
             options.objective, options.batch_size, options.precision, options.compile
         ):
@@ -204,12 +204,12 @@ def main(argv: list[str]) -> int:
                 if size in references:
                     row[column] = row["with_loader"] / references[size]["with_loader"]
             rows.append(row)
-            if distributed.is_writer():
+            if ranks.is_writer():
                 print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                             for key, value in row.items()), flush=True)  # fmt: skip
             torch._dynamo.reset()
             gc.collect()
-    if distributed.is_writer():
+    if ranks.is_writer():
         report(options, device, rows, references, rates)
-    distributed.stop()
+    ranks.stop()
     return 0

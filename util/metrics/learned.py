@@ -18,7 +18,7 @@ from torch import nn
 
 from util.fingerprint import digest
 from util.metrics.strips import strips
-from util.words import plural
+from util.text import plural
 
 PATIENCE = 10.0  # seconds that a download may stand still
 LPIPS_SIDE = 35  # pixels of the shorter side, at least, that AlexNet's layers need

@@ -1,0 +1,1 @@
+"""Which images belong together, and how they are scored."""

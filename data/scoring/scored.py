@@ -1,0 +1,126 @@
+"""Files to score: several methods' images joined to theirs by stem, and how each is read as it was saved."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from data.counts import COUNT_MODES
+from data.images import Source, list_images, probe, read_visible
+from data.samples import worker_count
+from data.transforms import as_tensor
+from util.text import first_few
+from util.training.counting import Counting
+
+GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
+MOST_METHODS = 12  # in one folder: more different endings of names are no methods'
+T, R = TypeVar("T"), TypeVar("R")
+
+
+def read_saved(source: Source | Path) -> torch.Tensor:
+    """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. ImageError if unreadable."""
+    image = as_tensor(read_visible(source))
+    path = source.path if isinstance(source, Source) else source
+    return image[:1] if probe(path)[0] in GREY_MODES else image
+
+
+def results_of(folder: Path, inner: str) -> list[Source]:
+    """Images of a folder; of a results folder those in its folder `inner`. ValueError where there are none."""
+    return list_images(folder / inner if (folder / inner).is_dir() else folder)
+
+
+def by_stem(stems: Sequence[str], name: str, sources: Sequence[Source]) -> dict[str, Source]:
+    """Wanted stem -> the image of a method that has it, case aside, or has it with _NAME or -NAME behind, or NAME_
+    or NAME- before it."""
+    name = re.escape(name.casefold())
+    found = {re.sub(rf"^{name}[_-]", "", source.stem.casefold()): source for source in sources}
+    found |= {re.sub(rf"[_-]{name}$", "", source.stem.casefold()): source for source in sources}
+    found |= {source.stem.casefold(): source for source in sources}
+    return {stem: found[stem.casefold()] for stem in stems if stem.casefold() in found}
+
+
+def named_methods(stems: Sequence[str], sources: Sequence[Source]) -> list[str]:
+    """The methods that file names tell: GTF of fight_GTF, fight-GTF, GTF_fight where fight is a wanted stem; [] where
+    they are so many that they can be none."""
+    known = {stem.casefold() for stem in stems}
+    found: dict[str, None] = {}
+    for source in sources:
+        cuts = [(source.stem[: cut.start()], source.stem[cut.end() :]) for cut in re.finditer("[_-]", source.stem)]
+        sides = [(stem, name) for stem, name in cuts + [cut[::-1] for cut in cuts] if name and stem.casefold() in known]
+        if sides:
+            found[max(sides, key=lambda side: len(side[0]))[1]] = None  # the longest stem: walking_2_GTF is no walking
+    return list(found) if len(found) <= MOST_METHODS else []
+
+
+def join_methods(
+    stems: Sequence[str],
+    folders: Mapping[str, Path],
+    inner: str,
+    option: str,
+    partner: str,
+    remedy: str = "give both the same name",
+) -> tuple[dict[str, dict[str, Source]], list[str]]:
+    """(stem -> method -> image, of the stems that all methods have, a line about each method that lacks some or
+    has images that nothing pairs with). folders: of each method, as for results_of. partner: what stems are of.
+    ValueError, with the remedy, where nothing is left."""
+    methods = {name: results_of(folder, inner) for name, folder in folders.items()}
+    joined = {name: by_stem(stems, name, sources) for name, sources in methods.items()}
+    lines, told = [], set()
+    used = {source.path for found in joined.values() for source in found.values()}  # one folder may hold several
+    for name, found in joined.items():
+        folder, unused = folders[name], [source for source in methods[name] if source.path not in used]
+        by_name = " ".join(shlex.quote(f"{other}={folder}") for other in named_methods(stems, unused))
+        if not found:
+            raise ValueError(
+                f"--{option} {name}: no image ({first_few(s.path.name for s in methods[name])}) has the stem of a "
+                f"{partner} ({first_few(stems)}): "
+                + (f"their names tell the method: give --{option} {by_name}" if by_name else remedy)
+            )
+        lacks = [stem for stem in stems if stem not in found]
+        if lacks:
+            lines.append(f"{name}: no image for {len(lacks)} of {len(stems)} {partner}s ({first_few(lacks)})")
+        if unused and folder not in told:
+            told.add(folder)
+            more = f"; {by_name} scores them too" if by_name else ""
+            names = first_few(source.path.name for source in unused)
+            lines.append(f"{name}: no {partner} for {len(unused)} of its images ({names}){more}")
+    common = [stem for stem in stems if all(stem in found for found in joined.values())]
+    if not common:
+        raise ValueError(f"--{option}: no {partner} has an image of every method, so they cannot be compared")
+    if len(common) < max(map(len, joined.values())):
+        lines.append(f"the methods are compared on the {len(common)} {partner}s that all of them have")
+    return {stem: {name: found[stem] for name, found in joined.items()} for stem in common}, lines
+
+
+def in_threads(
+    function: Callable[[T], R], items: Sequence[T], num_threads: int | None, what: str
+) -> Iterator[tuple[T, R]]:
+    """(item, function(item)) of all items in order, in so many threads of one processor each, with a bar, or a line now
+    and then; a few results wait at most. what: its label."""
+    count = worker_count(16) if num_threads is None else num_threads
+    with Counting(len(items), what) as bar:
+        if count == 0:
+            for item in items:
+                yield item, function(item)
+                bar.update()
+            return
+        processors = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                left = iter(items)
+                waiting = [(item, pool.submit(function, item)) for item in islice(left, 2 * count)]
+                while waiting:
+                    item, future = waiting.pop(0)
+                    yield item, future.result()
+                    bar.update()
+                    waiting += [(item, pool.submit(function, item)) for item in islice(left, 1)]
+        finally:
+            torch.set_num_threads(processors)

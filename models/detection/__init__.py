@@ -1,0 +1,1 @@
+"""The detectors that show what generated infrared is worth."""

@@ -1,0 +1,1 @@
+"""Weights -> images: trained networks loaded, run on images of any size, exported."""

@@ -1,0 +1,55 @@
+"""A trained fusion network on images of any size: tiles, precision, range of grey levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from models.fusion_blocks import as_luminance
+from models.inference.tiling import run_local, run_tiled
+from options.fuse import NetworkOptions
+from util.device import Compute
+
+# Pixels. On the CPU a tile's activations stay in the cache, which is twice as fast; on CUDA they take some 3 GB.
+LARGEST_TILE = {"cpu": 144, "cuda": 1024}
+
+
+class Fuser:
+    """The network with its tiles and its range: visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] on the CPU
+    -> luminance [N, 1, H, W] in [-1, 1], and the grey levels that the network's raw output spans, [N, 2]."""
+
+    def __init__(
+        self, network: torch.nn.Module, compute: Compute, opts: NetworkOptions, policy: str, local: bool = True
+    ) -> None:
+        """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked."""
+        self.network, self.compute, self.policy = compute.place(network), compute, policy
+        self.overlap = opts.tile_overlap
+        self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[compute.device.type] if local else 0)
+        if self.tile and self.overlap is None and self.tile <= 2 * network.REACH:
+            raise ValueError(f"--tile {self.tile} is too small: give at least {2 * network.REACH + 1}")
+        if self.tile and self.overlap is not None and self.overlap > self.tile // 2:
+            raise ValueError(f"--tile_overlap {self.overlap}: give at most half a tile, {self.tile // 2}")
+
+    def __call__(self, visible: torch.Tensor, infrared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        height, width = visible.shape[-2:]
+        side = self.tile or max(height, width)
+        together = max(1, LARGEST_TILE[self.compute.device.type] ** 2 // min(side * side, height * width))
+        parts = zip(visible.split(together), infrared.split(together), strict=True)
+        made = torch.cat([self._tiles(part, side) for part in parts])
+        low, high = made.amin((1, 2, 3), keepdim=True), made.amax((1, 2, 3), keepdim=True)
+        if self.policy == "minmax":
+            made = torch.where(high > low, (made - low) / (high - low).clamp(min=1e-12) * 2 - 1, made)
+        return made, (torch.cat([low, high], 1).flatten(1) + 1) * 127.5
+
+    def _tiles(self, images: Sequence[torch.Tensor], side: int) -> torch.Tensor:
+        """Tiles that fade into each other where an overlap was asked for; else cut where it makes no difference."""
+        if max(images[0].shape[-2:]) <= side:
+            return self._whole(*images)
+        if self.overlap is not None:
+            return run_tiled(self._whole, images, side, min(self.overlap, side // 2))
+        return run_local(self._whole, images, side, self.network.REACH)
+
+    def _whole(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+        with self.compute.autocast():
+            return self.network(as_luminance(self.compute.images(visible)), self.compute.images(infrared)).float()

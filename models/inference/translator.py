@@ -1,0 +1,107 @@
+"""A trained generator on images of any size: precision, tiles for large ones, resizing, 8-bit grey levels."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from models.blocks import normalises_images
+from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator
+from models.inference.tile_statistics import take_exact, take_sample, with_tile_norms
+from models.inference.tiling import cut_tiles
+from util.colour import grey_bytes
+from util.device import Compute
+
+TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
+SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
+
+
+def locality(generator: nn.Module) -> tuple[int, int]:
+    """(pixels around an output pixel that it can depend on, norms aside; the multiple that sides are padded to)."""
+    if isinstance(generator, UNetGenerator):
+        return 3 * generator.multiple, generator.multiple
+    if isinstance(generator, VGGUNetGenerator):
+        return 112, generator.MULTIPLE
+    blocks = sum(isinstance(module, ResidualBlock) for module in generator.modules())
+    return 8 * blocks + 24, 4
+
+
+def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network with its convolutions in a dtype. Its input must be in it too; no autocast is needed then, which
+    on the CPU would pad in float32."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.to(dtype)
+    return network
+
+
+def _middle(length: int, i: int, part: int) -> slice:
+    """`part` pixels in the middle of the i-th of SAMPLES equal stretches of a length, moved inside if need be."""
+    start = (2 * i + 1) * length // (2 * SAMPLES) - part // 2
+    start = min(max(0, start), length - part)
+    return slice(start, start + part)
+
+
+def _crops(image: torch.Tensor, side: int) -> torch.Tensor:
+    """[1, C, H, W] -> [SAMPLES^2, C, h, w], a grid of crops, side x side where the image is as large."""
+    rows, columns = ([_middle(length, i, min(side, length)) for i in range(SAMPLES)] for length in image.shape[-2:])
+    return torch.cat([image[..., row, column] for row in rows for column in columns])
+
+
+class InfraredMaker:
+    """Visible [N, 3, H, W], uint8 or float in [-1, 1], on the CPU -> infrared [N, 1, H, W].
+
+    Up to tile x tile pixels: float in [-1, 1] on the device, without waiting for it. Larger ones, by tiles, in
+    memory that depends on the tile: uint8 on the CPU."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        compute: Compute,
+        tile: int | None = None,
+        statistics: str = "sample",
+        compiled: str = "off",
+    ) -> None:
+        """network: as models.inference.trained.load_network loads it. tile: side in pixels; None chooses one.
+        statistics: of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile."""
+        generator = network.to_infrared
+        if isinstance(generator, VGGUNetGenerator) and compute.device.type == "cpu" and compute.dtype == torch.bfloat16:
+            # Without padding layers between its convolutions it takes two thirds of the time in this layout.
+            compute = replace(compute, memory_format=torch.channels_last)
+        self.compute, self.statistics = compute, statistics
+        self.reach, self.multiple = locality(generator)
+        self.tile = tile or max(TILE, 2 * self.reach + 2 * self.multiple)
+        next(cut_tiles(1, 1, self.tile, self.reach, self.multiple))  # a tile too small is a mistake now, not later
+        self.network = in_precision(OneDirection(copy.deepcopy(generator)).eval(), compute.dtype)
+        compute.place(self.network)
+        # Over tiles a copy runs: the network itself may be compiled, and its norms are other ones.
+        self.by_tiles = OneDirection(copy.deepcopy(self.network.to_infrared)).eval()
+        self.normalises = any(map(normalises_images, generator.modules()))
+        self.norms = with_tile_norms(self.by_tiles)
+        compute.compile([self.network], compiled)
+
+    def __call__(self, visible: torch.Tensor) -> torch.Tensor:
+        if visible.shape[-2] * visible.shape[-1] <= self.tile**2:
+            return self._run(self.network, visible)
+        return torch.cat([self.in_tiles(image[None]) for image in visible])
+
+    def _run(self, network: nn.Module, visible: torch.Tensor) -> torch.Tensor:
+        return network(self.compute.images(visible).to(self.compute.dtype)).float()
+
+    def in_tiles(self, visible: torch.Tensor) -> torch.Tensor:
+        """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
+        height, width = visible.shape[-2:]
+        tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
+        run = partial(self._run, self.by_tiles)
+        if self.normalises:
+            take_sample(run, self.norms, _crops(visible, self.tile // SAMPLES // self.multiple * self.multiple))
+            if self.statistics == "exact":
+                take_exact(run, self.norms, visible, tiles)
+        made = torch.empty(1, 1, height, width, dtype=torch.uint8)
+        for tile in tiles:
+            tile.paste(grey_bytes(run(tile.cut(visible))).cpu(), made)
+        return made

@@ -1,0 +1,96 @@
+"""The scripts that newcomers start with: their commands are valid, their steps are those of README."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from models import METHODS
+from options.recorded import parse_train
+from scripts import quickstart
+from tests.conftest import ROOT
+from util.visdom.server import free_port
+from util.visdom.watching import start_dashboard
+
+TABLE = {name: method.Options for name, method in METHODS.items()}
+
+
+@pytest.mark.parametrize("sizes", [quickstart.ON_CPU, quickstart.ON_CUDA])
+def test_the_training_options_are_valid(sizes: str) -> None:
+    options, _ = parse_train(["--name", "q", *sizes.split(), "--vgg_weights", "random"], TABLE)
+    assert options.loop.epochs >= 3 and options.method.lambda_content and options.method.lambda_self
+
+
+def test_steps_are_run_in_order_and_a_rerun_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def pretend(words: list[str], check: bool) -> subprocess.CompletedProcess:
+        seen.append(words[1:])
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quickstart.subprocess, "run", pretend)
+    monkeypatch.setattr(quickstart, "vgg_weights", lambda: "random")
+    monkeypatch.setattr("sys.argv", ["quickstart", "--device", "cpu"])
+    assert quickstart.main() == 0
+    assert [words[0] for words in seen] == ["train.py", "test.py", "fuse.py"]
+    assert seen[0][-2:] == ["--vgg_weights", "random"]
+    (tmp_path / "checkpoints/quickstart").mkdir(parents=True)
+    (tmp_path / "checkpoints/quickstart/last.pt").touch()
+    quickstart.main()
+    assert seen[3][-1] == "--continue_train"
+
+
+def test_a_failing_step_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickstart.subprocess, "run", lambda words, check: subprocess.CompletedProcess(words, 2))
+    with pytest.raises(SystemExit) as stop:
+        quickstart.run("train.py")
+    assert stop.value.code == 2
+    monkeypatch.setattr(quickstart.subprocess, "run", lambda words, check: subprocess.CompletedProcess(words, 1))
+    quickstart.run("test.py", skipping=True)
+    with pytest.raises(SystemExit):
+        quickstart.run("train.py")
+
+
+@pytest.mark.parametrize("name", ["environment.sh", "run_tests.sh", "quickstart.sh"])
+def test_shell_scripts_are_sound(name: str) -> None:
+    subprocess.run(["bash", "-n", str(ROOT / "scripts" / name)], check=True)
+
+
+def test_ci_runs_the_test_command_of_readme() -> None:
+    assert "bash scripts/run_tests.sh" in (ROOT / ".ci" / "run").read_text()
+    readme = (ROOT / "README.md").read_text()
+    for command in (
+        "bash scripts/quickstart.sh",
+        "bash scripts/run_tests.sh",
+        "pip install -r requirements.txt",
+        "--no-build-isolation -r requirements-visdom.txt",
+    ):
+        assert command in readme
+
+
+def names(file: str) -> set[str]:
+    """The packages that a file of requirements or constraints names."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    return {re.split("[<>=]", line)[0] for line in lines if line}
+
+
+def test_a_plain_install_needs_no_visdom_and_every_requirement_has_a_tested_version() -> None:
+    plain, dashboard = names("requirements.txt"), names("requirements-visdom.txt")
+    assert dashboard == {"visdom", "tornado"} and not plain & dashboard
+    assert names("constraints.txt") == plain | dashboard
+    assert all((ROOT / "scripts/environment.sh").read_text().count(f"-r {file}") == 1
+               for file in ("requirements.txt", "requirements-visdom.txt"))  # fmt: skip
+
+
+def test_training_goes_on_without_visdom_and_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("util.visdom.files.importlib.util.find_spec", lambda name: None)
+    start_dashboard("http://127.0.0.1", free_port(), public=False)
+    assert capsys.readouterr().err == (
+        "dashboard none: visdom is not installed: requirements-visdom.txt says how, in two lines\n"
+    )

@@ -1,0 +1,174 @@
+"""Videos: in step, same size and rate, colour kept; fuse.py on videos. Needs PyAV, an optional library."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.counts import ThermalRange
+from data.images import ImageError
+from data.video import Frame, InStep, Video, VideoWriter, is_video
+from models import METHODS
+from options.cycle_gan import CycleGANOptions
+from tests.commands.test_fuse_command import CPU, chroma, make_run, small, weights_file
+
+NTSC = Fraction(30000, 1001)
+
+
+def needs_av() -> None:
+    pytest.importorskip("av", reason="PyAV is not installed: python -m pip install av")
+
+
+def level(number: int) -> int:
+    """Grey level that tells a frame's number."""
+    return 30 + 8 * number
+
+
+def make(path: Path, count: int, rate: Fraction = NTSC, size: tuple[int, int] = (48, 64), colour: bool = True) -> Path:
+    with VideoWriter(path, rate) as video:
+        for number in range(count):
+            array = np.full((*size, 3) if colour else size, level(number), np.uint8)
+            if colour:
+                array[:, : size[1] // 2] = (180, 60, 40)
+            video.write(number / float(rate), array)
+    return path
+
+
+def number_of(grey: np.ndarray) -> int:
+    return round((float(grey[:, -8:].mean()) - 30) / 8)
+
+
+def test_names() -> None:
+    assert is_video(Path("a.MP4")) and not is_video(Path("a.png"))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_round_trip(tmp_path: Path, size: tuple[int, int]) -> None:
+    needs_av()
+    video = Video(make(tmp_path / "a.mp4", 7, size=size))
+    assert video.rate == NTSC and video.count == 7 and video.size == size
+    frames = list(video.frames())
+    assert [number_of(frame.grey()) for frame in frames] == list(range(7))
+    assert frames[3].time == pytest.approx(3 / float(NTSC), abs=1e-3)
+    rgb = frames[0].rgb()
+    assert rgb.shape == (*size, 3) and np.abs(rgb[10, 10].astype(int) - (180, 60, 40)).max() <= 3
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_the_shorter_ends_it(tmp_path: Path) -> None:
+    needs_av()
+    long, short = Video(make(tmp_path / "long.mp4", 9)), Video(make(tmp_path / "short.mp4", 6, colour=False))
+    for pair, word in (((long, short), "short.mp4 ends"), ((short, long), "short.mp4 ends"), ((long, long), "")):
+        steps = InStep(*pair)
+        numbers = [(number_of(a.grey()), number_of(b.grey())) for a, b in steps]
+        assert numbers == [(n, n) for n in range(6 if word else 9)]
+        assert word in steps.ended and bool(word) == bool(steps.ended)
+
+
+def test_unlike_rates_go_by_time(tmp_path: Path) -> None:
+    needs_av()
+    fast = Video(make(tmp_path / "fast.mp4", 20, Fraction(20)))
+    slow = Video(make(tmp_path / "slow.mp4", 10, Fraction(10)))
+    pairs = [(number_of(a.grey()), number_of(b.grey())) for a, b in InStep(fast, slow)]
+    assert len(pairs) >= 19 and all(abs(a / 2 - b) <= 0.5 for a, b in pairs)
+
+
+def test_variable_rates_keep_their_times(command: Callable, tmp_path: Path) -> None:
+    needs_av()
+    times = [0, 0.02, 0.04, 0.06, 1.06, 2.06, 2.1]
+    for name in ("day", "heat"):
+        with VideoWriter(tmp_path / f"{name}.mp4", Fraction(50), Fraction(1, 1000)) as video:
+            for number, time in enumerate(times):
+                video.write(time, np.full((48, 64), level(number), np.uint8))
+    assert [frame.time for frame in Video(tmp_path / "day.mp4").frames()] == pytest.approx(times, abs=1e-3)
+    weights = weights_file(tmp_path / "w.safetensors")
+    command("fuse.py", "--visible", "day.mp4", "--infrared", "heat.mp4", "--weights", weights, *CPU)
+    fused = Video(tmp_path / "results" / "stdfusion_net" / "fused" / "day.mp4")
+    assert [frame.time for frame in fused.frames()] == pytest.approx(times, abs=1e-3)
+
+
+@pytest.mark.parametrize(("layout", "kind"), [("gray16le", "<u2"), ("gray10le", "<u2"), ("gray16be", ">u2")])
+def test_counts_of_a_thermal_video_go_through_the_thermal_range(tmp_path: Path, layout: str, kind: str) -> None:
+    needs_av()
+    import av
+
+    counts = np.tile(np.arange(600, 1000, 8, dtype=np.uint16), (20, 1))
+    frame = av.VideoFrame(counts.shape[1], counts.shape[0], layout)
+    plane = frame.planes[0]
+    rows = np.zeros((plane.height, plane.line_size // 2), kind)
+    rows[:, : counts.shape[1]] = counts
+    plane.update(rows.tobytes())
+    grey = Frame(0.0, frame).grey(ThermalRange(kelvin_per_count=0.37))
+    expected = np.clip((counts * 0.37 - 253.15) / 70, 0, 1) * 65535
+    assert grey.dtype == np.uint16 and np.abs(grey - expected).max() <= 2 and len(np.unique(grey)) > 15
+    with pytest.raises(ValueError, match="is no temperature"):
+        Frame(0.0, frame).grey()
+
+
+def test_broken_videos(tmp_path: Path) -> None:
+    needs_av()
+    (tmp_path / "no.mp4").write_bytes(b"no video at all")
+    with pytest.raises(ImageError, match="cannot be read as a video"):
+        Video(tmp_path / "no.mp4")
+    with pytest.raises(ImageError, match="cannot be read"):
+        Video(tmp_path / "missing.mp4")
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63)])
+def test_fuse_videos(command: Callable, tmp_path: Path, size: tuple[int, int]) -> None:
+    needs_av()
+    visible = make(tmp_path / "day.mp4", 10, size=size)
+    heat = make(tmp_path / "heat.mp4", 8, size=(30, 40), colour=False)
+    weights = weights_file(tmp_path / "w.safetensors")
+    done = command("fuse.py", "--visible", visible, "--infrared", heat, "--weights", weights, "--batch_size", 3, *CPU)
+    assert "heat.mp4 ends before day.mp4: 8 frames" in done.stdout
+    results = tmp_path / "results" / "stdfusion_net"
+    fused = Video(results / "fused" / "day.mp4")
+    assert fused.rate == NTSC and fused.count == 8 and fused.size == size
+    before, after = (next(video.frames()).rgb() for video in (Video(visible), fused))
+    inside = ((after > 4) & (after < 251)).all(2)
+    inside[:, size[1] // 2 - 4 : size[1] // 2 + 4] = False  # chroma of half the size mixes there
+    assert inside.any() and np.abs(chroma(after) - chroma(before))[:, inside].mean() < 3
+    assert json.loads((results / "results.json").read_text())["frames"] == 8
+    assert "day_000000" in (results / "index.html").read_text()
+    assert not list(results.rglob("*.part"))
+
+
+def test_videos_with_a_generator_and_a_limit(command: Callable, tmp_path: Path) -> None:
+    needs_av()
+    options = CycleGANOptions(netG="resnet_6blocks", ngf=4, ndf=4)
+    make_run(tmp_path / "checkpoints" / "gen", "cycle_gan", options, METHODS["cycle_gan"].network(options))
+    make_run(tmp_path / "checkpoints" / "std", "stdfusion_net", *small("stdfusion_net"))
+    visible = make(tmp_path / "day.mp4", 5)
+    command("fuse.py", "--visible", visible, "--generator", "gen", "--name", "std", "--num_test", 2, *CPU)
+    for kind in ("fused", "infrared"):
+        assert Video(tmp_path / "results" / "std" / kind / "day.mp4").count == 2
+
+
+def test_a_broken_video_leaves_what_was_fused(command: Callable, tmp_path: Path) -> None:
+    needs_av()
+    visible, heat = make(tmp_path / "day.mp4", 3), tmp_path / "heat.mp4"
+    heat.write_bytes(b"no video")
+    weights = weights_file(tmp_path / "w.safetensors")
+    arguments = ("fuse.py", "--visible", visible, "--weights", weights, *CPU)
+    assert "cannot be read as a video" in command(*arguments, "--infrared", heat, status=2).stderr
+    picture = tmp_path / "x.png"
+    assert "two videos" in command(*arguments, "--infrared", picture, status=2).stderr
+    assert "--evaluate" in command(*arguments, "--infrared", visible, "--evaluate", status=2).stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_without_pyav_one_line_says_what_to_install(
+    command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    weights = weights_file(tmp_path / "w.safetensors")
+    (tmp_path / "a.mp4").write_bytes(b"")
+    error = command("fuse.py", "--visible", "a.mp4", "--infrared", "a.mp4", "--weights", weights, *CPU, status=2).stderr
+    assert error == "error: videos need PyAV, which is not installed here: python -m pip install av\n"

@@ -1,0 +1,210 @@
+"""Tiles: exactly the whole where the network is local, and no pixel left out or counted twice; generators by tiles."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from models.fusion_gan import FusionGAN
+from models.generators import make_generator
+from models.inference.tiling import core_edges, run_local, run_tiled, tile_starts, tile_weights
+from models.inference.trained import OneDirection
+from models.inference.translator import InfraredMaker, locality
+from models.stdfusion_net import STDFusionNet, initialise
+from options.fusion_gan import FusionGANOptions
+from options.stdfusion_net import STDFusionNetOptions
+from tests.conftest import ROOT
+from util.device import choose
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 31, 32, 33, 100, 257])
+@pytest.mark.parametrize("overlap", [0, 3, 8])
+def test_tiles_cover_and_weigh_one(length: int, overlap: int) -> None:
+    tile = 16
+    starts = tile_starts(length, tile, overlap)
+    assert starts[0] == 0
+    assert starts[-1] + min(tile, length) == length
+    assert all(a + tile - b >= overlap for a, b in zip(starts, starts[1:], strict=False))
+    total = torch.zeros(length, dtype=torch.float64)
+    for start, weight in zip(starts, tile_weights(starts, min(tile, length)), strict=True):
+        assert (weight >= 0).all()
+        total[start : start + len(weight)] += weight
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 91), (40, 40), (90, 41), (13, 100)])
+@pytest.mark.parametrize("name", ["stdfusion_net", "fusion_gan"])
+def test_local_networks_are_exact(name: str, height: int, width: int) -> None:
+    torch.manual_seed(0)
+    if name == "stdfusion_net":
+        options = STDFusionNetOptions(ngf=4)
+        network = STDFusionNet.network(options)
+        initialise(network, options)
+    else:
+        network = FusionGAN.network(FusionGANOptions(ngf=8)).eval()
+    overlap = 4 * network.REACH
+    visible, infrared = torch.rand(2, 2, 1, height, width) * 2 - 1
+    with torch.no_grad():
+        whole = network(visible, infrared)
+    assert whole.std() > 1e-3
+    for tiled in (
+        run_tiled(network, [visible, infrared], 2 * overlap, overlap),
+        run_local(network, [visible, infrared], 2 * network.REACH + 7, network.REACH),
+    ):
+        torch.testing.assert_close(tiled, whole, atol=1e-6, rtol=0)
+
+
+def test_reach_is_what_it_says() -> None:
+    for network in (
+        STDFusionNet.network(STDFusionNetOptions(ngf=4)),
+        FusionGAN.network(FusionGANOptions(ngf=8)).eval(),
+    ):
+        infrared = torch.zeros(1, 1, 41, 41, requires_grad=True)
+        network(torch.zeros(1, 1, 41, 41), infrared)[..., 20, 20].sum().backward()
+        rows = infrared.grad[0, 0].abs().sum(1).nonzero().flatten()
+        assert rows.tolist() == list(range(20 - network.REACH, 20 + network.REACH + 1))
+
+
+def test_networks_that_see_everything_fade() -> None:
+    """Each tile is shifted by its own mean: between tiles there is a ramp, not a step."""
+    x = torch.linspace(0, 1, 64).expand(1, 1, 32, 64)
+    tiled = run_tiled(lambda part: part - part.mean(), [x], 32, 16)
+    assert (tiled[..., 1:] - tiled[..., :-1]).abs().max() < 0.1
+    stepped = run_tiled(lambda part: part - part.mean(), [x], 32, 0)
+    assert (stepped[..., 1:] - stepped[..., :-1]).abs().max() > 0.4
+
+
+def test_memory_is_that_of_a_tile_and_channels_may_change() -> None:
+    seen = []
+
+    def network(part: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(part.shape))
+        return part.repeat(1, 3, 1, 1)
+
+    x = torch.rand(2, 1, 70, 45)
+    torch.testing.assert_close(run_tiled(network, [x], 32, 8), x.repeat(1, 3, 1, 1))
+    assert set(seen) == {(2, 1, 32, 32)}
+
+
+@pytest.mark.parametrize("overlap", [-1, 17])
+def test_wrong_overlap(overlap: int) -> None:
+    with pytest.raises(ValueError, match="overlap of at most half"):
+        run_tiled(lambda part: part, [torch.zeros(1, 1, 8, 8)], 32, overlap)
+
+
+def test_cores_cover_evenly() -> None:
+    assert core_edges(100, 30) == [0, 25, 50, 75, 100] and core_edges(5, 30) == [0, 5]
+    assert core_edges(101, 32, 4) == [0, 24, 52, 76, 101]
+    with pytest.raises(ValueError, match="--tile 18 is too small"):
+        run_local(lambda part: part, [torch.zeros(1, 1, 8, 8)], 18, 9)
+
+
+def generator(name: str = "resnet_6blocks", norm: str = "instance", upsample: str = "transpose") -> OneDirection:
+    """A small one whose output spans many grey levels."""
+    torch.manual_seed(0)
+    network = make_generator(name, 3, 1, 4, norm, False, upsample).eval()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data *= 2
+    return OneDirection(network)
+
+
+def scene(height: int, width: int) -> torch.Tensor:
+    """uint8 [1, 3, height, width]: smooth blobs, brighter to the right."""
+    small = torch.rand(1, 3, 12, 14, generator=torch.Generator().manual_seed(1))
+    blobs = nn.functional.interpolate(small, (height, width), mode="bicubic")
+    return (0.6 * blobs + 0.4 * torch.linspace(0, 1, width)).mul(255).clamp(0, 255).to(torch.uint8)
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "resize"])
+@pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128", "vgg_unet"])
+def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> None:
+    network = generator(name, "none", upsample).to_infrared.double()
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):  # no weight hides a path, no sum saturates
+            module.weight.data.abs_().clamp_(min=1e-2).div_(0.3 * module.weight[0].numel())
+    reach, multiple = locality(network)
+    assert reach % multiple == 0
+    tall, wide = (16, 2 * reach + 8 * multiple) if multiple == 4 else (multiple, 2 * reach + 2 * multiple)
+    for place in range(0, multiple, max(1, multiple // 4)):
+        x = torch.zeros(1, 3, tall, wide, dtype=torch.double, requires_grad=True)
+        column = wide // 2 // multiple * multiple + place
+        network(x)[..., column].sum().backward()
+        seen = x.grad.abs().sum((0, 1, 2)).nonzero().flatten()
+        assert column - int(seen[0]) <= reach and int(seen[-1]) - column <= reach
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tile"),
+    [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896), ("vgg_unet", (125, 419), 320)],
+)
+def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile: int) -> None:
+    """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
+    network, compute, image = generator(name), choose("cpu", "fp32"), scene(*size)
+    with torch.inference_mode():
+        whole = InfraredMaker(network, compute, 4000)(image)
+        tiled = InfraredMaker(network, compute, tile, "exact").in_tiles(image)
+    assert tiled.dtype == torch.uint8 and whole.std() > 0.1
+    assert ((whole + 1) * 127.5 - tiled).abs().max() <= 1
+
+
+def test_tiles_of_a_generator_have_no_seam() -> None:
+    """With the statistics of a sample, tiles are parts of one picture, wherever they are cut; with each tile's own
+    they are not."""
+    compute, image = choose("cpu", "fp32"), scene(120, 422)
+    maker, own = InfraredMaker(generator(), compute, 220), InfraredMaker(generator(), compute, 4000)
+    with torch.inference_mode():
+        tiled = maker(image)[0, 0].float()
+        one_picture = maker.by_tiles(compute.images(image))[0, 0].add(1).mul(127.5)
+        separate = run_local(own, [image], 220, maker.reach)[0, 0].add(1).mul(127.5)
+    assert (tiled - one_picture).abs().max() <= 1
+    assert (separate - one_picture).abs().mean() > 5
+    edges = core_edges(422, 220 - 2 * maker.reach, 4)[1:-1]
+    change = (tiled[:, 1:] - tiled[:, :-1]).abs().mean(0)
+    across = torch.zeros(len(change), dtype=torch.bool)
+    across[[edge - 1 for edge in edges]] = True
+    assert len(edges) == 5 and change[across].mean() < 1.2 * change[~across].mean()
+
+
+def test_tiled_norms_leave_the_network_alone_and_serve_the_next_image() -> None:
+    network, compute = generator(), choose("cpu", "fp32")
+    before = copy.deepcopy(network)
+    maker = InfraredMaker(network, compute, 220)
+    small, one, two = scene(64, 80), scene(119, 420), 255 - scene(119, 420)
+    with torch.inference_mode():
+        first = maker(one)
+        maker(two)
+        assert torch.equal(maker(one), first), "nothing of another image is left"
+        torch.testing.assert_close(maker(small), before(compute.images(small)))
+        assert torch.equal(maker(torch.cat([one, two]))[:1], first)
+    with pytest.raises(ValueError, match="--tile 100 is too small"):
+        InfraredMaker(network, compute, 100)
+
+
+MEMORY = """
+import resource, torch
+torch.set_num_threads(1)
+from tests.models.inference.test_tiling import generator, scene
+from models.inference.translator import InfraredMaker
+from util.device import choose
+maker, image = InfraredMaker(generator(), choose("cpu", "fp32"), 304), scene(1200, 1600)
+with torch.inference_mode():
+    maker(image[..., :300, :300])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    maker(image)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+"""
+
+
+def test_memory_depends_on_the_tile() -> None:
+    """MB beyond those of one tile: room for the result, but not for activations, of which each takes 30."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", MEMORY]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    assert float(done.stdout) < 20

@@ -1,0 +1,210 @@
+"""The method: its terms, its order, and that each yield moves the named player alone. For every method in the
+registry: what is yielded can be minimised, and the networks used afterwards need nothing of training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models import METHODS
+from models.cycle_gan import CycleGAN
+from models.image_pool import ImagePool
+from models.losses import content_loss
+from options.cycle_gan import CycleGANOptions
+from util.colour import luminance
+from util.device import choose
+from util.training.optimizers import Optimizers
+
+SMALL = {
+    "ngf": 4, "ndf": 4, "netG": "resnet_6blocks", "vgg_weights": "random", "self_patches": 8,
+    "content_layers": ("relu1_2",), "self_layers": ("relu1_1", "relu2_1"), "self_patch_sizes": (4, 4),
+}  # fmt: skip
+
+
+def batch(n: int = 1, height: int = 32, width: int = 40) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    visible = torch.rand(n, 3, height, width, generator=generator) * 2 - 1
+    infrared = torch.rand(n, 1, height, width, generator=generator) * 2 - 1
+    return {"visible": visible, "infrared": infrared, "mask": (infrared > 0.5).float()}
+
+
+def make(**changes: object) -> CycleGAN:
+    torch.manual_seed(0)
+    return CycleGAN(CycleGANOptions(**SMALL | changes))
+
+
+def terms_of(method: CycleGAN) -> dict[str, float]:
+    torch.manual_seed(1)
+    return {name: term.item() for _, terms in method.updates(batch()) for name, term in terms.items()}
+
+
+def test_each_yield_moves_only_its_player() -> None:
+    method = make(lambda_identity=0.5, lambda_cycle=1.0)
+    compute = choose("cpu", "fp32")
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, compute)
+    order = []
+    for player, terms in method.updates(batch()):
+        before = {name: [p.clone() for p in part.parameters()] for name, part in method.players().items()}
+        optimizers.backward(player, terms)
+        optimizers.step(player)
+        for name, part in method.players().items():
+            moved = any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True))
+            assert moved == (name == player), (player, name)
+        order.append(player)
+    assert order == ["generators", "discriminators"]
+    assert all(p.grad is None for p in method.vgg.parameters())
+
+
+def test_the_terms_are_those_of_the_objective() -> None:
+    base = {"adv_infrared", "adv_visible", "real_infrared", "fake_infrared", "real_visible", "fake_visible"}
+    content, own = {"content_visible", "content_infrared"}, {"self_visible", "self_infrared"}
+    assert set(terms_of(make())) == base | content | own
+    assert set(terms_of(make(lambda_self=0))) == base | content
+    plain = make(lambda_self=0, lambda_content=0, lambda_cycle=10)
+    assert plain.vgg is None, "plain CycleGAN needs no VGG16"
+    assert set(terms_of(plain)) == base | {"cycle_visible", "cycle_infrared"}
+    assert "identity_visible" in terms_of(make(lambda_identity=0.5))
+    assert "penalty_infrared" in terms_of(make(gan_mode="wgangp"))
+
+
+def test_the_terms_have_their_values() -> None:
+    """The objective written again from its formula, from the method's own networks."""
+    method = make(lambda_cycle=3.0, lambda_identity=0.25, lambda_content=2.0, lambda_paired=7.0)
+    found = terms_of(method)
+    b = batch()
+    x, y = b["visible"], b["infrared"]
+    g, f = method.generators.to_infrared, method.generators.to_visible
+    d_y, d_x = method.discriminators.infrared, method.discriminators.visible
+    with torch.no_grad():
+        expected = {
+            "adv_infrared": (d_y(g(x)) - 1).square().mean(),
+            "adv_visible": (d_x(f(y)) - 1).square().mean(),
+            "cycle_visible": 3 * (f(g(x)) - x).abs().mean(),
+            "cycle_infrared": 3 * (g(f(y)) - y).abs().mean(),
+            "content_visible": 2 * content_loss(method.vgg(f(g(x))), method.vgg(x), ["relu1_2"]),
+            "content_infrared": 2 * content_loss(method.vgg(g(f(y))), method.vgg(y), ["relu1_2"]),
+            "identity_infrared": 0.25 * (g(torch.cat([y] * 3, 1)) - y).abs().mean(),
+            "identity_visible": 0.25 * (luminance(f(luminance(x))) - luminance(x)).abs().mean(),
+            "paired_infrared": 7 * (g(x) - y).abs().mean(),
+            "real_infrared": (d_y(y) - 1).square().mean() / 2,
+            "fake_infrared": d_y(g(x)).square().mean() / 2,
+            "real_visible": (d_x(x) - 1).square().mean() / 2,
+            "fake_visible": d_x(f(y)).square().mean() / 2,
+        }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value.item(), rel=1e-4), name
+
+
+def test_real_and_fake_in_one_pass_equal_two_passes() -> None:
+    method = make()
+    critic, b = method.discriminators.infrared, batch(2)
+    fake = torch.rand_like(b["infrared"])
+    both = critic(torch.cat([b["infrared"], fake])).chunk(2)
+    torch.testing.assert_close(both[0], critic(b["infrared"]))
+    torch.testing.assert_close(both[1], critic(fake))
+
+
+@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "hinge", "wgangp"])
+def test_every_adversarial_loss_trains(mode: str) -> None:
+    method = make(gan_mode=mode)
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, choose("cpu", "fp32"))
+    torch.manual_seed(0)
+    for _ in range(2):
+        for player, terms in method.updates(batch(2)):
+            assert all(torch.isfinite(term) for term in terms.values())
+            optimizers.backward(player, terms)
+            optimizers.step(player)
+
+
+def test_generating_needs_no_vgg_and_no_discriminator() -> None:
+    options = CycleGANOptions(**SMALL | {"vgg_weights": "/nowhere"})
+    network = CycleGAN.network(options)
+    assert network(batch()["visible"]).shape == (1, 1, 32, 40)
+
+
+def test_pool_returns_old_images_and_survives_saving() -> None:
+    torch.manual_seed(0)
+    pool = ImagePool(4)
+    fresh = [torch.full((2, 1, 3, 3), float(i)) for i in range(20)]
+    answers = torch.cat([pool.query(image) for image in fresh])
+    assert torch.equal(answers[:4], torch.cat(fresh[:2]))
+    old = sum(
+        bool(answer[0, 0, 0] != image) for answer, image in zip(answers, [i // 2 for i in range(40)], strict=True)
+    )
+    assert 8 <= old <= 28, "about half of the answers of a full pool are old ones"
+    other = ImagePool(4)
+    other.load_state_dict(pool.state_dict())
+    state = torch.get_rng_state()
+    first = pool.query(fresh[0])
+    torch.set_rng_state(state)
+    assert torch.equal(first, other.query(fresh[0]))
+    assert torch.equal(ImagePool(0).query(fresh[3]), fresh[3])
+
+
+def test_pool_passes_over_images_of_another_size() -> None:
+    pool = ImagePool(2)
+    pool.query(torch.rand(2, 1, 4, 4))
+    for _ in range(20):
+        assert pool.query(torch.rand(1, 1, 6, 6)).shape == (1, 1, 6, 6)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_gradients_reach_generators_in_every_precision(precision: str) -> None:
+    method, compute = make(), choose("cpu", precision)
+    for player, terms in compute.steps(method.updates(batch())):
+        assert all(term.dtype == torch.float32 for term in terms.values()), "losses are computed in full precision"
+        sum(terms.values()).backward(inputs=list(method.players()[player].parameters()))
+        assert not torch.is_autocast_enabled("cpu"), "backward runs outside autocast"
+    weights = [p for name, p in method.generators.named_parameters() if name.endswith("weight")]
+    assert all(torch.isfinite(weight.grad).all() for weight in weights)
+
+
+def test_the_registry_names_complete_methods() -> None:
+    for name, method in METHODS.items():
+        for member in (
+            "Options",
+            "network",
+            "players",
+            "updates",
+            "saved",
+            "remarks",
+            "preview",
+            "trained",
+            "score_kind",
+        ):
+            assert hasattr(method, member), (name, member)
+        assert len(METHODS) == len({m.Options for m in METHODS.values()})
+
+
+def test_bf16_objective_follows_fp32() -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        method = make(lambda_self=0, lambda_content=0, lambda_cycle=1)
+        compute = choose("cpu", precision)
+        losses[precision] = {n: t.item() for _, ts in compute.steps(method.updates(batch())) for n, t in ts.items()}
+    for name, value in losses["fp32"].items():
+        assert losses["bf16"][name] == pytest.approx(value, rel=0.05, abs=0.01)
+
+
+def test_hooks_do_not_change_inference() -> None:
+    network = make().generators.eval()
+    x = batch()["visible"]
+    with torch.inference_mode():
+        a = network(x)
+    b = network(x)
+    torch.testing.assert_close(a, b.detach())
+    assert F.l1_loss(a, b.detach()) < 1e-6
+
+
+def test_a_mixed_batch_is_supervised_where_it_is_a_pair() -> None:
+    method = make(lambda_paired=2.0)
+    both = batch(2)
+    for flags, count in (((1.0, 0.0), 1), ((0.0, 0.0), 0)):
+        torch.manual_seed(1)
+        mixed = both | {"paired": torch.tensor(flags).view(2, 1, 1, 1)}
+        term = next(iter(method.updates(mixed)))[1]["paired_infrared"].item()
+        with torch.no_grad():
+            made = method(both["visible"])
+        expected = 2.0 * (made - both["infrared"])[:count].abs().mean().item() if count else 0.0
+        assert term == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,111 @@
+"""pix2pix: who is trained, what is lowered, its networks, and the generator on VGG16's encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.generators import VGGUNetGenerator, load_encoder, make_generator
+from models.inference.trained import load_initial
+from models.pix2pix import Pix2Pix
+from models.vgg import VGG16
+from options.pix2pix import Pix2PixOptions
+from tests.models.test_cycle_gan import batch
+from util.command_line import to_dict
+from util.device import choose
+from util.training.optimizers import Optimizers
+from util.training.weights import save_weights
+
+SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
+         "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16}  # fmt: skip
+
+
+def make(**changes: object) -> Pix2Pix:
+    torch.manual_seed(0)
+    return Pix2Pix(Pix2PixOptions(**SMALL | changes))
+
+
+def test_each_yield_moves_only_its_player() -> None:
+    method = make(lambda_self=1.0, shift=4, norm_D="spectral")
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, choose("cpu", "fp32"))
+    order = []
+    for player, terms in method.updates(batch(2)):
+        before = {name: [p.clone() for p in part.parameters()] for name, part in method.players().items()}
+        optimizers.backward(player, terms)
+        optimizers.step(player)
+        for name, part in method.players().items():
+            moved = any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True))
+            assert moved == (name == player), (player, name)
+        order.append((player, set(terms)))
+    assert order == [
+        ("generator", {"gan", "L1", "correlation", "content", "self"}),
+        ("discriminator", {"real", "fake"}),
+    ]
+
+
+def test_without_adversarial_loss_there_is_no_discriminator_to_train_or_save() -> None:
+    method = make(lambda_gan=0.0, lambda_content=0.0, lambda_correlation=0.0)
+    assert set(method.players()) == {"generator"} and method.vgg is None
+    ((player, terms),) = method.updates(batch())
+    with torch.no_grad():
+        expected = 10 * (method(batch()["visible"]) - batch()["infrared"]).abs().mean()
+    assert player == "generator" and terms["L1"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_discriminator_sees_both_images() -> None:
+    method = make()
+    first = next(module for module in method.discriminator.modules() if isinstance(module, torch.nn.Conv2d))
+    assert first.in_channels == 4
+
+
+@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "hinge", "wgangp"])
+def test_every_adversarial_loss_trains(mode: str) -> None:
+    for _, terms in make(gan_mode=mode, pool_size=2).updates(batch(2)):
+        sum(terms.values()).backward()
+        assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_the_papers_setting_is_a_setting() -> None:
+    options = Pix2PixOptions(netG="unet_256", ngf=64, norm="batch", dropout=True, upsample="transpose",
+                             gan_mode="vanilla", lambda_gan=1.0, lambda_L1=100.0, lambda_content=0.0,
+                             lambda_correlation=0.0)  # fmt: skip
+    method = Pix2Pix(options)
+    assert round(sum(p.numel() for p in method.generator.parameters()) / 1e6, 2) == 54.41, "Isola et al.'s, 3 -> 1"
+    with pytest.raises(ValueError, match="nothing would tie"):
+        Pix2PixOptions(lambda_L1=0.0, lambda_content=0.0, lambda_correlation=0.0)
+
+
+def test_the_encoder_begins_with_vgg16s_weights() -> None:
+    generator = make_generator("vgg_unet", 3, 1, 4, "instance", False, "resize")
+    load_encoder(generator, "imagenet")
+    assert isinstance(generator, VGGUNetGenerator)
+    ours, theirs = generator.encoder.state_dict(), VGG16(["relu4_3"]).state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(p.requires_grad for p in generator.encoder.parameters())
+    unlike = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "resize")
+    load_encoder(unlike, "/no/such/file")  # a generator without an encoder reads none
+
+
+def test_trained_weights_begin_another_run(tmp_path: Path) -> None:
+    source, path = make(), tmp_path / "w.safetensors"
+    save_weights(path, source.generator.state_dict(), {"model": "pix2pix"})
+    target = make(lambda_L1=5.0)
+    with torch.no_grad():
+        for parameter in target.generator.parameters():
+            parameter.add_(1)
+    load_initial(target.generator, "w", path)
+    assert all(map(torch.equal, source.generator.parameters(), target.generator.parameters()))
+
+
+def test_weights_of_another_architecture_are_one_line_with_the_options_to_give(tmp_path: Path) -> None:
+    source, path = make(ngf=8), tmp_path / "w.safetensors"
+    facts = {"model": "pix2pix", "options": json.dumps(to_dict(source.options))}
+    save_weights(path, source.generator.state_dict(), facts)
+    with pytest.raises(ValueError, match="--init_from w.*--netG resnet_6blocks --ngf 8"):
+        load_initial(make().generator, "w", path)
+    save_weights(path, {"fuser.weight": torch.zeros(1)}, {"model": "stdfusion_net"})
+    with pytest.raises(ValueError, match="--init_from w.*no weights for"):
+        load_initial(make().generator, "w", path)

@@ -1,0 +1,118 @@
+"""Several ranks: one that dies ends all with a clear line, and the run goes on with any number of ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, TINY, write_pairs
+from util.training import ranks
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
+
+def command(root: Path, name: str) -> list[str]:
+    return [str(ROOT / "train.py"), "--name", name, "--dataroot", str(root), *TINY, "--n_epochs", "2",
+            "--n_epochs_decay", "2", "--dropout", "--pool_size", "3", "--precision", "fp32",
+            "--save_minutes", "0.0001", "--val_epoch_freq", "2", "--save_epoch_freq", "1"]  # fmt: skip
+
+
+def start(words: list[str], folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(words, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+
+def rank_of(name: str, rank: int) -> int:
+    """Process number of a rank of the run of this name."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        if name.encode() in words and f"RANK={rank}".encode() in variables:
+            return int(entry.name)
+    raise LookupError(f"rank {rank} of {name} does not run")
+
+
+def state(folder: Path) -> dict:
+    return torch.load(folder / "last.pt", weights_only=True)
+
+
+def alike(a: object, b: object) -> bool:
+    """Whether two nests of dicts, lists and tensors are bit for bit the same."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return a == b
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks' processes in /proc")
+def test_a_dead_rank_ends_all_and_the_run_goes_on_exactly_or_with_other_ranks(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", 14)
+    runs = tmp_path / "checkpoints"
+    whole = start([*TORCHRUN, *command(root, "whole")], tmp_path)
+    out, err = whole.communicate(timeout=120)
+    assert whole.returncode == 0, out + err
+
+    broken = start([*TORCHRUN, *command(root, "broken")], tmp_path)
+    log, saves, before = runs / "broken" / "last.pt", 0, 0
+    while saves < 2 and broken.poll() is None:  # within the second epoch
+        now = log.stat().st_mtime_ns if log.exists() else 0
+        saves, before = saves + (now != before), now
+        time.sleep(0.001)
+    os.kill(rank_of("broken", 1), signal.SIGKILL)
+    out, err = broken.communicate(timeout=120)
+    assert broken.returncode != 0
+    assert "lost another rank" in err and "--continue_train" in err and "finished" not in out
+    assert 0 < state(runs / "broken")["epoch"] < 4
+
+    shutil.copytree(runs / "broken", runs / "alone")
+    again = start([*TORCHRUN, *command(root, "broken"), "--continue_train"], tmp_path)
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, out + err
+    one, two = (state(runs / name) for name in ("whole", "broken"))
+    assert len(one["ranks"]) == 2
+    assert not alike(one["ranks"][0]["pools"], one["ranks"][1]["pools"]), "each rank has seen other images"
+    for part in ("method", "optimizers", "ranks", "best", "total"):
+        assert alike(one[part], two[part]), f"{part} is not as if nothing had happened"
+
+    alone = start([sys.executable, *command(root, "alone"), "--continue_train"], tmp_path)
+    out, err = alone.communicate(timeout=120)
+    assert alone.returncode == 0, out + err
+    assert "goes on with 1 rank(s); before there were 2" in out and "at the same share" in out
+    records = [json.loads(line) for line in (runs / "alone" / "losses.jsonl").read_text().splitlines()]
+    assert state(runs / "alone")["epoch"] == 4 and records[-1]["epoch"] == 4
+
+
+def test_the_mean_over_ranks_in_every_memory_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ranks whose gradients lie in memory as their parameters do, played by one process."""
+    torch.manual_seed(0)
+
+    def gradients() -> list[torch.Tensor]:
+        wide, deep = torch.rand(4, 3, 5, 5), torch.rand(6, 4, 3, 1)
+        return [wide.contiguous(memory_format=torch.channels_last), torch.rand(7), deep, torch.rand(2, 3).t()]
+
+    ours, theirs = gradients(), gradients()
+    expected = [(a + b) / 2 for a, b in zip(ours, theirs, strict=True)]
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    monkeypatch.setattr(ranks.dist, "all_reduce", lambda joined: sent.append(joined.clone()))
+    ranks.average(theirs)  # by one rank alone: halved, as nothing was added
+    monkeypatch.setattr(ranks.dist, "all_reduce", lambda joined: joined.add_(sent[0]))
+    pointers = [tensor.data_ptr() for tensor in ours]
+    ranks.average([None, *ours])
+    torch.testing.assert_close(ours, expected)
+    assert [tensor.data_ptr() for tensor in ours] == pointers

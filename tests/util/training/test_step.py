@@ -1,0 +1,157 @@
+"""A training step: accumulation equals the joined batch; compiled networks compute the same, without graph breaks."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models import METHODS
+from options.cycle_gan import CycleGANOptions
+from util.device import choose
+from util.training.optimizers import Optimizers
+from util.training.step import train_step
+
+SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
+         "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16, "pool_size": 0}  # fmt: skip
+
+
+def cycle_gan(**changed: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return METHODS["cycle_gan"](CycleGANOptions(**SMALL | changed))
+
+
+def images(count: int, height: int = 32, width: int = 40) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return {
+        "visible": torch.rand(count, 3, height, width, generator=generator) * 2 - 1,
+        "infrared": torch.rand(count, 1, height, width, generator=generator) * 2 - 1,
+    }
+
+
+def moved(method: torch.nn.Module, batches: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The terms of one step; the method's weights are moved by it."""
+    compute = choose("cpu", "fp32")
+    return train_step(method, batches, Optimizers(method.players(), 1e-3, 0.5, None, compute), compute)
+
+
+def test_accumulated_batches_move_the_players_as_the_joined_batch_does() -> None:
+    # No norm: it would cancel the bias before it, whose gradient is then rounding noise that Adam makes a step of.
+    # No self loss: each batch draws its own patches.
+    joined = cycle_gan(norm="none", lambda_self=0, lambda_cycle=2.0)
+    parts = copy.deepcopy(joined)
+    whole = images(4)
+    split = [{name: image[i : i + 2] for name, image in whole.items()} for i in (0, 2)]
+    one, two = moved(joined, [whole]), moved(parts, split)
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
+    for a, b in zip(joined.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6)
+    assert all(p.grad is None for p in parts.parameters()), "nothing is left over for the next step"
+
+
+def test_the_discriminators_see_generators_that_have_moved_on_all_batches() -> None:
+    """The second yield comes after the first player's step, whatever the number of batches."""
+    seen: list[float] = []
+
+    class Counting:
+        weight = torch.nn.Linear(1, 1, bias=False)
+
+        def updates(self, batch: dict[str, torch.Tensor]):
+            yield "a", {"first": (self.weight.weight * batch["x"]).sum()}
+            seen.append(self.weight.weight.item())
+            yield "a", {"second": (self.weight.weight * batch["x"]).sum()}
+
+    method, compute = Counting(), choose("cpu", "fp32")
+    optimizers = Optimizers({"a": method.weight}, 0.1, 0.5, None, compute)
+    start = method.weight.weight.item()
+    terms = train_step(method, [{"x": torch.tensor(1.0)}, {"x": torch.tensor(3.0)}], optimizers, compute)
+    assert seen == pytest.approx([start - 0.1] * 2), "one step of Adam before either batch goes on"
+    assert terms["first"].item() == pytest.approx(2 * start)
+
+
+FEW_CHANNELS = {
+    "cycle_gan": SMALL | {"lambda_identity": 0.5},
+    "pix2pix": SMALL | {"netG": "vgg_unet", "lambda_self": 1.0, "shift": 4, "norm_D": "spectral"},
+    "fusion_gan": {"ngf": 8, "ndf": 2, "patch_size": 44},
+    "stdfusion_net": {},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_of_compiled_networks_is_the_step_as_written(name: str) -> None:
+    """Traced whole: fullgraph makes a graph break an error. The compiler's last stage, which makes machine code, is
+    left out: it takes a minute."""
+    torch.manual_seed(0)
+    written = METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name]))
+    traced = copy.deepcopy(written)
+    for network in traced.networks():
+        network.compile(backend="aot_eager", fullgraph=True)
+    batch = images(2, 44, 44)
+    batch["mask"] = (batch["infrared"] > 0).float()
+    terms = []
+    for method in (written, traced):
+        torch.manual_seed(1)  # soft labels, patches
+        terms.append(moved(method, [batch]))
+    assert terms[0].keys() == terms[1].keys()
+    for key, term in terms[0].items():
+        torch.testing.assert_close(terms[1][key], term, rtol=1e-3, atol=1e-4)
+    assert written.state_dict().keys() == traced.state_dict().keys(), "compiled weights are saved under the same names"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+@pytest.mark.parametrize("name", METHODS)
+def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -> None:
+    """Several steps: CUDA graphs are recorded in the second, replayed after it, and reuse their memory."""
+    if mode == "reduce-overhead" and not getattr(METHODS[name].Options, "fits_cuda_graphs", True):
+        pytest.skip("refused: its options say that CUDA graphs do not fit")
+    compute = choose("cuda", "fp32")
+    torch.manual_seed(0)
+    written = compute.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name])))
+    traced = copy.deepcopy(written)
+    compute.compile(traced.networks(), mode)
+    terms = []
+    for method in (written, traced):
+        torch.manual_seed(1)
+        optimizers = Optimizers(method.players(), 1e-4, 0.5, None, compute)
+        for seed in range(5):
+            batch = {key: compute.images(image.roll(seed, -1)) for key, image in images(2, 44, 44).items()}
+            batch["mask"] = (batch["infrared"] > 0).float()
+            last = train_step(method, [batch], optimizers, compute)
+        terms.append({key: term.item() for key, term in last.items()})
+    assert terms[1] == pytest.approx(terms[0], rel=2e-2, abs=1e-3)
+
+
+def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = choose("cpu", "fp32")
+    cuda = replace(cpu, device=torch.device("cuda", 0))
+    monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    assert cuda.compile_mode("auto", True, 10**6) == "default"
+    assert cuda.compile_mode("auto", False, 10**6) == cuda.compile_mode("auto", True, 100) == "off"
+    assert cpu.compile_mode("auto", True, 10**6) == "off"
+    assert cpu.compile_mode("reduce-overhead", True, 1) == "reduce-overhead"
+    monkeypatch.setattr("util.device.shutil.which", lambda name: None)
+    assert cuda.compile_mode("auto", True, 10**6) == "off", "Triton needs a C compiler"
+
+
+@pytest.mark.parametrize("forgiving", [True, False])
+def test_what_cannot_be_compiled_runs_as_it_is_written_where_nobody_asked(
+    forgiving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/g++")
+    network, image = torch.nn.Conv2d(3, 2, 3), torch.rand(1, 3, 6, 6)
+    expected = network(image)
+    torch.compiler.reset()
+    missing = torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/g++")})
+    with torch._dynamo.config.patch(suppress_errors=False), missing:
+        choose("cpu", "fp32").compile([network], "default", forgiving)
+        if forgiving:
+            torch.testing.assert_close(network(image), expected)
+        else:
+            with pytest.raises(Exception, match="C\\+\\+ compiler|CxxCompiler"):
+                network(image)
+    torch.compiler.reset()

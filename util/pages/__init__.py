@@ -1,0 +1,1 @@
+"""Pages for a browser, without a server: gallery, tables, curves."""

@@ -1,0 +1,96 @@
+"""The gallery: one HTML page of image rows, score tables and loss curves, for file:// and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dominate import tags
+from dominate.util import raw
+
+from util.pages.curve_panel import Curve, curve_panel
+from util.pages.image_rows import Row, column_order, images_section
+from util.pages.table_panel import Table, table_panel
+from util.text import plural
+from util.training.run_folder import beside
+
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"
+    "%3Crect width='32' height='32' rx='7' fill='%23203a5c'/%3E"
+    "%3Cpath d='M16 0h9a7 7 0 0 1 7 7v18a7 7 0 0 1-7 7h-9z' fill='%23f28a3c'/%3E%3C/svg%3E"
+)
+
+
+def _facts(facts: Mapping[str, str]) -> tags.html_tag:
+    pairs = (
+        tags.div(tags.dt(name), tags.dd(str(value)), cls="wide" * (len(str(value)) > 24))
+        for name, value in facts.items()
+    )
+    panel = tags.details(tags.summary("About this run"), tags.dl(pairs), cls="panel facts")
+    if len(facts) <= 12:
+        panel["open"] = "open"
+    return panel
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _page_head(title: str, refresh_s: int | None) -> tags.html_tag:
+    head = tags.head(tags.meta(charset="utf-8"))
+    head.add(tags.meta(name="viewport", content="width=device-width, initial-scale=1"))
+    head.add(tags.meta(name="color-scheme", content="light dark"))
+    if refresh_s is not None:
+        head.add(tags.meta(http_equiv="refresh", content=str(refresh_s)))
+    head.add(tags.title(title), tags.link(rel="icon", href=ICON))
+    head.add(tags.style(raw(_asset("gallery.css"))))
+    return head
+
+
+def write_gallery(
+    path: Path,
+    title: str,
+    rows: Sequence[Row],
+    tables: Sequence[Table] = (),
+    curves: Sequence[Curve] = (),
+    facts: Mapping[str, str] | None = None,
+    refresh_s: int | None = None,
+    plots: Sequence[tags.html_tag] = (),
+) -> None:
+    """Write the page at `path` in one step; images are linked relative to its folder, so move them together.
+
+    `plots`: panels drawn elsewhere, as by util.pages.score_plots; they stand below the tables.
+    `refresh_s`: the page reloads itself after that many seconds.
+    A bad image, table or `refresh_s` is a FileNotFoundError or ValueError that names it.
+    """
+    if refresh_s is not None and not refresh_s >= 1:
+        raise ValueError(f"refresh_s is {refresh_s}; give whole seconds, at least 1, or None")
+    path = Path(path)
+    columns = column_order(rows)
+    about = [plural(len(rows), "sample"), " · ".join(columns)]
+    if refresh_s is not None:
+        about.append(f"reloads every {refresh_s} s")
+    top = tags.header(tags.h1(title), tags.p((tags.span(part) for part in about if part), cls="about"))
+    kinds = (("Scores", tables), ("Plots", plots), ("Curves", curves), ("Images", rows))
+    parts = [name for name, there in kinds if there]
+    if len(parts) > 1:  # a long page: its parts are one click away
+        top.add(tags.nav((tags.a(name, href=f"#{name.lower()}") for name in parts), aria_label="Parts of this page"))
+    main = tags.main()
+    if facts:
+        main.add(_facts(facts))
+    if tables:
+        panels = tags.div((table_panel(table) for table in tables), cls="tables")
+        main.add(tags.section(tags.h2("Scores"), panels, id="scores"))
+    if plots:
+        main.add(tags.section(tags.h2("Plots"), tags.div(plots, cls="panels"), id="plots"))
+    if curves:
+        panels = tags.div((curve_panel(curve) for curve in curves), cls="panels")
+        main.add(tags.section(tags.h2("Curves"), panels, id="curves"))
+    main.add(images_section(rows, path.parent.absolute()))
+    body = tags.body(top, main, raw(_asset("gallery.html")), tags.script(raw(_asset("gallery.js"))))
+    page = tags.html(_page_head(title, refresh_s), body, lang="en")
+
+    with beside(path) as part:
+        # "replace": a file name that is not valid UTF-8 shows "?" there; its link was quoted from the bytes.
+        text = "<!DOCTYPE html>\n" + page.render(pretty=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors="replace")

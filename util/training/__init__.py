@@ -1,0 +1,1 @@
+"""What every training needs and no paper is about: step, state, log, progress, validation, ranks."""

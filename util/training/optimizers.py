@@ -1,0 +1,131 @@
+"""One optimizer for each player: backward for that player alone, averaging over ranks, clipping, schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from util.device import Compute
+from util.training import ranks
+
+
+def _lay_out_as_parameters(adam: torch.optim.Adam) -> None:
+    """Give loaded moments their parameters' memory layout. A run may go on in another layout than it was saved in, and
+    the fused Adam would take the numbers in the order in which they lie, or refuse. ValueError where they are another
+    parameter's, or none."""
+    for parameter, kept in adam.state.items():
+        if not {"step", "exp_avg", "exp_avg_sq"} <= kept.keys():
+            raise ValueError("a parameter has no moments")
+        for name, value in kept.items():
+            if name != "step":
+                if value.shape != parameter.shape:
+                    shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+                    raise ValueError(f"moments of shape {shapes}")
+                kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+class Optimizers:
+    """Adam for each player. Gradients reach only the player whose turn it is."""
+
+    def __init__(
+        self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, compute: Compute
+    ) -> None:
+        self.lr, self.beta1, self.clip = lr, beta1, clip
+        self.parameters = {name: list(player.parameters()) for name, player in players.items()}
+        self.adam = {
+            name: torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=True)
+            for name, parameters in self.parameters.items()
+        }
+        self.scalers = {
+            name: torch.amp.GradScaler(compute.device.type, enabled=compute.needs_scaling) for name in players
+        }
+        self.schedules: dict[str, LRScheduler] = {}
+
+    def schedule(self, policy: str, n_epochs: int, n_epochs_decay: int, decay_iters: int, best_is_max: bool) -> None:
+        """Choose how the rate falls from epoch to epoch."""
+
+        def linear(epoch: int) -> float:
+            return 1.0 - max(0, epoch + 1 - n_epochs) / (n_epochs_decay + 1)
+
+        def step(epoch: int) -> float:
+            return 0.1 ** (epoch // decay_iters)
+
+        def cosine(epoch: int) -> float:
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / (n_epochs + n_epochs_decay))))
+
+        for name, adam in self.adam.items():
+            if policy == "plateau":
+                mode = "max" if best_is_max else "min"
+                self.schedules[name] = ReduceLROnPlateau(adam, mode, factor=0.2, patience=5, threshold=0.01)
+            else:
+                self.schedules[name] = LambdaLR(adam, {"linear": linear, "step": step, "cosine": cosine}[policy])
+
+    def backward(self, player: str, terms: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
+        """Add the gradient of share times the sum of the terms to this player's, and to nobody else's."""
+        loss = sum(terms.values())
+        self.scalers[player].scale(share * loss if share != 1 else loss).backward(inputs=self.parameters[player])
+
+    def average(self, player: str) -> None:
+        """Average the player's gradients over ranks."""
+        ranks.average(parameter.grad for parameter in self.parameters[player])
+
+    def step(self, player: str) -> None:
+        """Move this player by its gradients, averaged over ranks; never waits for the device."""
+        adam, scaler, parameters = self.adam[player], self.scalers[player], self.parameters[player]
+        self.average(player)
+        if self.clip is not None:
+            scaler.unscale_(adam)
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+        scaler.step(adam)
+        scaler.update()
+        adam.zero_grad(set_to_none=True)
+
+    def end_epoch(self, score: float | None) -> None:
+        """Move every schedule on by one epoch; score: the validation score that plateau watches."""
+        for schedule in self.schedules.values():
+            if not isinstance(schedule, ReduceLROnPlateau):
+                schedule.step()
+            elif score is not None:
+                schedule.step(score)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the first player."""
+        return next(iter(self.adam.values())).param_groups[0]["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, scales and schedules of every player."""
+        parts = {"adam": self.adam, "scalers": self.scalers, "schedules": self.schedules}
+        states = {part: {name: h.state_dict() for name, h in holders.items()} for part, holders in parts.items()}
+        return states | {"lr": self.lr}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from another's state, with this one's own first rate, momentum and schedule."""
+        for name, adam in self.adam.items():
+            own = {k: v for k, v in adam.param_groups[0].items() if k not in ("params", "lr", "initial_lr")}
+            adam.load_state_dict(state["adam"][name])
+            adam.param_groups[0].update(own)
+            _lay_out_as_parameters(adam)
+            self.scalers[name].load_state_dict(state["scalers"][name])
+        for name, adam in self.adam.items():
+            schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
+            ours = schedule.state_dict()
+            if any(type(stored[key]) is not type(ours[key]) for key in ("last_epoch", "_step_count") if key in ours):
+                raise ValueError("a schedule's position is none")
+            if stored.keys() != ours.keys():  # another --lr_policy than before
+                schedule.last_epoch = stored["last_epoch"]
+                group["lr"] = self.lr * (
+                    schedule.lr_lambdas[0](schedule.last_epoch) if isinstance(schedule, LambdaLR) else 1.0
+                )
+                continue
+            schedule.load_state_dict(stored)
+            if isinstance(schedule, LambdaLR):
+                schedule.base_lrs = [self.lr]
+                group["lr"] = self.lr * schedule.lr_lambdas[0](schedule.last_epoch)
+            else:
+                group["lr"] *= self.lr / state["lr"]

@@ -1,0 +1,144 @@
+"""A run as the dashboard sees it: its folder, read again and again while it grows, and what state it is in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from util.training.run_folder import RATES, is_record, record_in
+
+Points = tuple[list[float], list[float]]  # steps, values
+
+SILENT_S = 600.0  # a running run that has written nothing for so long may be gone
+ENDS = {"finish": "finished", "stop": "stopped", "nan": "NaN", "error": "failed"}
+
+
+class RunReader:
+    """The records of losses.jsonl, each read once, and options.json."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self._file = folder / "losses.jsonl"
+        self._forget()
+
+    def _forget(self) -> None:
+        self._inode, self._offset = 0, 0
+        self.terms: dict[str, Points] = {}  # loss term -> its curve
+        self.rates: dict[str, Points] = {}  # of RATES
+        self.scores: list[dict[str, Any]] = []  # records of validations
+        self.events: list[dict[str, Any]] = []  # records of beginnings and ends
+        self.step, self.epoch, self.time = 0, 0, 0.0  # of the last record
+
+    def read(self) -> None:
+        """Take in what the run has written since; all of it anew where the file is another one (a resumed run
+        drops the records after its checkpoint)."""
+        try:
+            facts = self._file.stat()
+        except FileNotFoundError:
+            self._forget()
+            return
+        if facts.st_ino != self._inode or facts.st_size < self._offset:
+            self._forget()
+            self._inode = facts.st_ino
+        with self._file.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]  # the last line may not be complete yet
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            record = record_in(line)
+            if record is not None and is_record(record):
+                self._take(record)
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        step = record["step"]
+        self.step, self.epoch = max(self.step, step), record.get("epoch", self.epoch)
+        self.time = record.get("time", self.time)
+        for term, value in record.get("losses", {}).items():
+            _append(self.terms, term, step, value)
+        for rate in RATES:
+            if rate in record:
+                _append(self.rates, rate, step, record[rate])
+        if "val" in record:
+            self.scores.append(dict(record))
+        if "event" in record:
+            self.events.append(dict(record))
+
+    def options(self) -> dict[str, Any]:
+        """What options.json holds; empty where there is none yet, or one of another shape."""
+        try:
+            found = record_in((self.folder / "options.json").read_bytes()) or {}
+            groups = found.get("options", {})
+            shaped = isinstance(groups, dict) and isinstance(found.get("data", {}), dict)
+            return found if shaped and all(isinstance(group, dict) for group in groups.values()) else {}
+        except OSError:
+            return {}
+
+
+def _append(curves: dict[str, Points], name: str, step: float, value: float) -> None:
+    steps, values = curves.setdefault(name, ([], []))
+    steps.append(step)
+    values.append(value)
+
+
+class RunState:
+    """What a run is doing, as far as its records tell."""
+
+    def __init__(self, run: RunReader, now: float | None = None) -> None:
+        now = time.time() if now is None else now
+        starts = [event for event in run.events if event["event"] == "start"]
+        last = run.events[-1] if run.events else None
+        self.word = ENDS.get(last["event"], "running") if last else "unknown"
+        self.reason = last.get("reason", "") if last else ""
+        self.silent_s = now - run.time if self.word == "running" and run.time else 0.0
+        self.steps = starts[-1]["steps"] if starts else 0
+        self.epochs = starts[-1]["epochs"] if starts else _epochs_of(run.options())
+        self.metric = starts[-1].get("metric", "") if starts else ""  # the score that decides which weights are best
+        self.begun = starts[0]["time"] if starts else None
+        self.resumed = len(starts) - 1
+        if last is None and self.epochs and run.epoch >= self.epochs:
+            self.word = "finished"
+        self.seconds = _worked(run)
+        self.left_s = None
+        if self.word == "running" and starts and run.step > starts[-1]["step"]:
+            pace = (run.time - starts[-1]["time"]) / (run.step - starts[-1]["step"])
+            self.left_s = max(0.0, (self.steps * self.epochs - run.step) * pace)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a run that never ended has written nothing for long: it may have been killed."""
+        return self.silent_s > SILENT_S
+
+
+def _epochs_of(options: Mapping[str, Any]) -> int:
+    loop = options.get("options", {}).get("loop", {})
+    counts = [loop.get(name, 0) for name in ("n_epochs", "n_epochs_decay")]
+    return sum(counts) if all(type(count) is int for count in counts) else 0
+
+
+def _worked(run: RunReader) -> float:
+    """Seconds from each beginning to its end, or to the last record before the next beginning."""
+    total, begun = 0.0, None
+    for event in run.events:
+        if event["event"] == "start":
+            begun = event["time"]
+        elif begun is not None:
+            total, begun = total + event["time"] - begun, None
+    return total + (max(0.0, run.time - begun) if begun is not None else 0.0)
+
+
+def best_scores(run: RunReader, higher: Mapping[str, bool]) -> dict[str, tuple[str, float, int]]:
+    """metric -> (method that is trained, its best value, epoch); the trained method is the first of a record."""
+    found: dict[str, tuple[str, float, int]] = {}
+    for record in run.scores:
+        product, values = next(iter(record["val"].items()))
+        for metric, value in values.items():
+            if value is None or value != value:
+                continue
+            sign = 1 if higher.get(metric, True) else -1
+            if metric not in found or sign * value > sign * found[metric][1]:
+                found[metric] = (product, value, record["epoch"])
+    return found

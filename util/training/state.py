@@ -1,0 +1,161 @@
+"""All that training changes, how it is saved, and how a run goes on from it: weights, optimizers, pools, position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import torch
+from torch import nn
+
+from util.training import ranks
+from util.training.ema import EMA
+from util.training.loss_log import NotFinite
+from util.training.optimizers import Optimizers
+from util.training.run_folder import CHECKPOINT_FORMAT
+from util.training.weights import save_weights
+
+
+def on_cpu(state: Any) -> Any:
+    """The same nest of dicts and lists with its tensors on the CPU."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {key: on_cpu(value) for key, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
+
+
+KINDS: dict[str, Any] = {
+    "epoch": int, "step": int, "total": int, "steps": int, "data": str, "method": dict, "optimizers": dict,
+    "ranks": list, "ema": (dict, NoneType), "best": (float, NoneType), "mean_infrared": float,
+}  # fmt: skip
+"""What of a checkpoint is of which kind."""
+
+
+class TrainingState:
+    """A training at one moment. The loop moves it on; it knows nothing of the loop."""
+
+    def __init__(
+        self,
+        method: nn.Module,
+        optimizers: Optimizers,
+        ema_decay: float | None,
+        device: torch.device,
+        steps: int,
+        fingerprint: str,
+    ) -> None:
+        """method: as in models, in its place. steps: of an epoch. fingerprint: of the data set."""
+        self.method, self.optimizers, self.device = method, optimizers, device
+        self.steps, self.fingerprint = steps, fingerprint
+        self.trained = method.players()[method.trained]
+        self.ema = EMA(self.trained, ema_decay) if ema_decay is not None else None
+        self.epoch, self.step = 0, 0  # that come next
+        self.total = 0  # steps done since the beginning
+        self.best: float | None = None  # validation score so far
+        self.mean_infrared: float | None = None  # grey level of the training images, in [-1, 1]
+
+    @property
+    def network(self) -> nn.Module:
+        """The networks as they are used after training: averaged if EMA is on."""
+        return self.ema.average if self.ema else self.trained
+
+    def stepped(self) -> None:
+        """The optimizers have taken one more step: the average follows, the position moves on."""
+        if self.ema:
+            self.ema.update(self.total)
+        self.step, self.total = self.step + 1, self.total + 1
+
+    def improves(self, score: float, higher_is_better: bool) -> bool:
+        """Whether a validation score is the best so far, which is then kept; NaN never is."""
+        sign = 1 if higher_is_better else -1
+        is_best = score == score and (self.best is None or sign * score > sign * self.best)
+        if is_best:
+            self.best = score
+        return is_best
+
+    def check_finite(self) -> None:
+        """NotFinite where a weight is no finite number."""
+        norm = torch.stack(torch._foreach_norm(list(self.method.parameters()))).sum()
+        if not torch.isfinite(norm):
+            raise NotFinite("the weights")
+
+    def save_weights(self, path: Path, about: Mapping[str, str]) -> None:
+        """Write the networks that are used after training. about: what else the file says of the run."""
+        metadata = {
+            "epoch": str(self.epoch),
+            "mean_infrared": f"{self.mean_infrared:.6f}",
+            "range": "clip",
+        }
+        save_weights(path, self.network.state_dict(), {**about, **metadata})
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds; every rank must ask at the same step, and rank 0 gets the whole."""
+        return {
+            "format": CHECKPOINT_FORMAT,
+            "epoch": self.epoch,
+            "step": self.step,
+            "total": self.total,
+            "steps": self.steps,
+            "data": self.fingerprint,
+            "method": {name: part.state_dict() for name, part in self._saved(modules=True)},
+            "optimizers": self.optimizers.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "best": self.best,
+            "mean_infrared": self.mean_infrared,
+            "ranks": ranks.gather(self._own_state()),
+        }
+
+    def _saved(self, modules: bool) -> Iterator[tuple[str, Any]]:
+        """The method's networks, which are the same on all ranks, or what each rank has of its own."""
+        return ((n, part) for n, part in self.method.saved().items() if isinstance(part, nn.Module) == modules)
+
+    def _own_state(self) -> dict[str, Any]:
+        """What this rank alone has: image pools and random states, on the CPU."""
+        return {
+            "pools": {name: on_cpu(part.state_dict()) for name, part in self._saved(modules=False)},
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> list[str]:
+        """Go on from a checkpoint, also with other data or ranks than before; returns remarks for the user on that.
+
+        ValueError where it is that of another method, of other networks, or lacks something."""
+        try:
+            return self._load(state)
+        except Exception as error:  # what does not fit fails in many ways inside torch
+            what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ValueError(f"does not fit the run's options: {what[:200]}") from None
+
+    def _load(self, state: Mapping[str, Any]) -> list[str]:
+        for name, kinds in KINDS.items():
+            if not isinstance(state[name], kinds) or isinstance(state[name], bool):
+                raise TypeError(f"{name} is {state[name]!r}"[:80])
+        if not (0 <= state["step"] <= state["steps"] and state["epoch"] >= 0 and state["total"] >= 0 < state["steps"]):
+            raise ValueError("its position is none")
+        own = state["ranks"][ranks.rank() % len(state["ranks"])]
+        for name, part in self._saved(modules=True):
+            part.load_state_dict(state["method"][name])
+        for name, part in self._saved(modules=False):
+            part.load_state_dict(own["pools"][name])
+        self.optimizers.load_state_dict(state["optimizers"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"] or self.trained.state_dict())
+        self.epoch, self.step, self.total = state["epoch"], state["step"], state["total"]
+        self.best, self.mean_infrared = state["best"], state["mean_infrared"]
+        torch.set_rng_state(own["random"])
+        if own["random_cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(own["random_cuda"])
+        remarks = []
+        if state["steps"] != self.steps:
+            self.step = self.step * self.steps // state["steps"]
+            remarks.append(
+                f"an epoch has {self.steps} steps, not {state['steps']} as before: goes on at the same share"
+            )
+        if state["data"] != self.fingerprint:
+            remarks.append("the data set has changed since the run began: the run goes on, but not as it would have")
+        if len(state["ranks"]) != ranks.world():
+            remarks.append(f"goes on with {ranks.world()} rank(s); before there were {len(state['ranks'])}")
+        return remarks

@@ -1,0 +1,1 @@
+"""The dashboard: a run's folder shown by visdom's server."""
