@@ -26,7 +26,15 @@ from data.video import is_video
 from data.visible_images import Job, batch_limits, images_in, read_batches
 from models import METHODS
 from models.inference.fuser import Fuser
-from models.inference.trained import SHIPPED, SUFFIX, choose_weights, find_generator, load_network, open_run
+from models.inference.trained import (
+    OWN_WEIGHTS,
+    SHIPPED,
+    SUFFIX,
+    choose_weights,
+    find_generator,
+    load_network,
+    open_run,
+)
 from models.inference.translator import InfraredMaker
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
@@ -36,10 +44,9 @@ from util.command_line import given, parse, run_command, to_dict
 from util.device import Compute, choose
 from util.fingerprint import digest
 from util.text import plural
-from util.training.run_folder import ROOT, RunFolder
+from util.training.run_folder import RunFolder
 from util.writable import check_folder
 
-OWN_WEIGHTS = ROOT / "models" / "weights"
 POLICIES = ("minmax", "clip")
 
 

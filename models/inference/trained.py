@@ -20,7 +20,9 @@ from util.training.run_folder import RunFolder
 from util.training.weights import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
-SHIPPED = Path(__file__).parent / "weights" / "to_infrared.safetensors"
+OWN_WEIGHTS = Path(__file__).parents[1] / "weights"
+"""Folder of the weights that come with the project."""
+SHIPPED = OWN_WEIGHTS / "to_infrared.safetensors"
 """The generator that comes with the project."""
 STATISTICS = {"image": "image", "trained": "running"}  # of --norm_statistics -> of a batch norm
 FORMS = {"direction": "to_infrared|to_visible", "mean_infrared": r"-?[01](\.[0-9]+)?", "range": "[a-z]+"}
