@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from options.translation import TranslationOptions
 
@@ -13,6 +14,8 @@ class CycleGANOptions(TranslationOptions):
     adv + content + self by default, with features of F(G(x)) against x and of G(F(y)) against y, and self-similarities
     of G(x) against x and of F(y) against y. Plain CycleGAN, as its paper has it:
     --lambda_content 0 --lambda_self 0 --lambda_cycle 10 --upsample transpose --ema None."""
+
+    settings: ClassVar[dict[str, dict[str, Any]]] = {"loop": {"ema": 0.999}}
 
     lambda_cycle: float = 0.0
     """Weight of the pixel cycle loss; 10 in plain CycleGAN."""

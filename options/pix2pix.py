@@ -16,7 +16,10 @@ class Pix2PixOptions(TranslationOptions):
     --lambda_L1 100 --lambda_content 0 --preprocess resize_and_crop --load_size 286 --crop_size 256 --lr 2e-4
     --ema None."""
 
-    settings: ClassVar[dict[str, dict[str, Any]]] = {"input": {"sampling": "paired"}, "loop": {"lr": 1e-4}}
+    settings: ClassVar[dict[str, dict[str, Any]]] = {
+        "input": {"sampling": "paired"},
+        "loop": {"lr": 1e-4, "ema": 0.999},
+    }
     samplings: ClassVar[tuple[str, ...]] = ("paired",)
 
     netG: Generator = "vgg_unet"

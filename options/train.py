@@ -156,7 +156,7 @@ class LoopOptions:
     """Batches whose gradients are averaged into one step, for steps larger than memory holds."""
     ema: float | None = None
     """Decay of a running average of the generators' weights, in (0, 1), e.g. 0.999; then validation and the
-    exported weights use the average."""
+    exported weights use the average. cycle_gan and pix2pix have 0.999."""
     save_epoch_freq: int = 5
     """Epochs between checkpoints, and between weights kept by epoch."""
     save_minutes: float = 10.0
@@ -167,7 +167,7 @@ class LoopOptions:
     """Validate on at most that many pairs, evenly spread over the val split."""
     best_metric: str = "auto"
     """Validation score that decides which weights are kept as best: ssim, psnr, mae, cc or edge_cc of generated
-    images (auto: ssim); EN, SD, SF, AG, MI, SCD, VIF, Qabf or SSIM of fused ones (auto: Qabf)."""
+    images (auto: cc, which no gain changes); EN, SD, SF, AG, MI, SCD, VIF, Qabf or SSIM of fused ones (auto: Qabf)."""
     samples: int = 4
     """Validation images shown in the gallery."""
     log_seconds: float = 10.0

@@ -62,7 +62,7 @@ TASKS = {
         score=lambda made, batch: generation.generation_scores(made, batch["infrared"]),
         baselines=_visible_only,
         higher_is_better=generation.HIGHER_IS_BETTER,
-        deciding="ssim",
+        deciding="cc",
     ),
     "fusion": Task(
         product="fused",
