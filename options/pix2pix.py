@@ -11,10 +11,10 @@ from options.translation import Generator, TranslationOptions
 @dataclass(frozen=True)
 class Pix2PixOptions(TranslationOptions):
     """Method (pix2pix): one generator learns from aligned pairs, against a discriminator that sees both images; the
-    objective is gan + L1 + content by default, with features of G(x) against the real y. The setting of the paper:
-    --netG unet_256 --ngf 64 --norm batch --dropout --upsample transpose --gan_mode vanilla --lambda_gan 1
-    --lambda_L1 100 --lambda_content 0 --preprocess resize_and_crop --load_size 286 --crop_size 256 --lr 2e-4
-    --ema None."""
+    objective is gan + L1 + correlation + content by default, with features of G(x) against the real y. The setting of
+    the paper: --netG unet_256 --ngf 64 --norm batch --dropout --upsample transpose --gan_mode vanilla --lambda_gan 1
+    --lambda_L1 100 --lambda_correlation 0 --lambda_content 0 --preprocess resize_and_crop --load_size 286
+    --crop_size 256 --lr 2e-4 --ema None."""
 
     settings: ClassVar[dict[str, dict[str, Any]]] = {
         "input": {"sampling": "paired"},
