@@ -22,16 +22,18 @@ class DetectionOptions:
     generated: tuple[Path, ...] = ()
     """Folders that scripts.augment wrote from the data set; each is compared."""
     name: str | None = None
-    """Name of a run, instead of --generated: its generator makes them first, in --results_dir/NAME/detection."""
+    """Name of a run, instead of --generated: its generator makes them first, in --results_dir/NAME/detection. Without
+    either, the generator that comes with the project does, in --results_dir/to_infrared/detection."""
     checkpoints_dir: Path = Path("checkpoints")
     """Folder of all runs."""
     epoch: str = "auto"
     """With --name: weights of the run; best, last, the number of an epoch, or auto (best, else last)."""
     scale: Literal["train", "input"] = "train"
-    """With --name: the generator sees images at the size it was trained at (train), or at their own (input), which
-    leaves small objects sharp where it was trained at a small size."""
+    """Without --generated: the generator sees images at the size it was trained at (train), or at their own (input),
+    which leaves small objects sharp where it was trained at a small size."""
     results_dir: Path = Path("results")
-    """The page, and what --name makes, go to results_dir/NAME/detection, or results_dir/detection."""
+    """The page, and what a generator makes, go to results_dir/NAME/detection (to_infrared where no run is named), or,
+    with --generated or where no images are generated, to results_dir/detection."""
     out: Path | None = None
     """File for every figure as JSON, beside the page's own scores.json."""
     arms: tuple[Literal["real", "generated", "luminance", "inverted", "mixed"], ...] = ARMS
@@ -79,10 +81,6 @@ class DetectionOptions:
             raise ValueError("--generated DIR ..., --name RUN: give one of them")
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise ValueError(f"--arms {' '.join(self.arms)}: give some of {', '.join(ARMS)}, each once")
-        if {"generated", "mixed"} & set(self.arms) and not self.generated and self.name is None:
-            raise ValueError(
-                "give --name RUN, --generated DIR (as written by scripts.augment), or --arms real luminance inverted"
-            )
         if not all(side >= 64 and side % 32 == 0 for side in self.size):
             raise ValueError(f"--size {self.size[0]} {self.size[1]}: give multiples of 32, at least 64")
         lows = (("steps", 1), ("batch_size", 1), ("seeds", 1), ("seed", 0), ("min_boxes", 1), ("examples", 0))
@@ -94,6 +92,12 @@ class DetectionOptions:
         if not self.lr > 0:
             raise ValueError(f"--lr is {self.lr}: give a rate above 0")
 
+    @property
+    def generates(self) -> bool:
+        """Whether a generator makes images first: the named run's, or the one that comes with the project."""
+        return bool({"generated", "mixed"} & set(self.arms)) and not self.generated
+
     def folder(self) -> Path:
         """Where the page goes."""
-        return self.results_dir / self.name / "detection" if self.name else self.results_dir / "detection"
+        name = self.name or ("to_infrared" if self.generates else "")
+        return self.results_dir / name / "detection"

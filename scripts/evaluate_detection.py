@@ -1,7 +1,7 @@
 """Does generated infrared train detectors? One detector, trained on real infrared, generated infrared and plain grey
 images in turn, and tested on real infrared images.
 
-python -m scripts.evaluate_detection --name RUN --dataroot datasets/FLIR_ADAS_v2
+python -m scripts.evaluate_detection --dataroot datasets/FLIR_ADAS_v2
 """
 
 from __future__ import annotations
@@ -87,14 +87,15 @@ def shared_image(test: CocoFolder, training: Sequence[CocoFolder]) -> str | None
 
 
 def generated_folders(options: DetectionOptions) -> tuple[dict[str, CocoFolder], int]:
-    """Name -> labels of each generated training set, and how many images were not to be had; with --name they are
-    made first."""
+    """Name -> labels of each generated training set, and how many images were not to be had; without --generated they
+    are made first."""
     if not {"generated", "mixed"} & set(options.arms):
         return {}, 0
     folders, skipped = options.generated, 0
-    if options.name is not None:
+    if options.generates:
         folders = (options.folder() / "generated",)
-        made = ["--name", options.name, "--checkpoints_dir", str(options.checkpoints_dir), "--epoch", options.epoch]
+        made = ["--name", options.name] if options.name else []
+        made += ["--checkpoints_dir", str(options.checkpoints_dir), "--epoch", options.epoch]
         made += ["--dataroot", str(options.dataroot), "--out", str(folders[0]), "--split", "train", "--overwrite"]
         made += ["--device", options.device, "--precision", options.precision, "--scale", options.scale]
         made += ["--camera_crop" if options.camera_crop else "--no_camera_crop"] + ["--strict"] * options.strict

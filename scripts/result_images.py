@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.images import write_image
 from data.sample import Pair, render
+from models.inference.trained import SHIPPED
 from util.command_line import parse, run_command
 from util.training.run_folder import ROOT
 from util.writable import check_file, check_folder
@@ -27,10 +28,10 @@ GAP, LABEL, WIDTH = 8, 28, 480  # of the joined figures, pixels
 
 @dataclass(frozen=True)
 class ResultImagesOptions:
-    """Make the figures of README from the sample data set's renderer and a trained run."""
+    """Make the figures of README from the sample data set's renderer and a generator."""
 
-    name: str = "quickstart"
-    """Run that generates the infrared images."""
+    name: str | None = None
+    """Run that generates the infrared images; by default the generator that comes with the project does."""
     checkpoints_dir: Path = Path("checkpoints")
     """Folder of all runs."""
     out: Path = Path("result_images")
@@ -38,8 +39,10 @@ class ResultImagesOptions:
 
 
 def run(*words: object) -> None:
-    """One of the project's commands."""
-    subprocess.run([sys.executable, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    """One of the project's commands; its failure, which it names, ends this one with its status."""
+    done = subprocess.run([sys.executable, *map(str, words)], check=False, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise SystemExit(done.returncode)
 
 
 def figure(path: Path, columns: list[tuple[str, list[np.ndarray]]]) -> None:
@@ -97,11 +100,12 @@ def main() -> int:
     for i, scene in enumerate(scenes, 1):
         write_image(out / f"RGB{i}.png", scene.visible, FIGURE)
     visible = [out / f"RGB{i}.png" for i in range(1, len(scenes) + 1)]
+    named = ["--name", options.name, "--checkpoints_dir", options.checkpoints_dir] if options.name else []
     with tempfile.TemporaryDirectory() as folder:
-        run("test.py", "--name", options.name, "--checkpoints_dir", options.checkpoints_dir, "--results_dir", folder,
-            "--gallery", 0, "--dataroot", *visible)  # fmt: skip
+        run("test.py", *named, "--results_dir", folder, "--gallery", 0, "--dataroot", *visible)
+        made = Path(folder) / (options.name or SHIPPED.stem) / "infrared"
         for i in range(1, len(scenes) + 1):
-            write_image(out / f"IR{i}.png", read(Path(folder) / options.name / "infrared" / f"RGB{i}.png"), FIGURE)
+            write_image(out / f"IR{i}.png", read(made / f"RGB{i}.png"), FIGURE)
     generated = [read(out / f"IR{i}.png") for i in range(1, len(scenes) + 1)]
     columns = [("visible", [scene.visible for scene in scenes]), ("generated infrared", generated)]
     thermal = [scene.thermal for scene in scenes]

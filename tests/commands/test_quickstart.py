@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from models import METHODS
+from models.inference.trained import SHIPPED, load_initial
 from options.recorded import parse_train
+from options.test import TestOptions
 from scripts import quickstart
 from tests.conftest import ROOT
+from util.command_line import parse
+from util.training.weights import load_weights
 from util.visdom.server import free_port
 from util.visdom.watching import start_dashboard
 
@@ -19,12 +25,20 @@ TABLE = {name: method.Options for name, method in METHODS.items()}
 
 
 @pytest.mark.parametrize("sizes", [quickstart.ON_CPU, quickstart.ON_CUDA])
-def test_the_training_options_are_valid(sizes: str) -> None:
-    options, _ = parse_train(["--name", "q", *sizes.split(), "--vgg_weights", "random"], TABLE)
-    assert options.loop.epochs >= 3 and options.method.lambda_content and options.method.lambda_self
+def test_the_training_begins_with_the_generator_that_comes_with_the_project(sizes: str) -> None:
+    options, _ = parse_train(["--name", "q", *sizes.split()], TABLE)
+    path = ROOT / options.run.init_from
+    assert path == SHIPPED and options.data.pairs == "weak" and options.input.load_size >= 320
+    network = METHODS[options.run.model].network(options.method)
+    load_initial(network, options.run.init_from, path)  # ValueError where it is another network
+    about, tensors = load_weights(path)
+    assert options.data.infrared_range == about["infrared_range"]
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in network.state_dict().items())
 
 
-def test_steps_are_run_in_order_and_a_rerun_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_steps_are_run_in_order_and_a_rerun_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     seen: list[list[str]] = []
 
     def pretend(words: list[str], check: bool) -> subprocess.CompletedProcess:
@@ -33,15 +47,25 @@ def test_steps_are_run_in_order_and_a_rerun_goes_on(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(quickstart.subprocess, "run", pretend)
-    monkeypatch.setattr(quickstart, "vgg_weights", lambda: "random")
     monkeypatch.setattr("sys.argv", ["quickstart", "--device", "cpu"])
     assert quickstart.main() == 0
-    assert [words[0] for words in seen] == ["train.py", "test.py", "fuse.py"]
-    assert seen[0][-2:] == ["--vgg_weights", "random"]
+    assert [words[0] for words in seen] == ["test.py", "test.py", "train.py", "test.py", "test.py", "fuse.py"]
+    assert "best baseline" not in capsys.readouterr().out  # the pretended commands have left no scores
+    assert all(parse(TestOptions, words[1:]) for words in seen if words[0] == "test.py")
+    assert ["--name" in words for words in seen[:5]] == [False, False, True, True, True]
+    assert all((ROOT / picture).is_file() for picture in seen[1][-3:]) and seen[4][-3:] == seen[1][-3:]
     (tmp_path / "checkpoints/quickstart").mkdir(parents=True)
     (tmp_path / "checkpoints/quickstart/last.pt").touch()
+    for name, cc in (("to_infrared", 0.5), ("quickstart", 0.75)):
+        mean = {"cc": cc, "psnr": 10.0, "ssim": 0.25}
+        baselines = {"luminance": {"cc": -0.125, "psnr": 11.0, "ssim": 0.5}, "constant": {"cc": None, "psnr": 12.5}}
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "scores.json").write_text(json.dumps({"mean": mean, "baselines": baselines}))
     quickstart.main()
-    assert seen[3][-1] == "--continue_train"
+    assert seen[8][0] == "train.py" and seen[8][-1] == "--continue_train"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "CC PSNR SSIM as it comes 0.5 10 0.25 after training 0.75 10 0.25" in printed
+    assert "best baseline -0.125 12.5 0.5" in printed
 
 
 def test_a_failing_step_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

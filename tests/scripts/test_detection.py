@@ -18,9 +18,9 @@ from models.detection.centre import STRIDE, CentreDetector, find_objects
 from models.detection.detectors import FasterRcnn
 from options.data import DataOptions
 from options.detection import DetectionOptions
+from scripts import evaluate_detection
 from scripts.detection.report import Result, verdicts
 from scripts.detection.training import find_all, train_detector, truth_of
-from scripts.evaluate_detection import shared_image
 from util.device import choose
 from util.metrics.detection import Boxes, Precision, average_precision
 
@@ -198,9 +198,24 @@ def test_the_command_compares_every_training_set(tmp_path: Path, flir: Path, com
     )  # truth; what each found; what each was taught
 
 
+def test_without_a_run_the_generator_of_the_project_makes_the_images(
+    tmp_path: Path, flir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(argv: list[str]) -> int:
+        assert not {"--name", "--weights"} & set(argv)
+        shutil.copytree(flir, argv[argv.index("--out") + 1])
+        return 0
+
+    monkeypatch.setattr(evaluate_detection.augment, "main", pretend)
+    options = DetectionOptions(dataroot=flir, results_dir=tmp_path / "results")
+    (labels,) = evaluate_detection.generated_folders(options)[0].values()
+    assert labels.path == tmp_path / "results/to_infrared/detection/generated/images_thermal_train"
+    assert not DetectionOptions(arms=("real", "luminance")).generates
+    assert DetectionOptions(generated=(flir,)).folder() == Path("results/detection")
+
+
 def test_mistakes_are_named_before_training(tmp_path: Path, flir: Path, command: Callable) -> None:
     call = ("scripts.evaluate_detection", "--dataroot", flir, "--size", *SIZE, *CPU, "--min_boxes", 1)
-    assert "give --name RUN, --generated DIR" in command(*call, status=2).stderr
     assert "is --dataroot itself" in command(*call, "--generated", flir, status=2).stderr
     assert "has no images_thermal_train/coco.json" in command(*call, "--generated", "none", status=2).stderr
     real = (*call, "--arms", "real")
@@ -253,11 +268,11 @@ def test_images_of_one_name_are_others_unless_their_content_is_the_same(tmp_path
             entry["file_name"] = f"data/{k}.png"
         (tmp_path / part / "coco.json").write_text(json.dumps(content))
     test, training = read_coco(tmp_path / "val"), read_coco(tmp_path / "train")
-    assert shared_image(test, [training]) is None
+    assert evaluate_detection.shared_image(test, [training]) is None
     shutil.copy(tmp_path / "train/data/1.png", tmp_path / "val/data/1.png")
-    assert shared_image(test, [training]) == "1.png"
+    assert evaluate_detection.shared_image(test, [training]) == "1.png"
     (tmp_path / "train/data/1.png").unlink()
-    assert shared_image(test, [training]) is None, "what is not there is told of where it is read"
+    assert evaluate_detection.shared_image(test, [training]) is None, "what is not there is told of where it is read"
 
 
 def test_a_file_that_is_gone_and_a_class_without_test_boxes(tmp_path: Path, flir: Path, command: Callable) -> None:
