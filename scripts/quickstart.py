@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from models.inference.trained import SHIPPED
 from options.data import SAMPLE_ROOT
 from util.command_line import parse, run_command
@@ -33,6 +35,7 @@ ON_CPU = (
     f"{FROM_SHIPPED} --load_size 320 --crop_size 192 --lambda_gan 0 --n_epochs 1 --n_epochs_decay 1 --ema 0.98 "
     "--channels_last on --num_threads 1"
 )
+WITHOUT_BF16 = f"{ON_CPU} --max_dataset_size 100"  # a step takes more than twice as long there
 # All detail, for longer; a few minutes on a GPU.
 ON_CUDA = f"{FROM_SHIPPED} --load_size 640 --crop_size 384 --batch_size 4 --n_epochs 20 --n_epochs_decay 20 --ema 0.99"
 PICTURES = [f"result_images/RGB{i}.png" for i in (1, 2, 3)]  # of README, in no data set
@@ -87,7 +90,8 @@ def main() -> int:
     options = parse(QuickstartOptions)
     begun = time.monotonic()
     compute = choose(options.device)
-    sizes = ON_CUDA if compute.device.type == "cuda" else ON_CPU
+    on_cpu = WITHOUT_BF16 if compute.dtype == torch.float32 else ON_CPU
+    sizes = ON_CUDA if compute.device.type == "cuda" else on_cpu
     device, name = ["--device", str(compute.device)], ["--name", options.name]
     generate("--pairs", "weak", *device)
     again = ["--continue_train"] if (Path("checkpoints") / options.name / "last.pt").exists() else []

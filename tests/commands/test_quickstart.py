@@ -24,7 +24,7 @@ from util.visdom.watching import start_dashboard
 TABLE = {name: method.Options for name, method in METHODS.items()}
 
 
-@pytest.mark.parametrize("sizes", [quickstart.ON_CPU, quickstart.ON_CUDA])
+@pytest.mark.parametrize("sizes", [quickstart.ON_CPU, quickstart.WITHOUT_BF16, quickstart.ON_CUDA])
 def test_the_training_begins_with_the_generator_that_comes_with_the_project(sizes: str) -> None:
     options, _ = parse_train(["--name", "q", *sizes.split()], TABLE)
     path = ROOT / options.run.init_from
