@@ -198,9 +198,9 @@ def report(
         content |= {"images": {stem: finite(values) for stem, values in sorted(results.scores["generated"].items())}}
         write_whole(folder / "scores.json", json.dumps(content, indent=2, allow_nan=False).encode())
         tables.append(score_table(f"Scores on {plural(scored, 'real infrared image')}", means, HIGHER_IS_BETTER))
-        print(f"{'':20}" + "".join(f"{metric_title(metric):>9}" for metric in METRICS))
+        print(f"{'':20}" + "".join(f"{metric_title(metric):>10}" for metric in METRICS))
         for method, values in means.items():
-            print(f"{method:20}" + "".join(f"{format_number(values[metric]):>9}" for metric in METRICS))
+            print(f"{method:20}" + "".join(f"{format_number(values[metric]):>10}" for metric in METRICS))
     else:
         (folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
     if not (opts.gallery and results.rows):
