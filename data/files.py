@@ -48,6 +48,10 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+SPELLINGS = (lambda name: unicodedata.normalize("NFC", name), name_key)
+"""What two equal names share: first exactly, Unicode's normalisation aside, then to a reader."""
+
+
 @lru_cache(maxsize=64)
 def _spellings(folder: Path) -> dict[str, str]:
     """The names in a folder by what they share with those that are one to a reader."""

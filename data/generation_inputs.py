@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from dataclasses import replace
+from pathlib import Path
 
-from data.files import Met, name_key
+from data.files import Met, unique_stems
 from data.images import list_images
 from data.layouts import Listing, UnknownLayout, find, recognise
 from data.visible_images import Found, Job, unlike_stems
@@ -51,11 +52,10 @@ def find_jobs(options: TestDataOptions, split: str, own: bool = False) -> Found:
             found = Found.among(jobs_of(listing, split), met, listing.summary(), listing.notes)
             found = replace(found, skipped=found.skipped + listing.passed_over(listing.chosen(split)))
     else:
-        jobs = [Job(source) for root in roots for source in list_images(root, met)]
-        stems = Counter(name_key(job.visible.stem) for job in jobs)
-        twice = next((stem for stem, count in stems.items() if count > 1), None)
-        if twice:
-            raise ValueError(f"two of the files are called {twice}: their results would have one name; rename one")
+        sources = [source for root in roots for source in list_images(root, met)]
+        listed = {source.path.parent.resolve() / source.path.name: source for source in sources}  # each file once
+        stems = unique_stems(list(listed), Path(os.path.commonpath([path.parent for path in listed])))
+        jobs = [Job(replace(source, stem=stem)) for source, stem in zip(listed.values(), stems, strict=True)]
         found = Found.among(jobs, met, plural(len(jobs), "image")).seen_alike(data.visible_bits)
     if found.skipped and data.strict:
         raise found.skipped[0]

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from data.batches import Loader
 from data.cache import PREFETCH, open_cache
-from data.images import ImageError, ThermalRange, view_size
+from data.images import ImageError, Source, ThermalRange, view_size
 from data.layouts import Pair, Split
 from data.pair_masks import source_of
 from data.samples import Reader, worker_count
@@ -47,6 +47,9 @@ class TrainingImages(Dataset):
         self.masks = options.data.mask_source if with_mask else None
         self.preprocess = Preprocess.from_options(options.input, training=True)
         self.serial = options.input.serial_batches
+        jitter, judged = options.input.scale_jitter, getattr(options.method, "smallest_crop", 0)
+        # Crops are checked with the options; other images have any size, which jitter makes smaller.
+        self.least_side = 0 if self.preprocess.crops else judged * (1 + jitter) / (1 - jitter)
         self.color_jitter = options.input.color_jitter
         self.strict = options.data.strict
         self.seed = options.run.seed
@@ -191,7 +194,8 @@ class TrainingImages(Dataset):
     def _read(self, items: Sequence[Any], place: int, read: Any, skipped: list[tuple[str, str]]) -> Any:
         for attempt in range(len(items)):
             try:
-                return read(items[(place + attempt) % len(items)])
+                item = items[(place + attempt) % len(items)]
+                return self._large_enough(item, read(item))
             except ImageError as error:
                 entry = (str(error.path), error.reason)
                 if self.strict or len(skipped) >= ATTEMPTS:
@@ -199,6 +203,15 @@ class TrainingImages(Dataset):
                 if entry not in skipped:  # neighbouring patches lie in one image
                     skipped.append(entry)
         raise ImageError(Path(skipped[-1][0]), f"{skipped[-1][1]}; no image of the list can be read")
+
+    def _large_enough(self, item: Any, found: Any) -> Any:
+        """What was read of a source, or of a pair and a corner; ImageError where networks cannot be trained on it."""
+        height, width = list((found[0] if isinstance(found, tuple) else found).values())[-1].shape[-2:]
+        if min(height, width) < self.least_side:
+            path = item.path if isinstance(item, Source) else item[0].infrared.path
+            reason = f"{width}x{height} pixels, and the discriminator judges images of at least {self.least_side:.0f}"
+            raise ImageError(path, reason + ": give a --preprocess that resizes")
+        return found
 
 
 def _mix(*numbers: int) -> int:

@@ -153,7 +153,10 @@ class Header:
 
     @classmethod
     def of(cls, image: Image.Image) -> Header:
-        """Of an opened image. The pixels of a PNG with tags behind them are decoded."""
+        """Of an opened image. The pixels of a PNG with tags behind them are decoded. ValueError for numbers that Pillow
+        would read as others."""
+        if image.format == "TIFF" and image.mode == "L" and image.tag_v2.get(SAMPLE_FORMAT) == (2,):
+            raise ValueError("a TIFF of signed 8-bit numbers, which Pillow cannot read: save 16 bits, or unsigned")
         top = _largest(image)
         mode = image.mode + DEEP * (image.mode not in COUNT_MODES and top > 255)
         # Pillow's own size of a TIFF is turned already, but by its EXIF alone.

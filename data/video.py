@@ -14,6 +14,7 @@ import numpy as np
 from data.counts import ThermalRange, grey_from_counts
 from data.images import ImageError
 from util.text import plural
+from util.training.run_folder import part_of
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 ASSUMED_RATE = Fraction(25)  # frames per second, where a video does not say
@@ -134,7 +135,7 @@ class VideoWriter:
     def __init__(self, path: Path, rate: Fraction, tick: Fraction | None = None) -> None:
         """rate: frames per second, on average. tick: what times are multiples of, in seconds; 1 / rate by default."""
         self.path, self.rate, self.tick, self.av = Path(path), rate, tick or 1 / rate, _av()
-        self.part = self.path.with_name(f".{self.path.name}.part")
+        self.part = part_of(self.path)
         self.container = self.stream = None
         self.last = -1
 

@@ -14,6 +14,7 @@ from data.first_use import ensure_sample
 from data.fusion_inputs import find_data_set, find_pairs, grey_tensor
 from data.images import ImageError, Source, probe, read_infrared
 from data.output.generated import copy_small
+from data.remarks import headers_of, note_palettes
 from data.scoring.fusion_record import note_sources, range_policy, record_of
 from data.scoring.fusion_scores import TRIVIAL, FusionScores
 from data.scoring.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of
@@ -43,7 +44,8 @@ def find_cases(options: EvaluateFusionOptions) -> tuple[list[Case], list[str], s
     nothing pairs."""
     data, split = options.data.for_root(), options.split or "test"
     if data is None:
-        found, left_out = find_pairs(options.visible, options.infrared), "images have no partner"
+        found = find_pairs(options.visible, options.infrared).seen_alike(options.data.visible_bits)
+        left_out = "images have no partner"
         where = f"{options.visible} and {options.infrared}"
         remedy = "give both the same name, or --dataroot the data set they were fused of"
     else:
@@ -145,9 +147,10 @@ def write_page(options: EvaluateFusionOptions, evaluation: Evaluation, cases: Se
 
 
 def notes(options: EvaluateFusionOptions, cases: Sequence[Case], records: Mapping[str, Mapping]) -> list[str]:
-    """Lines about images that do not belong together, though their names do."""
+    """Lines about infrared images in colour, and images that do not belong together, though their names do."""
     of_data_set = options.data.dataroot is not None
-    lines = []
+    real = [case.job.real for case in cases]
+    lines = note_palettes(real, headers_of(real))
     if not of_data_set:
         pairs = [(case.job.visible, case.job.real) for case in cases]
         remedy = "--dataroot ROOT, in place of --visible and --infrared, cuts those of FLIR ADAS to the thermal view"

@@ -10,6 +10,7 @@ from data.first_use import ensure_sample
 from data.generation_inputs import jobs_of
 from data.images import list_images
 from data.layouts import find
+from data.remarks import headers_of, note_palettes, with_one_white
 from data.scoring.generated_scores import TRIVIAL, Case, mean_grey, print_scores, score_cases, write_scores
 from data.scoring.scored import by_stem, join_methods
 from data.views import note_views
@@ -56,12 +57,17 @@ def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str
         if lacks:
             lines.append(f"{len(lacks)} real images have no visible one and are left out ({first_few(lacks)})")
             joined = {stem: found for stem, found in joined.items() if stem in visible}
+        alike, _ = with_one_white(list(visible.values()), headers_of(visible.values()), options.data.visible_bits)
+        visible = {stem: alike.get(source, source) for stem, source in visible.items()}
     return [Case(stem, real[stem], found, visible.get(stem)) for stem, found in joined.items()], lines, where
 
 
 def notes(options: EvaluateGenerationOptions, cases: Sequence[Case]) -> list[str]:
-    """Lines about images that show another view than their real partners, and about baselines that are left out."""
+    """Lines about images in colour or of another view than their real partners, and about baselines left out."""
     partners, threads, lines = "their real images", options.num_threads, []
+    sets = {"real": [case.real for case in cases]}
+    sets |= {name: [case.generated[name] for case in cases] for name in cases[0].generated}
+    lines += [f"{name}: {line}" for name, its in sets.items() for line in note_palettes(its, headers_of(its))]
     remedy = "make them by test.py --dataroot ROOT, which cuts the visible images of FLIR ADAS to the thermal view"
     if options.data.camera_crop:
         for name in cases[0].generated:

@@ -39,8 +39,7 @@ def read(folder: Folder, scan: Scan) -> dict[str, Split]:
     counts = scan.options.thermal_source == "16bit"
     splits = {}
     for name, part in _parts(folder).items():
-        visible = scan.images(part.child("rgb"), "flir_v1")
-        infrared = scan.images(part.child(*(_COUNTS if counts else _BYTES)))
+        visible, infrared = scan.sides(part.child("rgb"), part.child(*(_COUNTS if counts else _BYTES)), "flir_v1")
         if counts:
             infrared = scan.drop_bytes(infrared)
         splits[name] = paired_split(visible, infrared, scan.images(part.child(*MASK_NAMES)))

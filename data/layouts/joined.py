@@ -21,10 +21,12 @@ def join(listings: Sequence[Listing]) -> Listing:
     train = {path for listing in listings for path in _visible(listing, "train")}
     twins = _twins(sorted(held_out), sorted(train))
     listings = [_without(listing, twins) for listing in listings]
+    roots = [listing.root.name for listing in listings]
+    labels = [root if roots.count(root) == 1 else f"{root}_{k}" for k, root in enumerate(roots, 1)]
     names = [name for name in ("train", "val", "test") if any(name in listing.splits for listing in listings)]
     splits = {}
     for name in names:
-        parts = tuple(_named(listing, name, len(listings)) for listing in listings)
+        parts = tuple(_named(listing, name, label) for listing, label in zip(listings, labels, strict=True))
         pairs, visible, infrared = (
             tuple(chain.from_iterable(getattr(part, kind) for part in parts))
             for kind in ("pairs", "visible", "infrared")
@@ -69,9 +71,7 @@ def _without(listing: Listing, twins: set[Path]) -> Listing:
     return replace(listing, splits=listing.splits | {"train": kept}, notes=(*listing.notes, note))
 
 
-def _named(listing: Listing, name: str, count: int) -> Split:
+def _named(listing: Listing, name: str, label: str) -> Split:
     """A split of one data set of several; its pairs' stems say which."""
     split = listing.splits.get(name, Split())
-    label = listing.root.name
-    pairs = tuple(replace(pair, stem=f"{label}_{pair.stem}") for pair in split.pairs) if count > 1 else split.pairs
-    return replace(split, pairs=pairs)
+    return replace(split, pairs=tuple(replace(pair, stem=f"{label}_{pair.stem}") for pair in split.pairs))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.files import name_key, natural_key
+from data.files import SPELLINGS, name_key, natural_key
 from data.images import Source
 from data.layouts.listing import Pair, Split
 
@@ -27,7 +26,6 @@ _SIDE = re.compile(
     re.IGNORECASE,
 )
 Name = Callable[[Source], str]
-_SPELLINGS = (lambda name: unicodedata.normalize("NFC", name), name_key)
 
 
 def bare_stem(stem: str) -> str:
@@ -41,7 +39,7 @@ def _add(
 ) -> None:
     """Add visible -> infrared image of an equal name that only one image left on either side has, case told apart
     first. names: of both sides."""
-    for spelled in _SPELLINGS:
+    for spelled in SPELLINGS:
         taken = set(found.values())
         sides = [s for s in visible if s not in found], [s for s in infrared if s not in taken]
         named = [[spelled(name(source)) for source in side] for name, side in zip(names, sides, strict=True)]

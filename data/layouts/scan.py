@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from data.files import image_files
+from data.files import image_files, name_key
 from data.images import ImageError, Source, ThermalRange, camera_box, read_infrared
 from data.layouts.listing import Pair, Skipped, Split
 from data.pictures import Header
@@ -47,23 +47,35 @@ class Scan:
                 self.headers[path] = header
         return [path for path in paths if path in self.headers]
 
-    def images(self, folder: Path | None, camera: str = "none") -> list[Source]:
+    def images(self, folder: Path | None, camera: str = "none", beside: Path | None = None) -> list[Source]:
         """Readable images of a folder in natural order, or of its sub-folders where it holds none itself:
-        their stems are then sub-folder_stem and their groups the sub-folders."""
+        their stems are then sub-folder_stem and their groups the sub-folders. beside: the folder of their partners; of
+        files of one stem the one is taken that is called as one there, else the first."""
         if folder is None:
             return []
-        files = image_files(folder) or image_files(folder, recursive=True)
-        sources: dict[str, Source] = {}
-        for path in self.check(files):
-            place = path.relative_to(folder).with_suffix("")
-            stem = "_".join(place.parts)
-            if stem.casefold() in sources:
-                self.skip(path, f"same name as another image (as {sources[stem.casefold()].path.name})")
+        files = self.check(image_files(folder) or image_files(folder, recursive=True))
+        places = {path: path.relative_to(folder).with_suffix("") for path in files}
+        keys = {path: name_key("_".join(place.parts)) for path, place in places.items()}
+        taken = dict(reversed([(key, path) for path, key in keys.items()]))
+        if beside is not None and len(taken) < len(files):
+            names = {path.relative_to(beside).with_suffix(end).as_posix()
+                     for path in image_files(beside, recursive=True) for end in ("", path.suffix)}  # fmt: skip
+            for end in (False, True):  # a whole name says more than one without its suffix
+                fit = [p for p in files if (p.relative_to(folder) if end else places[p]).as_posix() in names]
+                taken |= dict(reversed([(keys[path], path) for path in fit]))
+        sources = []
+        for path, place in places.items():
+            if path != taken[keys[path]]:
+                self.skip(path, f"same name as another image (as {taken[keys[path]].name})")
                 continue
             group = place.parent.as_posix() if len(place.parts) > 1 else ""
             used = camera if self.options.camera_crop else "none"
-            sources[stem.casefold()] = Source(path, stem, camera=used, group=group)
-        return list(sources.values())
+            sources.append(Source(path, "_".join(place.parts), camera=used, group=group))
+        return sources
+
+    def sides(self, visible: Path | None, infrared: Path | None, camera: str = "none") -> tuple[list[Source], ...]:
+        """The images of two folders of partners. camera: of the visible ones."""
+        return self.images(visible, camera, infrared), self.images(infrared, beside=visible)
 
     def drop_bytes(self, infrared: list[Source]) -> list[Source]:
         """Only the images of more than 8 bits; the others are skipped (1,000 test TIFFs of FLIR ADAS v2)."""

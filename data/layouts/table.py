@@ -105,6 +105,11 @@ def find(options: DataOptions, pictures: bool = False) -> Listing:
     there is none; with options.strict an ImageError for the first file that would be skipped. pictures: as of
     recognise."""
     if len(options.roots) > 1:
+        seen: set[Path] = set()
+        for one in options.roots:
+            if (place := one.dataroot.resolve()) in seen:
+                raise ValueError(f"--dataroot {one.dataroot} is given twice: --dataroot_weights gives a larger share")
+            seen.add(place)
         return join([find(one) for one in options.roots])
     (options,) = options.roots
     root = options.dataroot

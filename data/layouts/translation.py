@@ -28,7 +28,7 @@ def read_cyclegan(folder: Folder, scan: Scan) -> dict[str, Split]:
     """trainA and trainB unpaired; images of equal stems pair in val and test."""
     splits = {}
     for name in ("train", "val", "test"):
-        split = paired_split(scan.images(folder.child(f"{name}a")), scan.images(folder.child(f"{name}b")))
+        split = paired_split(*scan.sides(folder.child(f"{name}a"), folder.child(f"{name}b")))
         if name == "train":
             split = replace(split, pairs=())
         if split.pairs:

@@ -27,7 +27,7 @@ META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": 
 
 def _flat(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> Split:
     """One folder pair, with the masks of a folder beside it."""
-    return paired_split(scan.images(visible), scan.images(infrared), scan.images(folder.child(*MASK_NAMES)))
+    return paired_split(*scan.sides(visible, infrared), scan.images(folder.child(*MASK_NAMES)))
 
 
 def _join(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str, Split]:
@@ -39,11 +39,7 @@ def _join(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str
     masks = folder.open(*MASK_NAMES)
     inner_masks = split_folders(masks) if masks else {}
     return {
-        name: paired_split(
-            scan.images(inner_visible[name]),
-            scan.images(inner_infrared[name]),
-            scan.images(inner_masks.get(name)),
-        )
+        name: paired_split(*scan.sides(inner_visible[name], inner_infrared[name]), scan.images(inner_masks.get(name)))
         for name in shared
     }
 
@@ -169,8 +165,8 @@ def read_named(root: Path, scan: Scan) -> dict[str, Split]:
 def read_tno_fusiongan(folder: Folder, scan: Scan) -> dict[str, Split]:
     """Train_vi, Train_ir, Test_vi, Test_ir. In the published copy both hold the same pictures: they are read
     once and shared by the fractions."""
-    train = paired_split(scan.images(folder.child("train_vi")), scan.images(folder.child("train_ir")))
-    test = paired_split(scan.images(folder.child("test_vi")), scan.images(folder.child("test_ir")))
+    train = paired_split(*scan.sides(folder.child("train_vi"), folder.child("train_ir")))
+    test = paired_split(*scan.sides(folder.child("test_vi"), folder.child("test_ir")))
     test_stems = {pair.stem for pair in test.pairs}
     shared = test_stems & {pair.stem for pair in train.pairs}
     if not shared:

@@ -110,13 +110,14 @@ class Index:
 @dataclass
 class Carried:
     """What became of the labels: images written and how many of them have no box; boxes carried over, of these cut
-    at the border, and boxes dropped because they lie outside."""
+    at the border, and boxes dropped because they lie outside or have no area; masks of run lengths left out."""
 
     images: int = 0
     empty: int = 0
     boxes: int = 0
     cut: int = 0
     dropped: int = 0
+    runs: int = 0
 
     def __add__(self, other: Carried) -> Carried:
         return Carried(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -126,6 +127,7 @@ class Carried:
         return (
             f"{plural(self.images, 'image')} ({self.empty} without boxes), {plural(self.boxes, 'box')}: "
             f"{self.cut} cut at the border, {self.dropped} more outside and dropped"
+            + (f"; {plural(self.runs, 'mask')} of run lengths left out" if self.runs else "")
         )
 
 
@@ -154,6 +156,7 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], made_by: Mapping[s
                 count.dropped += 1
                 continue
             count.cut += cut
+            count.runs += isinstance(note.get("segmentation"), dict)
             kept.append(note | {"bbox": box, "area": _area(note, box, made.place)} | _outlines(note, made.place))
         source = f"{labels.path.name}/{image['file_name']}"
         images.append(

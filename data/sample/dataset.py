@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.sample import flir
 from data.sample.place import SCENES, draw_place
 from data.sample.scene import view
-from util.training.run_folder import naming
+from util.training.run_folder import naming, part_of
 
 VERSION = 1  # raise it when the same seed gives other pictures
 RECORD = "sample.json"
@@ -167,10 +167,10 @@ def make(out: Path, train: int = 200, val: int = 20, test: int = 40, seed: int =
             f"another sample data set ({found.read_text().strip()})" if found.is_file() else "files of something else"
         )
         raise ValueError(f"{out} holds {what}: give another --out, or remove that folder")
-    for part in out.parent.glob(f".{glob.escape(out.name)}.part*"):
-        if not _runs(part.name.rpartition("part")[2]):
-            shutil.rmtree(part, ignore_errors=True)
-    part = out.with_name(f".{out.name}.part{os.getpid()}")
+    part = part_of(out)
+    for other in out.parent.glob(f"{glob.escape(part.name.rsplit('.', 2)[0])}.*.part"):
+        if not _runs(other.name.split(".")[-2]):
+            shutil.rmtree(other, ignore_errors=True)
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from data.counts import COUNT_MODES
+from data.files import SPELLINGS, name_key
 from data.images import Source, list_images, probe, read_visible
 from data.samples import worker_count
 from data.transforms import as_tensor
@@ -37,23 +39,28 @@ def results_of(folder: Path, inner: str) -> list[Source]:
 
 
 def by_stem(stems: Sequence[str], name: str, sources: Sequence[Source]) -> dict[str, Source]:
-    """Wanted stem -> the image of a method that has it, case aside, or has it with _NAME or -NAME behind, or NAME_
-    or NAME- before it."""
-    name = re.escape(name.casefold())
-    found = {re.sub(rf"^{name}[_-]", "", source.stem.casefold()): source for source in sources}
-    found |= {re.sub(rf"[_-]{name}$", "", source.stem.casefold()): source for source in sources}
-    found |= {source.stem.casefold(): source for source in sources}
-    return {stem: found[stem.casefold()] for stem in stems if stem.casefold() in found}
+    """Wanted stem -> the image of a method that has it, or has it with _NAME or -NAME behind, or NAME_ or NAME- before
+    it; case and Unicode's normalisation aside where that is unambiguous."""
+    found: dict[str, Source] = {}
+    for beside, spelled in product(("(?!)", "[_-]{}$", "^{}[_-]"), SPELLINGS):
+        cut = re.compile(beside.format(re.escape(spelled(name))), re.IGNORECASE)
+        taken = {source.path for source in found.values()}
+        wanted = [(spelled(stem), stem) for stem in stems if stem not in found]
+        there = [(cut.sub("", spelled(source.stem)), source) for source in sources if source.path not in taken]
+        counts = [Counter(key for key, _ in side) for side in (wanted, there)]
+        of_key = dict(there)
+        found |= {stem: of_key[key] for key, stem in wanted if counts[0][key] == counts[1][key] == 1}
+    return {stem: found[stem] for stem in stems if stem in found}
 
 
 def named_methods(stems: Sequence[str], sources: Sequence[Source]) -> list[str]:
     """The methods that file names tell: GTF of fight_GTF, fight-GTF, GTF_fight where fight is a wanted stem; [] where
     they are so many that they can be none."""
-    known = {stem.casefold() for stem in stems}
+    known = {name_key(stem) for stem in stems}
     found: dict[str, None] = {}
     for source in sources:
         cuts = [(source.stem[: cut.start()], source.stem[cut.end() :]) for cut in re.finditer("[_-]", source.stem)]
-        sides = [(stem, name) for stem, name in cuts + [cut[::-1] for cut in cuts] if name and stem.casefold() in known]
+        sides = [(stem, name) for stem, name in cuts + [cut[::-1] for cut in cuts] if name and name_key(stem) in known]
         if sides:
             found[max(sides, key=lambda side: len(side[0]))[1]] = None  # the longest stem: walking_2_GTF is no walking
     return list(found) if len(found) <= MOST_METHODS else []

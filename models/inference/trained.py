@@ -71,7 +71,7 @@ def named_weights(named: str, checkpoints_dir: Path) -> Path:
     path = Path(named)
     if path.suffix != SUFFIX:
         run = RunFolder(checkpoints_dir / named)
-        if not run.path.is_dir():
+        if not run.options.is_file():
             raise ValueError(f"--init_from {named}: is no run in {checkpoints_dir}, nor a file ending in {SUFFIX}")
         path = choose_weights(run, "auto")
     return path

@@ -417,3 +417,13 @@ def test_what_a_data_set_skips_is_named(command: Callable, tmp_path: Path, weigh
     assert made == {"1", "2", "3"} and "skipped p/vi/4.png: empty file" in said
     assert "--strict" not in said
     assert "empty file" in command("test.py", "--weights", weights, "--dataroot", "p", "--strict", status=2).stderr
+
+
+def test_several_folders_of_equal_names(command: Callable, tmp_path: Path, weights: Path) -> None:
+    """Every picture once, under a name of its own, as within one folder."""
+    for name in ("a", "b"):
+        write_folder(tmp_path / name, [(32, 32)])
+    stems, _, _ = generated(
+        command, weights, tmp_path / "a", tmp_path / "b", tmp_path / "b/../a", tmp_path / "a/000.png"
+    )
+    assert stems == {"a_000", "b_000"}

@@ -174,6 +174,19 @@ def test_an_unreadable_image_is_replaced_named_and_counted(tmp_path: Path) -> No
     assert len(errors) == 1 and isinstance(errors[0], ImageError) and errors[0].path == victim
 
 
+@pytest.mark.parametrize("sampling", ["paired", "unpaired"])
+def test_images_too_small_to_be_judged_are_replaced_and_named(tmp_path: Path, sampling: str) -> None:
+    root = write_pairs(tmp_path, 10)
+    listed = find(TrainDataOptions(dataroot=(root,))).splits["train"]
+    for source in (listed.visible[3], listed.infrared[3]):
+        write_image(source.path, np.zeros((7, 40, 3), np.uint8))
+    seen = batches(options_for(root, preprocess="none", sampling=sampling, batch_size=1), 8)
+    skipped = {Path(path).name: reason for batch in seen for path, reason in batch["skipped"]}
+    assert list(skipped) == [listed.infrared[3].path.name]
+    assert "40x7 pixels, and the discriminator judges images of at least 24" in skipped[listed.infrared[3].path.name]
+    assert all(min(batch["visible"].shape[-2:]) >= 24 for batch in seen)
+
+
 def test_a_mixture_of_8_and_16_bit_makes_one_batch(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, 10)
     for i in range(0, 10, 2):

@@ -187,6 +187,8 @@ def test_a_tiff_that_pillow_does_not_know_is_no_lesser_image(tmp_path: Path) -> 
     for kind, size in ((np.float64, "64-bit floats"), (np.float16, "16-bit floats")):
         with pytest.raises(ImageError, match=f"a TIFF of 1 x {size}, .*which Pillow cannot read"):
             read_infrared(tiff(tmp_path / "x.tif", CELSIUS.astype(kind), kind=3), CENTIKELVIN)
+    with pytest.raises(ImageError, match="signed 8-bit numbers"):
+        probe(tiff(tmp_path / "x.tif", np.full((4, 5), -3, np.int8), kind=2))
     (tmp_path / "x.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(ImageError, match="HEIC"):
         probe(tmp_path / "x.jpg")

@@ -267,6 +267,6 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     for number in (ended.pid, os.getppid()):
-        (tmp_path / f".set.part{number}" / "data").mkdir(parents=True)
+        (tmp_path / f".set.{number}.part" / "data").mkdir(parents=True)
     make(tmp_path / "set", train=0, val=0, test=0, workers=1)
-    assert {path.name for path in tmp_path.iterdir()} == {"set", f".set.part{os.getppid()}"}, "what runs keeps its own"
+    assert {path.name for path in tmp_path.iterdir()} == {"set", f".set.{os.getppid()}.part"}, "what runs keeps its own"

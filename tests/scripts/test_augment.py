@@ -104,6 +104,7 @@ def test_outlines_and_areas_follow(tmp_path: Path) -> None:
     assert person["segmentation"] == [pytest.approx([0, 0, 80, 0, 80, 40])] and car["segmentation"] == []
     assert person["area"] == pytest.approx(person["bbox"][2] * person["bbox"][3] / 2)
     assert (count.images, count.boxes, count.cut, count.dropped) == (1, 2, 1, 1)
+    assert count.text().endswith("; 1 mask of run lengths left out")
 
 
 def test_writes_a_labelled_infrared_data_set(tmp_path: Path, command: Callable, weights: Path) -> None:

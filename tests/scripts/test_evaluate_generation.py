@@ -19,7 +19,9 @@ from data.images import list_images, read_infrared, write_image
 from data.scoring.generated_scores import Case, score_cases
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
+from options.evaluate import EvaluateGenerationOptions
 from options.train import InputOptions, for_method
+from scripts.evaluate_generation import find_cases
 from tests.commands.test_test_command import SERIAL, write_weights
 from tests.conftest import write_pairs
 from tests.layout_fixtures import flir_adas_v1, flir_adas_v2, v2_map, write_json
@@ -61,6 +63,21 @@ def run(command: Callable, folders: dict[str, Path], *more: object, status: int 
     return command(
         "scripts.evaluate", *words, "--out", "s.json", "--num_threads", 0, "--device", "cpu", *more, status=status
     )
+
+
+def test_palettes_and_one_white_for_all(command: Callable, folders: dict[str, Path], tmp_path: Path) -> None:
+    """A palette over infrared images is told of, and deep visible images are seen as test.py sees them."""
+    for source in list_images(folders["real"]):
+        grey = read_infrared(source, None)
+        write_image(source.path, np.stack([grey, np.zeros_like(grey), 255 - grey], 2))
+    for number, top in enumerate((1000, 4000, 500)):
+        counts = np.full((41, 53), top, np.uint16)
+        write_image(folders["visible"] / f"{number:03d}.png", counts)
+    done = run(command, folders, "--visible", folders["visible"], "--constant", 0)
+    assert "note      real: 3 of 3 infrared images are stored in colour" in done.stdout and "jet" in done.stdout
+    options = EvaluateGenerationOptions(generated=(str(folders["near"]),), real=folders["real"],
+                                        visible=folders["visible"])  # fmt: skip
+    assert {case.visible.white for case in find_cases(options)[0]} == {4095}
 
 
 def test_offline_what_can_be_computed_is(command: Callable, folders: dict[str, Path], tmp_path: Path) -> None:

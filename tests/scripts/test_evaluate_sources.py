@@ -179,6 +179,11 @@ def test_names_of_methods() -> None:
     assert {stem: source.stem for stem, source in found.items()} == {
         "man": "gtf-man", "walking": "walking", "walking_2": "walking_2-gtf"
     }  # fmt: skip
+    composed, apart = "Br\u00fccke", "Bru\u0308cke"
+    assert [s.stem for s in by_stem([composed], "m", sources(f"{apart}_M")).values()] == [f"{apart}_M"]
+    found = by_stem(["Man", "man"], "m", sources("man", "Man"))
+    assert {stem: source.stem for stem, source in found.items()} == {"Man": "Man", "man": "man"}, "each its own"
+    assert by_stem(["MAN"], "m", sources("man", "Man")) == {}, "which of them is a guess"
 
 
 def test_one_image_has_no_deviation(command: Callable, tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_damage_oddities_and_sizes_are_told(tmp_path):
     assert sorted((item.path.name, item.reason) for item in listing.skipped) == [
         ("2.png", "empty file (0 bytes)"),
         ("3.png", "not an image"),
-        ("4.png", "same name as another image (as 4.bmp)"),
+        ("4.bmp", "same name as another image (as 4.png)"),
     ]
     assert "1 visible without infrared partner: 3" in listing.notes
     assert "1 infrared without visible partner: 2" in listing.notes
@@ -292,6 +292,11 @@ def test_several_data_sets_join_and_what_one_holds_out_no_other_trains_on(tmp_pa
     assert any("1 training picture left out" in note for note in joined.notes)
     assert "a: train 16 pairs" in joined.summary() and "b: train 15 pairs" in joined.summary()
     assert joined.fingerprint() != find(TrainDataOptions(dataroot=(second, first))).fingerprint()
+    third = write_pairs(tmp_path / "other" / "a", 20, seed=8)
+    stems = [pair.stem for pair in find(TrainDataOptions(dataroot=(first, third))).splits["test"].pairs]
+    assert len(set(stems)) == len(stems) == 4, "of two folders of one name too"
+    with pytest.raises(ValueError, match="--dataroot .*a is given twice"):
+        find(TrainDataOptions(dataroot=(first, tmp_path / "b" / ".." / "a")))
     with pytest.raises(ValueError, match="--dataroot_weights has 1 numbers for 2"):
         TrainDataOptions(dataroot=(first, second), dataroot_weights=(1.0,))
 
@@ -402,3 +407,16 @@ def test_names_that_are_no_text_do_not_end_a_search(tmp_path):
     make.two_folders(tmp_path, "vi", "ir", ["1", os.fsdecode(b"caf\xe9"), "3"])
     listing = find(DataOptions(dataroot=tmp_path))
     assert sum(pairs_of(listing).values()) == 3 and len(listing.fingerprint()) == 16
+
+
+def test_of_files_of_one_stem_the_one_that_its_partner_is_called_like_is_read(tmp_path):
+    make.two_folders(tmp_path, "vi", "ir", ["1", "2", "3", "y", "z"])
+    make.picture(tmp_path / "vi/Y.png")
+    make.picture(tmp_path / "vi/z.bmp")
+    listing = find(DataOptions(dataroot=tmp_path))
+    pairs = [pair for split in listing.splits.values() for pair in split.pairs]
+    assert all(pair.visible.path.name == pair.infrared.path.name for pair in pairs) and len(pairs) == 5
+    assert {(item.path.name, item.reason) for item in listing.skipped} == {
+        ("Y.png", "same name as another image (as y.png)"),
+        ("z.bmp", "same name as another image (as z.png)"),
+    }
