@@ -423,7 +423,6 @@ def test_several_folders_of_equal_names(command: Callable, tmp_path: Path, weigh
     """Every picture once, under a name of its own, as within one folder."""
     for name in ("a", "b"):
         write_folder(tmp_path / name, [(32, 32)])
-    stems, _, _ = generated(
-        command, weights, tmp_path / "a", tmp_path / "b", tmp_path / "b/../a", tmp_path / "a/000.png"
-    )
+    roots = (tmp_path / "a", tmp_path / "b", tmp_path / "b/../a", tmp_path / "a/000.png")
+    stems, _, _ = generated(command, weights, roots[0], "--dataroot", *roots)
     assert stems == {"a_000", "b_000"}
