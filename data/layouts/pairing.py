@@ -16,8 +16,9 @@ from data.layouts.listing import Pair, Split
 CHAPTERS, HELD_TOGETHER = 6, 3
 """At most so many parts of a list are cut by themselves, each holding out at least so many neighbours."""
 
-_WORDS = "visible|vis|vi|rgb|colou?r|co|photo|wide|infrared|inf|ir|tir|thermal|thrm|lwir|previewdata"
-_LETTERS = "v|w|t"  # of DJI's visible, wide and thermal pictures
+_WORDS = "visible|visual|vis|vi|rgb|colou?r|co|eo|optical|photo|wide|zoom"
+_WORDS += "|infrared|inf|ir|tir|thermal|thermo|thrm|thr|lwir|previewdata"
+_LETTERS = "v|w|z|t"  # of DJI's visible, wide, zoomed and thermal pictures
 _SIDE = re.compile(
     rf"(?:[ _.-]|(?<=\d)(?={_WORDS}))(?:{_WORDS})$|[ _.-](?:{_LETTERS})$"  # scene_RGB, 12ir, DJI_0001_T
     rf"|^(?:{_WORDS})(?:[ _.-]|(?=\d))|^(?:{_LETTERS})[ _-]"  # IR1, thermal_1, T_1

@@ -90,6 +90,10 @@ def joined(visible, infrared):
         ("12rgb", "12ir", "12"),
         ("1", "1_lwir", "1"),
         ("visible", "infrared", "visible"),
+        ("FLIR_0001_visual", "FLIR_0001_thermal", "FLIR_0001"),
+        ("0001_EO", "0001_IR", "0001"),
+        ("DJI_0001_Z", "DJI_0001_T", "DJI_0001"),
+        ("optical_1", "thr_1", "1"),
     ],
 )
 def test_names_that_cameras_write(visible, infrared, stem):
