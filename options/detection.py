@@ -9,6 +9,8 @@ from typing import Literal
 from options.data import SAMPLE_ROOT
 
 ARMS = ("real", "generated", "luminance", "inverted", "mixed")
+PAGE = "detection"
+"""Folder of the page, beside the results of test.py."""
 
 
 @dataclass(frozen=True)
@@ -100,4 +102,4 @@ class DetectionOptions:
     def folder(self) -> Path:
         """Where the page goes."""
         name = self.name or ("to_infrared" if self.generates else "")
-        return self.results_dir / name / "detection"
+        return self.results_dir / name / PAGE

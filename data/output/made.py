@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from options.detection import PAGE
 from util.lock import alone_in
 from util.training.run_folder import naming, read_lines, write_whole
 from util.writable import first_inside
@@ -88,14 +89,15 @@ class Made:
 @contextmanager
 def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: Iterable[str]) -> Iterator[None]:
     """A context in which this command alone writes results in the folder, which --results_dir has. ValueError where
-    another one does, where results would lie over inputs, or beside what no command that leaves MADE there wrote.
-    parts: sub-folders that the command writes."""
+    another one does, where results would lie over inputs, or beside what no command that leaves MADE there wrote, but
+    for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
     remedy = "give another --results_dir, or another name"
     if (hit := first_inside(inputs, [folder, *(folder / part for part in parts)])) is not None:
         raise ValueError(
             f"--results_dir {results_dir}: results would lie over {hit}, which this command reads; {remedy}"
         )
-    others = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    there = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    others = sorted(name for name in there if name[0] != "." and name != PAGE)
     if others and not (folder / MADE).is_file():
         raise ValueError(
             f"--results_dir {results_dir}: {folder} holds {others[0]}, which this command did not write; {remedy}"

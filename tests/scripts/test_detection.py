@@ -14,6 +14,7 @@ import torch
 from data.coco import read_coco
 from data.detection import Labelled, draw_batch, read_labelled, standardise
 from data.images import write_image
+from data.output.made import own_folder
 from models.detection.centre import STRIDE, CentreDetector, find_objects
 from models.detection.detectors import FasterRcnn
 from options.data import DataOptions
@@ -210,6 +211,9 @@ def test_without_a_run_the_generator_of_the_project_makes_the_images(
     options = DetectionOptions(dataroot=flir, results_dir=tmp_path / "results")
     (labels,) = evaluate_detection.generated_folders(options)[0].values()
     assert labels.path == tmp_path / "results/to_infrared/detection/generated/images_thermal_train"
+    results = tmp_path / "results/to_infrared"
+    with own_folder(tmp_path / "results", results, [], ["infrared"]):  # test.py's may lie beside them
+        assert (results / "detection").is_dir()
     assert not DetectionOptions(arms=("real", "luminance")).generates
     assert DetectionOptions(generated=(flir,)).folder() == Path("results/detection")
 
