@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,14 @@ def _real(case: Case, thermal: ThermalRange) -> torch.Tensor:
     return grey_tensor(read_infrared(case.real, thermal))
 
 
+def _made(source: Source | Path, thermal: ThermalRange) -> torch.Tensor:
+    """uint8 [1, H, W] of an image that was generated: as it was written, whatever range 8-bit real ones come to."""
+    return grey_tensor(read_infrared(source, replace(thermal, eight_bit="asis")))
+
+
 def _grey(source: Source | Path, thermal: ThermalRange, size: tuple[int, int]) -> tuple[torch.Tensor, bool]:
     """uint8 [1, H, W] of the size, and whether it had to be resized."""
-    image = grey_tensor(read_infrared(source, thermal))
+    image = _made(source, thermal)
     return resize(image, size), tuple(image.shape[-2:]) != size
 
 
@@ -242,7 +247,7 @@ def write_scores(
         if case.stem not in shown:
             continue
         pictures = {} if case.visible is None else {"visible": as_tensor(read_visible(case.visible))}
-        pictures |= {name: grey_tensor(read_infrared(source, thermal)) for name, source in case.generated.items()}
+        pictures |= {name: _made(source, thermal) for name, source in case.generated.items()}
         pictures["real"] = _real(case, thermal)
         for label, picture in pictures.items():
             path = images / label / f"{case.stem}.jpg"

@@ -16,7 +16,7 @@ from torch import nn
 
 from data.counts import ThermalRange
 from data.images import list_images, read_infrared, write_image
-from data.scoring.generated_scores import Case, score_cases
+from data.scoring.generated_scores import Case, candidates, score_cases
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from options.evaluate import EvaluateGenerationOptions
@@ -78,6 +78,15 @@ def test_palettes_and_one_white_for_all(command: Callable, folders: dict[str, Pa
     options = EvaluateGenerationOptions(generated=(str(folders["near"]),), real=folders["real"],
                                         visible=folders["visible"])  # fmt: skip
     assert {case.visible.white for case in find_cases(options)[0]} == {4095}
+
+
+def test_the_range_of_real_images_is_not_that_of_generated_ones(folders: dict[str, Path]) -> None:
+    """Real images brought to a range of percentiles; the generated ones stay as they were written."""
+    thermal = ThermalRange(eight_bit="percentile")
+    (source, *_), near = list_images(folders["real"]), list_images(folders["near"])[0].path
+    real, rows, _ = candidates(Case(source.stem, source, {"near": near}), thermal, 100.0)
+    assert real.min() == 0 and real.max() == 255
+    assert np.array_equal(rows["near"][0].numpy(), read_infrared(near, ThermalRange()))
 
 
 def test_offline_what_can_be_computed_is(command: Callable, folders: dict[str, Path], tmp_path: Path) -> None:
