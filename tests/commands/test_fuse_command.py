@@ -298,7 +298,7 @@ def test_mistakes_are_one_line_and_write_nothing(
 def test_own_weights_missing_says_what_to_do(
     command: Callable, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("util.training.run_folder.ROOT", tmp_path)
+    monkeypatch.setattr("models.inference.trained.OWN_WEIGHTS", tmp_path / "models" / "weights")
     error = command("fuse.py", "--visible", folders[0], "--infrared", folders[1], *CPU, status=2).stderr
     assert "stdfusion_net.safetensors: no such weights" in error and "--weights" in error
     file = weights_file(tmp_path / "models" / "weights" / "fusion_gan.safetensors", "fusion_gan")
