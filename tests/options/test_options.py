@@ -211,6 +211,7 @@ def test_a_mistake_reads_alike_where_the_output_is_ascii() -> None:
 def test_ctrl_c_is_ctrl_c_whatever_a_library_makes_of_it(
     made_of_it: Exception | None, capsys: pytest.CaptureFixture
 ) -> None:
+    here = signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and a shell's & have it ignored
     before = signal.getsignal(signal.SIGINT)
 
     def command() -> int:
@@ -222,10 +223,13 @@ def test_ctrl_c_is_ctrl_c_whatever_a_library_makes_of_it(
             raise
         return 0
 
-    with pytest.raises(SystemExit) as stop:
-        run_command(command)
-    assert stop.value.code == 130 and capsys.readouterr().err == "stopped by Ctrl-C\n"
-    assert signal.getsignal(signal.SIGINT) is before
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run_command(command)
+        assert stop.value.code == 130 and capsys.readouterr().err == "stopped by Ctrl-C\n"
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, here)
 
 
 def test_an_error_of_the_system_is_its_words_and_the_file(capsys: pytest.CaptureFixture) -> None:

@@ -161,7 +161,7 @@ def _score_plots(run: RunReader) -> list[Window]:
                 across = line(name, [0, *at, run.step], [level[0], *level, level[-1]], GREYS[index % len(GREYS)])
                 across["line"] |= {"dash": ("dot", "dash", "dashdot")[index % 3], "width": 1.5, "shape": "hv"}
                 traces.append(across)
-        better = "higher" if HIGHER.get(metric, True) else "lower"
+        better = "↑" if HIGHER.get(metric, True) else "↓"
         heading = f"Validation {metric_title(metric)}: best {best:.4g}, epoch {epoch} ({better} is better)"
         windows.append(plot(f"score_{metric}", f"Validation {metric_title(metric)}", traces, heading=heading))
     return windows

@@ -49,7 +49,7 @@ def test_validation_has_a_line_for_each_method() -> None:
 def test_hot_and_cold_swapped_twice_is_one_line_with_the_remedy() -> None:
     down, up = ({"generated": {"cc": value}, "luminance": {"cc": -0.5}} for value in (-0.25, 0.1))
     (line,) = inverted([up, down, down])
-    assert "(-0.25)" in line and "--seed" in line and "--sampling paired" in line
+    assert "(-0.25)" in line and "--seed" in line and "--sampling mixed" in line
     for others in ([], [down], [down, up], [up, down], [down, {"fused": {"SSIM": 1.0}}], [down, {"generated": {}}]):
         assert inverted(others) == []
 
