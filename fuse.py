@@ -128,7 +128,7 @@ def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | No
     if compute.device.type == "cpu":
         keep_freed_memory()
     network, _, facts = load_network(path, "generation", trained, norm_statistics)
-    sees = Preprocess.from_options(trained.input) if trained else Preprocess.of_weights(facts, str(path))
+    sees = Preprocess.of_generator(trained, facts)
     return Partner(InfraredMaker(network, compute), sees, path, facts.get("norm_statistics"), about)
 
 

@@ -126,7 +126,7 @@ def main() -> int:
     for name, text in (("weights", str(weights)), ("data", found), ("device", compute.describe()),
                        ("writes", f"{folder}/")):  # fmt: skip
         print(f"{name:9} {text}", flush=True)
-    sees = Preprocess.from_options(trained.input) if trained else Preprocess.of_weights(metadata, str(weights))
+    sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if opts.scale == "train" else None
     scale = "train" if preprocess else "input"
     thermal = ThermalRange.from_options(options.data.for_root())

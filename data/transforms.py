@@ -12,7 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from data.images import to_tensor
-from options.train import InputOptions
+from options.train import InputOptions, TrainOptions
 from options.typed import from_dict
 from util.json_file import JsonError, parse_json
 
@@ -44,6 +44,12 @@ class Preprocess:
             return cls.from_options(from_dict(InputOptions, parse_json(metadata["input"], "input"), path))
         except JsonError:
             raise ValueError(f"{path}: the input options in it cannot be read; write it anew") from None
+
+    @classmethod
+    def of_generator(cls, trained: TrainOptions | None, metadata: Mapping[str, str]) -> Preprocess | None:
+        """How a generator sees images: as its run's options say, else as its weights file does. metadata: of the file,
+        with its path as "weights"."""
+        return cls.from_options(trained.input) if trained else cls.of_weights(metadata, metadata["weights"])
 
     @property
     def crops(self) -> bool:

@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     network, _, metadata = load_network(weights, "generation", trained, options.norm_statistics)
     ensure_sample(options.dataroot)
     folders = visible_folders(options)
-    sees = Preprocess.from_options(trained.input) if trained else Preprocess.of_weights(metadata, str(weights))
+    sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if options.scale == "train" else None
     key = made_with(weights, preprocess, options, compute)
     key["norm statistics"] = metadata.get("norm_statistics")
