@@ -42,10 +42,9 @@ from options.train import TrainOptions
 from util.allocator import keep_freed_memory
 from util.command_line import given, parse, run_command, to_dict
 from util.device import Compute, choose
-from util.fingerprint import digest
+from util.files import check_folder, digest
 from util.text import plural
 from util.training.run_folder import RunFolder
-from util.writable import check_folder
 
 POLICIES = ("minmax", "clip")
 

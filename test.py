@@ -31,17 +31,15 @@ from options.test import GenerateOptions, TestOptions
 from util.allocator import keep_freed_memory
 from util.command_line import given, parse, run_command
 from util.device import Compute, choose
-from util.fingerprint import digest
+from util.files import check_folder, digest, write_whole
 from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.metrics.score_sheet import finite
-from util.number_text import format_number
 from util.pages.gallery import write_gallery
 from util.pages.table_panel import Table
 from util.pages.training_page import score_table
-from util.text import metric_title, plural
-from util.training.run_folder import RunFolder, write_whole
-from util.writable import check_folder
+from util.text import format_number, metric_title, plural
+from util.training.run_folder import RunFolder
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
 CONVENTION = (

@@ -26,7 +26,7 @@ from options.recorded import parse_train
 from options.train import RunOptions, TrainOptions
 from util.command_line import run_command, to_dict
 from util.device import Compute, choose
-from util.lock import alone_in
+from util.files import alone_in, check_folder
 from util.training import messages, ranks
 from util.training.loss_log import NotFinite
 from util.training.optimizers import Optimizers
@@ -41,7 +41,6 @@ from util.training.validation import TASKS, Task, Validation
 from util.training.votes import Votes
 from util.visdom.client import VisdomClient
 from util.visdom.watching import Watch, open_display, start_dashboard
-from util.writable import check_folder
 
 LOG_STEPS = 20  # steps between records in losses.jsonl
 

@@ -18,7 +18,7 @@ from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, unique_s
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
 from util.colour import BT601, grey_bytes
-from util.training.run_folder import naming, part_of
+from util.files import naming, part_of
 
 JPEG_SIDE = 65500  # pixels
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to

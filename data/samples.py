@@ -19,7 +19,7 @@ from data.layouts import Pair, Split
 from data.pair_masks import annotations_of, read_mask, source_of
 from data.transforms import Preprocess, resize, to_size
 from options.train import TrainOptions
-from util.fingerprint import stamp
+from util.files import stamp
 
 Sample = dict[str, torch.Tensor]
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from data.counts import ThermalRange, grey_from_counts
 from data.images import ImageError
+from util.files import part_of
 from util.text import plural
-from util.training.run_folder import part_of
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 ASSUMED_RATE = Fraction(25)  # frames per second, where a video does not say

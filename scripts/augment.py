@@ -51,11 +51,9 @@ from options.data import DataOptions
 from util.allocator import keep_freed_memory
 from util.command_line import parse, run_command
 from util.device import Compute, choose
-from util.fingerprint import digest
-from util.lock import alone_in
+from util.files import alone_in, check_folder, code_version, digest, first_inside, remove_parts, write_whole
+from util.json_file import read_lines
 from util.text import plural
-from util.training.run_folder import code_version, read_lines, remove_parts, write_whole
-from util.writable import check_folder, first_inside
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what
 

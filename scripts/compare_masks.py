@@ -16,8 +16,8 @@ from data.files import image_files
 from data.images import ImageError, ThermalRange, read_infrared, read_labels
 from data.masks import from_thermal
 from util.command_line import parse, run_command
+from util.files import check_apart, check_file
 from util.text import plural
-from util.writable import check_apart, check_file
 
 TILE_WIDTH = 300
 COLUMNS = 3

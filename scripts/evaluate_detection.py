@@ -25,12 +25,11 @@ from scripts.detection.report import GREY, Result, shown, write_results
 from scripts.detection.training import find_all, train_detector, truth_of
 from util.command_line import parse, run_command
 from util.device import Compute, choose
+from util.files import check_apart, check_file, check_folder, code_version
 from util.metrics.detection import Boxes, average_precision
 from util.pages.detection_page import draw_boxes, save
 from util.pages.image_rows import Row
 from util.text import plural
-from util.training.run_folder import code_version
-from util.writable import check_apart, check_file, check_folder
 
 TEST_FOLDERS = {"video": "video_thermal_test", "val": "images_thermal_val"}
 

@@ -24,10 +24,9 @@ from data.visible_images import Job
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.command_line import parse
 from util.device import choose
+from util.files import check_file, remove_parts
 from util.pages.evaluation_page import MARK, shown_images, write_evaluation_page, written_beside
 from util.text import first_few, plural
-from util.training.run_folder import remove_parts
-from util.writable import check_file
 
 
 @dataclass(frozen=True)

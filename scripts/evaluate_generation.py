@@ -19,10 +19,10 @@ from options.data import DataOptions
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from util.command_line import parse
 from util.device import choose
+from util.files import check_file
 from util.metrics.learned import load_learned
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import first_few, plural
-from util.writable import check_file
 
 
 def paired_jobs(data: DataOptions, split: str) -> tuple[list[Job], str]:

@@ -28,10 +28,10 @@ from options.recorded import read_train
 from options.train import TrainOptions
 from util.command_line import parse, run_command
 from util.device import choose
+from util.files import beside, check_file, code_version
 from util.text import plural
-from util.training.run_folder import RunFolder, beside, code_version
+from util.training.run_folder import RunFolder
 from util.training.weights import CHECKSUM, load_weights, save_weights
-from util.writable import check_file
 
 TOLERANCE = 1e-3  # largest difference from PyTorch, of outputs in [-1, 1]
 WARM_UP = 2

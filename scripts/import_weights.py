@@ -24,8 +24,8 @@ from models.fusion_gan import FusionGAN
 from models.stdfusion_net import STDFusionNet
 from options.cycle_gan import CycleGANOptions
 from util.command_line import parse, run_command, to_dict
+from util.files import check_file
 from util.training.weights import save_weights
-from util.writable import check_file
 
 Tensors = dict[str, torch.Tensor]
 RELEASED_RANGE = "minmax"

@@ -33,8 +33,8 @@ from data.layouts.listing import group_reasons
 from options.data import DataOptions
 from scripts.pair_sheet import MOST_FAILURES, draw_sheet
 from util.command_line import parse, run_command
+from util.files import check_apart, check_file
 from util.text import one_line, plural
-from util.writable import check_apart, check_file
 
 T = TypeVar("T")
 NAMED = 10  # files that are named of those of one kind

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.sample import make
 from options.data import SAMPLE_ROOT
 from util.command_line import parse, run_command
-from util.writable import check_folder
+from util.files import check_folder
 
 
 @dataclass(frozen=True)

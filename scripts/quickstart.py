@@ -21,10 +21,8 @@ from models.inference.trained import SHIPPED
 from options.data import SAMPLE_ROOT
 from util.command_line import parse, run_command
 from util.device import choose
-from util.number_text import format_number
-from util.text import metric_title
-from util.training.progress import duration
-from util.training.run_folder import ROOT
+from util.files import ROOT
+from util.text import duration, format_number, metric_title
 
 # The generator that comes with the project learns on: from guessed pairs, infrared in the range that it knows.
 FROM_SHIPPED = (

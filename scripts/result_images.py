@@ -17,8 +17,7 @@ from data.images import write_image
 from data.sample import Pair, render
 from models.inference.trained import SHIPPED
 from util.command_line import parse, run_command
-from util.training.run_folder import ROOT
-from util.writable import check_file, check_folder
+from util.files import ROOT, check_file, check_folder
 
 SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set
 FIGURES = ("overview.png", "fusion.png", "FusionGAN.png", "STDFusionNet.png", "RGB_BEFORE.png", "IR_BEFORE.png")

@@ -15,12 +15,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from util.command_line import parse, run_command
-from util.training.run_folder import ROOT
+from util.files import ROOT, check_file, check_folder
 from util.visdom.client import VisdomClient
 from util.visdom.display import RunView
 from util.visdom.files import missing, static_folder
 from util.visdom.server import free_port, start_server
-from util.writable import check_file, check_folder
 
 PICTURE = "picture of scripts.screenshots"  # in its file, which tells it from others
 QUIET = (

@@ -1,4 +1,5 @@
-"""JSON that a user or another program wrote: read strictly, or refused in one line that says where and why."""
+"""JSON that a user or another program wrote: read strictly, or refused in one line that says where and why. Lines of
+JSON that a command has written: those that are whole."""
 
 from __future__ import annotations
 
@@ -63,3 +64,20 @@ def _not_finite(value: Any) -> str:
     else:
         return ""
     return next((name + found for name, item in items if (found := _not_finite(item))), "")
+
+
+def record_in(line: str | bytes) -> dict[str, Any] | None:
+    """The record in a line of JSON; None where it is torn, as a killed process leaves it, damaged, or no record."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Every whole record of a file of JSON lines, none without a file."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for line in lines if (record := record_in(line)) is not None]

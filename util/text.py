@@ -1,9 +1,11 @@
-"""Words as a reader wants them: counted nouns, and metrics as papers spell them."""
+"""Text as a reader wants it: counted nouns, names in one line, durations, numbers of four digits, metrics as papers
+spell them."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE", "cc": "CC", "edge_cc": "edge CC"}
 
@@ -27,3 +29,32 @@ def first_few(names: Iterable[str], limit: int = 3) -> str:
 def metric_title(metric: str) -> str:
     """How pages and tables spell a metric, whose name in options and JSON may be in lower case."""
     return METRIC_TITLES.get(metric, metric)
+
+
+def duration(seconds: float) -> str:
+    """E.g. 42 s, 3 min 5 s, 2 h 10 min."""
+    seconds = int(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def format_number(value: float) -> str:
+    """Four significant digits, or n/a, ∞, -∞."""
+    if not math.isfinite(value):
+        return "n/a" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+
+
+def format_column(cells: Sequence[str | float]) -> list[str]:
+    """Text as it is; numbers as by format_number, then with equally many decimals: four digits of the largest, or two
+    decimals."""
+    texts = [cell if isinstance(cell, str) else format_number(cell) for cell in cells]
+    plain = [not isinstance(cell, str) and math.isfinite(cell) for cell in cells]
+    plain = [p and "e" not in text for p, text in zip(plain, texts, strict=True)]
+    decimals = max((len(t.partition(".")[2]) for t, p in zip(texts, plain, strict=True) if p), default=0)
+    largest = max((abs(cell) for cell, p in zip(cells, plain, strict=True) if p), default=0.0)
+    decimals = min(decimals, max(2, 3 - math.floor(math.log10(largest)))) if largest else 0
+    return [f"{c:.{decimals}f}" if p else t for c, t, p in zip(cells, texts, plain, strict=True)]

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from data.layouts.listing import Listing, Split
-from util.fingerprint import digest
+from util.files import digest
 from util.text import plural
 
 

@@ -13,10 +13,9 @@ from typing import Any
 from data.coco import CocoFolder, Placement, labelled_size
 from data.coco_entries import Entry, box, entries, whole
 from data.output.made import Made, is_size
-from util.fingerprint import stamp
+from util.files import remove_parts, stamp, write_whole
 from util.json_file import read_json
 from util.text import plural
-from util.training.run_folder import remove_parts, write_whole
 
 LABEL_FILES = ("coco.json", "index.json", "coco_annotation_counts.txt", "coco_annotation_counts.tsv")
 FOLDERS = {"train": ("images_rgb_train", "images_thermal_train"), "val": ("images_rgb_val", "images_thermal_val")}

@@ -10,7 +10,7 @@ from data.files import natural_key
 from data.images import ImageError
 from data.output.made import Made
 from data.visible_images import Job
-from util.fingerprint import stamp
+from util.files import stamp
 from util.text import first_few, plural
 
 
@@ -21,7 +21,7 @@ def inputs_of(job: Job) -> list[Any]:
 
 
 def stamp_of(path: Path) -> list[Any]:
-    """As util.fingerprint.stamp, of an input: ImageError where it is gone since it was listed or read."""
+    """As util.files.stamp, of an input: ImageError where it is gone since it was listed or read."""
     try:
         return stamp(path)
     except OSError as error:

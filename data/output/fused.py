@@ -25,10 +25,10 @@ from data.scoring.scored import in_threads, read_saved
 from data.visible_images import Job
 from options.fuse import OutputOptions
 from util.colour import luminance
+from util.files import remove_parts, write_whole
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.text import first_few, plural
-from util.training.run_folder import remove_parts, write_whole
 
 KINDS = {"fused": ".png", "infrared": ".png", "previews/visible": ".jpg", "previews/infrared": ".jpg"}
 """Folder of results -> how its files end."""

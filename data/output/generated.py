@@ -16,12 +16,12 @@ from data.transforms import resize
 from data.visible_images import BATCH_PIXELS, Job
 from util.colour import grey_bytes
 from util.device import Compute
+from util.files import remove_parts
 from util.metrics.generation import METRICS, Generate, generation_scores
 from util.metrics.score_sheet import mean_and_std
 from util.metrics.strips import by_strips
 from util.pages.image_rows import Row
 from util.text import metric_title
-from util.training.run_folder import remove_parts
 
 PREVIEW_WIDTH = 640  # pixels; copies for the gallery are no wider
 PREVIEW_HEIGHT = 16384  # nor higher: JPEG ends at 65,500, and browsers do not show much more

@@ -13,9 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from options.detection import PAGE
-from util.lock import alone_in
-from util.training.run_folder import naming, read_lines, write_whole
-from util.writable import first_inside
+from util.files import alone_in, first_inside, naming, write_whole
+from util.json_file import read_lines
 
 MADE = "made.jsonl"
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.sample import flir
 from data.sample.place import SCENES, draw_place
 from data.sample.scene import view
-from util.training.run_folder import naming, part_of
+from util.files import naming, part_of
 
 VERSION = 1  # raise it when the same seed gives other pictures
 RECORD = "sample.json"

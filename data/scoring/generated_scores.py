@@ -20,13 +20,13 @@ from data.scoring.scored import in_threads
 from data.transforms import as_tensor, resize
 from data.visible_images import LARGE
 from util.colour import luminance
+from util.files import remove_parts
 from util.metrics.generation import cc, edge_cc, mae, ms_ssim, psnr, ssim
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
 from util.metrics.score_sheet import ScoreSheet
 from util.metrics.strips import by_strips
 from util.pages.evaluation_page import shown_images, write_evaluation_page
 from util.text import plural
-from util.training.run_folder import remove_parts
 
 HIGHER_IS_BETTER = {
     "PSNR": True, "SSIM": True, "MS-SSIM": True, "MAE": False, "CC": True, "edge CC": True, "LPIPS": False,

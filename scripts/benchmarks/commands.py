@@ -15,7 +15,7 @@ import torch
 
 from data.images import read_visible
 from scripts.benchmarks.reference import reference_environment
-from util.training.run_folder import ROOT
+from util.files import ROOT
 
 MAKE_WEIGHTS = """
 import sys, torch

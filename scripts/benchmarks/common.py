@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from util.training.run_folder import code_version, write_whole
+from util.files import code_version, write_whole
 
 WARM_UP = 2  # calls that are not counted
 WIDEST = 150  # characters of a table's line

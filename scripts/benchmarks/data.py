@@ -24,7 +24,7 @@ from options.train import InputOptions, RunOptions, TrainOptions, for_method
 from scripts.benchmarks.common import machine, print_report
 from scripts.benchmarks.pictures import streets, write_files
 from util.command_line import parse, to_dict
-from util.writable import check_file
+from util.files import check_file
 
 VISIBLE_SIZE = (1600, 1800)  # height, width of FLIR ADAS v1's visible pictures
 COLUMNS = ("what", "cache", "workers", "pairs_per_second", "later_epochs", "cpu_ms_per_pair", "pairs_per_core_second")

@@ -21,8 +21,7 @@ from scripts.benchmarks.common import machine, peak_memory, print_report, reset_
 from scripts.benchmarks.pictures import streets, write_files
 from util.command_line import parse, to_dict
 from util.device import Compute, choose
-from util.training.run_folder import ROOT
-from util.writable import check_file
+from util.files import ROOT, check_file
 
 FEW, MANY = 4, 16  # images of the two whole-command runs, whose difference counts
 COLUMNS = (

@@ -27,9 +27,8 @@ from scripts.benchmarks.pictures import streets, write_files
 from util.allocator import keep_freed_memory
 from util.command_line import parse, to_dict
 from util.device import choose
-from util.training.run_folder import ROOT
+from util.files import ROOT, check_file
 from util.training.weights import save_weights
-from util.writable import check_file
 
 OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again
 COLUMNS = (

@@ -12,8 +12,8 @@ from scripts.benchmarks.common import machine, print_report, timed
 from scripts.benchmarks.pictures import streets
 from util.command_line import parse, to_dict
 from util.device import choose
+from util.files import check_file
 from util.metrics.fusion import CONVENTIONS, FUSION_METRICS, fusion_scores, score_function
-from util.writable import check_file
 
 HEIGHT, WIDTH, BATCH = 480, 640, 32
 ALL = "all"

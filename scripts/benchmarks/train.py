@@ -20,8 +20,8 @@ from scripts.benchmarks.reference import reference_step
 from scripts.benchmarks.timed_steps import TimedMethod
 from util.command_line import parse, to_dict
 from util.device import choose
+from util.files import check_file
 from util.training import ranks
-from util.writable import check_file
 
 PAIRS = 4096  # of images that are written: the reference's loader starts its workers anew for every epoch
 READ_AHEAD = 2  # batches that each of its workers holds ready

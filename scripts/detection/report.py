@@ -11,13 +11,13 @@ from typing import Any
 
 from options.detection import DetectionOptions
 from util.command_line import to_dict
+from util.files import write_whole
 from util.metrics.detection import Boxes, Precision
 from util.pages.detection_page import bars_panel
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.table_panel import Table
 from util.text import plural
-from util.training.run_folder import write_whole
 
 CONVENTION = "COCO average precision (101 recall points, at most 100 detections an image), pycocotools"
 GREY = {"luminance": "luminance", "inverted": "inverted luminance"}

@@ -13,7 +13,7 @@ from models.detection.detectors import DETECTORS, Detector
 from options.detection import DetectionOptions
 from util.device import Compute
 from util.metrics.detection import Boxes
-from util.training.progress import duration
+from util.text import duration
 
 WARM_UP = 0.15  # of the steps
 WEIGHT_DECAY = 1e-2

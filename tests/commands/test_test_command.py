@@ -302,7 +302,7 @@ def test_one_command_at_a_time_writes_in_a_folder(command: Callable, tmp_path: P
     folder = write_folder(tmp_path / "in", [(24, 32)] * 2)
     words = ("test.py", "--weights", weights, "--name", "n", "--dataroot", folder, *SERIAL)
     command(*words)
-    hold = "import sys; from pathlib import Path; from util.lock import alone_in\n"
+    hold = "import sys; from pathlib import Path; from util.files import alone_in\n"
     hold += "with alone_in(Path(sys.argv[1]), ''): print('held', flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path / "results/n"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -316,7 +316,7 @@ def test_leftovers_of_a_run_without_checkpoint_are_removed(command: Callable, pa
 def test_a_second_training_in_one_folder_is_refused(command: Callable, pairs_root: Path, tmp_path: Path) -> None:
     words = ("--dataroot", pairs_root, "--name", "o", *TINY, "--n_epochs", 1, "--n_epochs_decay", 0)
     folder = tmp_path / "checkpoints" / "o"
-    holder = f"from pathlib import Path; from util.lock import alone_in\nwith alone_in(Path({str(folder)!r}), ''): "
+    holder = f"from pathlib import Path; from util.files import alone_in\nwith alone_in(Path({str(folder)!r}), ''): "
     other = subprocess.Popen([sys.executable, "-c", holder + "print(1, flush=True); input()"], cwd=ROOT,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
     other.stdout.readline()

@@ -10,8 +10,8 @@ import pytest
 from data.files import OWN_MARKS, Met, name_key, natural_key, on_disk
 from data.images import ImageError, Source, list_images, write_image
 from tests.layout_fixtures import picture
+from util.files import write_whole
 from util.text import first_few
-from util.training.run_folder import write_whole
 
 
 def test_list_images_sorts_naturally_skips_junk_and_makes_stems_unique(tmp_path):

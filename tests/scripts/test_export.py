@@ -22,8 +22,8 @@ from options.cycle_gan import CycleGANOptions
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from util.command_line import to_dict
+from util.files import check_file
 from util.training.weights import save_weights
-from util.writable import check_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 needs_onnx = pytest.mark.skipif(

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from util.json_file import parse_json, read_json
-from util.training.run_folder import read_lines
+from util.json_file import parse_json, read_json, read_lines
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])

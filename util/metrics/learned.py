@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from util.fingerprint import digest
+from util.files import digest
 from util.metrics.strips import strips
 from util.text import plural
 

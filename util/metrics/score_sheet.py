@@ -14,8 +14,8 @@ from typing import Any
 
 from scipy.stats import rankdata
 
-from util.number_text import format_number
-from util.training.run_folder import write_whole
+from util.files import write_whole
+from util.text import format_number
 
 Values = dict[str, float]  # metric -> value; nan where an image has none
 NAME_WIDTH, CELL_WIDTH, PAPER = 14, 21, 160  # characters; PAPER: of a line where there is no terminal

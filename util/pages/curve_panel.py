@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from dominate import svg, tags
 
-from util.number_text import format_number
 from util.pages.plot_parts import linear_ticks, log_ticks, series_class, spread, tick_label
-from util.text import plural
+from util.text import format_number, plural
 
 MAX_POINTS = 500  # per drawn series; a longer one gets a line of means over it
 MEANS = 100

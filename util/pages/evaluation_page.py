@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from util.metrics.score_sheet import ScoreSheet, ranks
-from util.number_text import format_number
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.score_plots import extremes, plots
 from util.pages.table_panel import Table
+from util.text import format_number
 
 EXTREMES = 3  # best and worst images shown of each method
 TRIVIAL_NOTE = (

@@ -8,11 +8,11 @@ from pathlib import Path
 from dominate import tags
 from dominate.util import raw
 
+from util.files import beside
 from util.pages.curve_panel import Curve, curve_panel
 from util.pages.image_rows import Row, column_order, images_section
 from util.pages.table_panel import Table, table_panel
 from util.text import plural
-from util.training.run_folder import beside
 
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"

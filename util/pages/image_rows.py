@@ -13,7 +13,7 @@ from urllib.parse import quote
 from dominate import tags
 from PIL import Image, UnidentifiedImageError
 
-from util.number_text import format_number
+from util.text import format_number
 
 SHOWN_BY_BROWSERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 EXIF_ORIENTATION, EXIF_TRANSPOSED = 0x0112, 5

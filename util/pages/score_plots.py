@@ -10,8 +10,8 @@ from unicodedata import east_asian_width
 from dominate import svg, tags
 
 from util.metrics.score_sheet import ScoreSheet, ranks
-from util.number_text import format_number
 from util.pages.plot_parts import COLOURS, linear_ticks
+from util.text import format_number
 
 WIDTH, RIGHT, TOP, ROW, FOOT = 480, 16, 6, 30, 26  # SVG units
 LEAST, LETTER = 72, 8.2  # room for the names, at least and for each letter

@@ -9,7 +9,7 @@ from typing import Literal
 
 from dominate import tags
 
-from util.number_text import format_column
+from util.text import format_column
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-from util.training.progress import duration
+from util.text import duration
 
 EVERY_S = 10.0  # between two lines
 

@@ -7,11 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from util.number_text import format_number
-from util.text import metric_title
+from util.text import duration, format_number, metric_title
 from util.training import ranks as distributed
 from util.training.loss_log import NotFinite
-from util.training.progress import duration
 from util.training.run_folder import RunFolder
 from util.training.run_reader import RunReader, best_scores
 from util.training.state import TrainingState

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torchvision.utils import make_grid, save_image
 
-from util.training.run_folder import beside
+from util.files import beside
 
 PNG_HEAD, PNG_FOOT = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IEND\xaeB\x60\x82"
 NAME = re.compile(r"epoch_(\d+)-(.+)-([a-z]+)\.png")

@@ -9,16 +9,7 @@ from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 
-
-def duration(seconds: float) -> str:
-    """E.g. 42 s, 3 min 5 s, 2 h 10 min."""
-    seconds = int(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-
+from util.text import duration
 
 RECENT_S = 30.0  # rates are of the last steps: neither the first, slow ones nor validations count
 

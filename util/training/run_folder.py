@@ -2,101 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import subprocess
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from util.fingerprint import stamp
-from util.lock import LOCK
+from util.files import LOCK, beside, code_version, naming, remove_parts, stamp, write_whole
+from util.json_file import read_lines, record_in
 
-ROOT = Path(__file__).resolve().parents[2]
-LONGEST = 200  # bytes of a name that more is added to; file systems allow 255
 CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
 RATES = ("lr", "images_per_second", "data_wait", "memory")  # in records of losses
-
-
-def _system_error(error: BaseException | None) -> OSError | None:
-    """The system's refusal behind an error: torch.save, for one, raises its own over that of a full disk."""
-    while error is not None and (not isinstance(error, OSError) or error.errno is None):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def part_of(path: Path, ending: str = "") -> Path:
-    """What a file is called while this process writes it. A name that leaves no room for more is shortened."""
-    name = path.name
-    if len(os.fsencode(name)) > LONGEST:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
-    return path.with_name(f".{name}.{os.getpid()}.part{ending}")
-
-
-@contextmanager
-def naming(path: Path, part: Path | None = None) -> Iterator[None]:
-    """A context whose OSErrors name path, where they name no file or its part: a full disk names none."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        cause = _system_error(error)
-        if getattr(cause or error, "filename", "") not in (None, str(part), part):
-            raise
-        if cause is None:  # Pillow's own words, such as "encoder error -2 when writing image file"
-            raise OSError(f"{path}: cannot be written ({error}); is the disk full?") from None
-        raise OSError(cause.errno, cause.strerror, str(path)) from None
-
-
-@contextmanager
-def beside(path: Path, ending: str = "") -> Iterator[Path]:
-    """A file to write that is renamed to `path` once it is whole: no reader sees half of it, no crash leaves half.
-
-    ending: of its name. An OSError names path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path, ending)
-    try:
-        with naming(path, part):
-            yield part
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file as `beside` does."""
-    with beside(path) as part:
-        part.write_bytes(content)
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed left half-written in a folder, which no other process writes to now."""
-    for part in folder.glob(".*.part*"):
-        part.unlink(missing_ok=True)
-
-
-def record_in(line: str | bytes) -> dict[str, Any] | None:
-    """The record in a line of JSON; None where it is torn, as a killed process leaves it, damaged, or no record."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every whole record of a file of JSON lines, none without a file."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [record for line in lines if (record := record_in(line)) is not None]
 
 
 def is_record(line: Mapping[str, Any]) -> bool:
@@ -119,17 +38,6 @@ def is_record(line: Mapping[str, Any]) -> bool:
         and ("event" not in line or ("time" in line and isinstance(line.get("reason", ""), str)))
         and (event != "start" or numbers({name: line.get(name) for name in ("steps", "epochs")}))
     )
-
-
-def code_version() -> str:
-    """The commit this code stands at, with "+" where it has been changed since; "unknown" outside git."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
 
 
 class RunFolder:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from util.training.run_folder import RATES, is_record, record_in
+from util.json_file import record_in
+from util.training.run_folder import RATES, is_record
 
 Points = tuple[list[float], list[float]]  # steps, values
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from util.training.run_folder import write_whole
+from util.files import write_whole
 
 METADATA, CHECKSUM = "__metadata__", "checksum"  # names in a file's header
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from util.metrics.fusion import FUSION_METRICS
 from util.metrics.generation import HIGHER_IS_BETTER
-from util.number_text import format_number
 from util.pages.training_page import loss_groups, loss_title
-from util.text import metric_title
-from util.training.progress import duration
+from util.text import duration, format_number, metric_title
 from util.training.run_reader import Points, RunReader, RunState, best_scores
 from util.visdom.client import Window
 from util.visdom.images import Samples

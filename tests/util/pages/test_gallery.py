@@ -10,12 +10,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from PIL import Image
 
-from util.number_text import format_column, format_number
 from util.pages.curve_panel import Curve, downsample, means
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row, column_order
 from util.pages.plot_parts import linear_ticks, log_ticks
 from util.pages.table_panel import Table
+from util.text import format_column, format_number
 
 AWKWARD = "a & b <i>\"q\" 'p' #1 50% ü 夜 ?x=1"
 VOID = {"meta", "link", "img", "input"}

@@ -14,11 +14,14 @@ from torch.utils.data import DataLoader
 from data.batches import Batches
 from tests.training_fixtures import begun, train
 from util.device import choose
+from util.files import write_whole
+from util.json_file import read_lines
 from util.pages.training_page import curves, loss_groups
+from util.text import duration
 from util.training.loss_log import LossLog, NotFinite, first_bad
 from util.training.previews import Previews
-from util.training.progress import Progress, duration
-from util.training.run_folder import CHECKPOINT_FORMAT, RunFolder, read_lines, write_whole
+from util.training.progress import Progress
+from util.training.run_folder import CHECKPOINT_FORMAT, RunFolder
 from util.training.run_log import RunLog
 from util.training.run_reader import RunReader
 
