@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from options.data import TrainDataOptions
 from options.display import DisplayOptions
+from options.shared import Options, PrecisionOptions
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(PrecisionOptions):
     """Run: its name, its place, the device."""
 
     name: str = "experiment_name"
@@ -30,10 +31,6 @@ class RunOptions:
     """Take the options of this options.json; others on the command line come on top."""
     seed: int = 0
     """Seed of weights, order, crops and everything else random, at least 0."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of networks and losses; auto is bf16 where the device computes it natively, else fp32."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Memory layout of the networks; auto is on for CUDA in bf16 or fp16."""
     compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = "auto"
@@ -42,6 +39,7 @@ class RunOptions:
     runs on a CUDA GPU with images of one size, and off elsewhere."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.name or self.name in (".", "..") or any(mark in self.name for mark in "/\\\0"):
             raise ValueError(f"--name {self.name!r}: give a plain folder name, without slashes")
         if not 0 <= self.seed < 2**31:
@@ -49,7 +47,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class InputOptions:
+class InputOptions(Options):
     """Input: how images are resized, cropped, flipped, ordered and batched."""
 
     preprocess: Literal[
@@ -100,27 +98,19 @@ class InputOptions:
                 raise ValueError(f"--{name} is {getattr(self, name)}: give a share in [0, {high}]")
         if not 0 < self.paired_share < 1:
             raise ValueError(f"--paired_share is {self.paired_share}: give a share in (0, 1)")
-        for name, low in (("load_size", 16), ("crop_size", 16), ("batch_size", 1), ("num_threads", 0)):
-            value = getattr(self, name)
-            if not value >= low:
-                raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
+        self.check_at_least(load_size=16, crop_size=16, batch_size=1, num_threads=0, max_dataset_size=1, patch_stride=1)
         if not 0 < self.cache_gb < float("inf"):
             raise ValueError(f"--cache_gb is {self.cache_gb}: give a finite number above 0")
         if self.cache_dir is not None and self.cache != "disk":
             remedy = "add it, or give --cache_dir None"
             raise ValueError(f"--cache_dir {self.cache_dir} is of use with --cache disk only: {remedy}")
-        if self.max_dataset_size is not None and not self.max_dataset_size >= 1:
-            raise ValueError(f"--max_dataset_size is {self.max_dataset_size}: give at least 1")
         if self.preprocess in ("resize_and_crop", "scale_width_and_crop") and self.crop_size > self.load_size:
             raise ValueError(
                 f"--crop_size {self.crop_size} is larger than --load_size {self.load_size}: "
                 "lower the one or raise the other"
             )
-        if self.patch_stride is not None:
-            if not self.patch_stride >= 1:
-                raise ValueError(f"--patch_stride is {self.patch_stride}: give at least 1 pixel")
-            if self.sampling != "paired":
-                raise ValueError("--patch_stride cuts patches of aligned pairs: add --sampling paired")
+        if self.patch_stride is not None and self.sampling != "paired":
+            raise ValueError("--patch_stride cuts patches of aligned pairs: add --sampling paired")
         if not self.crops and self.batch_size > 1:
             raise ValueError(
                 f"--preprocess {self.preprocess} leaves images of many sizes, which cannot share a batch: "
@@ -134,7 +124,7 @@ class InputOptions:
 
 
 @dataclass(frozen=True)
-class LoopOptions:
+class LoopOptions(Options):
     """Loop: how long, how fast, and when to save, validate and show."""
 
     n_epochs: int = 100
@@ -174,12 +164,8 @@ class LoopOptions:
     """Seconds between progress lines where the output is not a terminal."""
 
     def __post_init__(self) -> None:
-        for name in ("n_epochs", "n_epochs_decay", "val_epoch_freq", "samples"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least 0")
-        for name in ("save_epoch_freq", "lr_decay_iters", "val_size", "accumulate"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least 1")
+        self.check_at_least(n_epochs=0, n_epochs_decay=0, val_epoch_freq=0, samples=0)
+        self.check_at_least(save_epoch_freq=1, lr_decay_iters=1, val_size=1, accumulate=1)
         if not self.n_epochs + self.n_epochs_decay >= 1:
             raise ValueError("--n_epochs and --n_epochs_decay are both 0: give at least one epoch")
         for name in ("lr", "save_minutes", "log_seconds"):
