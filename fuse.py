@@ -176,7 +176,7 @@ def made_by(facts: dict[str, Any], options: FuseOptions, compute: Compute, partn
         "generator": made,
         "thermal range": asdict(ThermalRange.from_options(options.data)),
         "precision": str(compute.dtype),
-        "tiles": [options.network.tile, options.network.tile_overlap],
+        "tiles": options.network.tile,
         "range": facts["range"],
         "gray": options.output.gray,
         "code": PIPELINE,

@@ -73,11 +73,9 @@ class NetworkOptions:
     """Images in a batch, at most; those of a batch have one size. By default as test.py: up to 64 on CUDA, about
     2^22 pixels; on the CPU one, or several small ones."""
     tile: int | None = None
-    """Side of the overlapping tiles that images are cut into, pixels; 0 never cuts. By default 144
-    on the CPU, where such tiles stay in the cache, and 1024 on CUDA."""
-    tile_overlap: int | None = None
-    """Pixels over which neighbouring tiles fade into each other. By default tiles are seen with as much around
-    them as makes the result that of the whole image."""
+    """Side of the tiles that images are cut into, pixels, each seen with as much around it as makes the result that
+    of the whole image; 0 never cuts. By default 144 on the CPU, where such tiles stay in the cache, and 1024 on
+    CUDA."""
     device: str = "auto"
     """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -91,8 +89,6 @@ class NetworkOptions:
             raise ValueError(f"--batch_size is {self.batch_size}: give a whole number of at least 1")
         if self.tile is not None and self.tile != 0 and not self.tile >= 16:
             raise ValueError(f"--tile is {self.tile}: give at least 16 pixels, or 0 for whole images")
-        if self.tile_overlap is not None and not self.tile_overlap >= 0:
-            raise ValueError(f"--tile_overlap is {self.tile_overlap}: give at least 0 pixels")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ beside=()
 if [ "$device" = cpu ]; then
     size=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --seconds 0 --warm_up 1 --num_threads 0)
     batches=(--batch_size 1 2) one=(--batch_size 1) best=(--batch_size 2) graphs=default tuned=default
-    generate=(--ngf 16 --size 192 256 --images 16 --repeats 1 --reference_images 16)
+    generate=(--ngf 16 --size 192 256 --images 16 --repeats 1)
     data=(--pairs 8) length=(--n_epochs 1 --n_epochs_decay 0 --ngf 4 --ndf 4 --max_dataset_size 2)
     fuse=(--repeats 1)
 else
@@ -50,7 +50,7 @@ part compiled training "${one[@]}" "${best[1]}" --compile default --out "$out/co
 part graphs training "${one[@]}" --compile "$graphs" --out "$out/graphs.json"
 part layout training "${best[@]}" --objective plain --channels_last off --compile off default --out "$out/layout.json"
 part tuned training "${best[@]}" --objective plain --compile "$tuned" --out "$out/tuned.json"
-part generate "$python" -m scripts.benchmark generate --device "$device" "${generate[@]}" "${beside[@]}" --out "$out/generate.json"
+part generate "$python" -m scripts.benchmark generate --device "$device" "${generate[@]}" --out "$out/generate.json"
 part fuse "$python" -m scripts.benchmark fuse --device "$device" "${fuse[@]}" --out "$out/fuse.json"
 part metrics "$python" -m scripts.benchmark metrics --device "$device" --out "$out/metrics.json"
 part data "$python" -m scripts.benchmark data "${data[@]}" --out "$out/data.json"

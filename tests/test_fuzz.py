@@ -40,7 +40,7 @@ from options.export import ExportOptions
 from options.fuse import FuseOptions
 from options.test import TestOptions as GenerateOptions
 from options.train import for_method
-from scripts import compare_masks, dashboard, import_weights, inspect_data, make_sample_data
+from scripts import dashboard, import_weights, inspect_data, make_sample_data
 from tests import fuzz_mutations as mutations
 from tests import layout_fixtures as layouts
 from tests.conftest import ROOT, TINY, write_pairs
@@ -139,8 +139,6 @@ COMMANDS = {
                       import_weights.ImportOptions, "imported.safetensors"),
     "sample": command("scripts.make_sample_data --out made --train 1 --val 1 --test 1 --workers 1", "",
                       make_sample_data.Options, "made/"),
-    "masks": command("scripts.compare_masks --infrared pairs/infrared --masks pairs/infrared --out masks.png", "pairs",
-                     compare_masks.CompareMasksOptions, "masks.png"),
     "dashboard": command("scripts.dashboard --name gen --display_port 9", "checkpoints",
                          dashboard.DashboardOptions, "-"),
 } | {
@@ -468,7 +466,7 @@ def trial_options(trial: Trial) -> None:
 
 INTO = ("train", "train_std", "test", "test_pictures", "test_weights", "test_v2", "fuse", "fuse_data", "fuse_run",
         "augment", "inspect", "inspect_v2", "evaluate_fusion", "evaluate_generation", "evaluate_detection", "export",
-        "import", "sample", "masks")  # fmt: skip
+        "import", "sample")  # fmt: skip
 PLACED = {"test.py": "--results_dir", "fuse.py": "--results_dir", "train.py": "--checkpoints_dir"}
 
 

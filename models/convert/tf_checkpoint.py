@@ -15,7 +15,6 @@ TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
 HEADER_KEY = b""
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2"}
-_CRC_SHARDS = 512
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,16 @@ class Entry:
     shard: int
     offset: int
     size: int
-    crc: int
 
 
-def read(prefix: Path, check: bool = True) -> dict[str, np.ndarray]:
-    """All numeric tensors of a checkpoint by name. check: compare checksums too.
+def read(prefix: Path) -> dict[str, np.ndarray]:
+    """Return all numeric tensors of a checkpoint by name. Checksums are not compared.
 
-    ValueError naming the file where it is absent, cut short, damaged, or written in a way not known here."""
+    ValueError naming the file where it is absent, cut short, or written in a way not known here."""
     index = Path(f"{prefix}.index")
     if not index.is_file():
         raise ValueError(f"{index}: no such file; give the checkpoint's path without .index or .data-...")
-    shards, entries = _read_index(index, check)
+    shards, entries = _read_index(index)
     data = {shard: _shard_bytes(prefix, shard, shards) for shard in {e.shard for e in entries.values()}}
     tensors = {}
     for name, entry in entries.items():
@@ -48,8 +46,6 @@ def read(prefix: Path, check: bool = True) -> dict[str, np.ndarray]:
         dtype = np.dtype(DTYPES[entry.dtype])
         if len(raw) != entry.size or entry.size != dtype.itemsize * int(np.prod(entry.shape, dtype=np.int64)):
             raise ValueError(f"{path}: tensor {name} {entry.shape} is cut short or of the wrong size")
-        if check and masked_crc32c(raw) != entry.crc:
-            raise ValueError(f"{path}: tensor {name} is damaged (its checksum differs); fetch the file again")
         tensors[name] = np.frombuffer(raw, dtype).reshape(entry.shape).copy()
     return tensors
 
@@ -65,11 +61,11 @@ def _shard_bytes(prefix: Path, shard: int, shards: int) -> bytes:
     return path.read_bytes()
 
 
-def _read_index(path: Path, check: bool) -> tuple[int, dict[str, Entry]]:
+def _read_index(path: Path) -> tuple[int, dict[str, Entry]]:
     """Number of data files, and the entries by tensor name."""
     table = path.read_bytes()
     try:
-        pairs = dict(_table_pairs(table, path, check))
+        pairs = dict(_table_pairs(table, path))
         shards, big_endian = _read_header(pairs.pop(HEADER_KEY))
         entries = {key.decode(): _read_entry(value) for key, value in pairs.items()}
     except (IndexError, KeyError, TypeError, UnicodeDecodeError, struct.error):
@@ -79,7 +75,7 @@ def _read_index(path: Path, check: bool) -> tuple[int, dict[str, Entry]]:
     return shards, entries
 
 
-def _table_pairs(table: bytes, path: Path, check: bool) -> Iterator[tuple[bytes, bytes]]:
+def _table_pairs(table: bytes, path: Path) -> Iterator[tuple[bytes, bytes]]:
     footer = table[-FOOTER_BYTES:]
     if len(footer) < FOOTER_BYTES or struct.unpack("<Q", footer[-8:])[0] != TABLE_MAGIC:
         raise ValueError(f"{path}: is not a TensorFlow V2 checkpoint index (cut short, or another format)")
@@ -88,17 +84,15 @@ def _table_pairs(table: bytes, path: Path, check: bool) -> Iterator[tuple[bytes,
     for _ in range(4):  # offset and size of the meta-index, which is not needed, then of the index block
         number, position = _varint(footer, position)
         handle.append(number)
-    for _, value in _block_pairs(_block(table, handle[2], handle[3], path, check)):
+    for _, value in _block_pairs(_block(table, handle[2], handle[3], path)):
         offset, at = _varint(value, 0)
         size, _ = _varint(value, at)
-        yield from _block_pairs(_block(table, offset, size, path, check))
+        yield from _block_pairs(_block(table, offset, size, path))
 
 
-def _block(table: bytes, offset: int, size: int, path: Path, check: bool) -> bytes:
-    """One block; after it lie a byte that names its compression and a checksum of both."""
-    kind, crc = struct.unpack("<BI", table[offset + size : offset + size + 5])
-    if check and masked_crc32c(table[offset : offset + size + 1]) != crc:
-        raise ValueError(f"{path}: is damaged (a block's checksum differs); fetch the file again")
+def _block(table: bytes, offset: int, size: int, path: Path) -> bytes:
+    """Return one block, behind which lies a byte that names its compression, then a checksum."""
+    kind = table[offset + size]
     if kind != 0:
         raise ValueError(f"{path}: is compressed (type {kind}); only uncompressed indexes can be read")
     return table[offset : offset + size]
@@ -158,62 +152,11 @@ def _read_header(message: bytes) -> tuple[int, bool]:
 
 def _read_entry(message: bytes) -> Entry:
     shape: tuple[int, ...] = ()
-    numbers = {"dtype": 0, "shard": 0, "offset": 0, "size": 0, "crc": 0}
+    numbers = {"dtype": 0, "shard": 0, "offset": 0, "size": 0}
     names = {1: "dtype", 3: "shard", 4: "offset", 5: "size"}
     for field, value in _fields(message):
         if field == 2:
             shape = tuple(int(dict(_fields(dim)).get(1, 0)) for f, dim in _fields(value) if f == 2)
-        elif field == 6:
-            numbers["crc"] = struct.unpack("<I", value)[0]
         elif field in names:
             numbers[names[field]] = int(value)
     return Entry(shape=shape, **numbers)
-
-
-def masked_crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of some bytes, rotated and offset as LevelDB stores it."""
-    crc = crc32c(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C. Long data is cut into rows whose checksums advance together as one array, then are joined."""
-    table = _crc_table()
-    rows = _CRC_SHARDS if len(data) >= 8 * _CRC_SHARDS else 1
-    width = len(data) // rows
-    body = np.frombuffer(data, np.uint8, rows * width).reshape(rows, width)
-    state = np.zeros(rows, np.uint32)
-    state[0] = 0xFFFFFFFF
-    for column in body.T:
-        state = table[(state ^ column) & 0xFF] ^ (state >> np.uint32(8))
-    crc = int(state[0])
-    if rows > 1:
-        advance = _advance(table, width)
-        for other in state[1:]:
-            crc = _apply(advance, crc) ^ int(other)
-    for byte in data[rows * width :]:
-        crc = int(table[(crc ^ byte) & 0xFF]) ^ (crc >> 8)
-    return crc ^ 0xFFFFFFFF
-
-
-def _crc_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = np.where(table & 1, (table >> 1) ^ np.uint32(0x82F63B78), table >> 1)
-    return table.astype(np.uint32)
-
-
-def _advance(table: np.ndarray, width: int) -> list[int]:
-    """What `width` zero bytes do to each single bit of a checksum, which is linear."""
-    columns = np.left_shift(np.uint32(1), np.arange(32, dtype=np.uint32))
-    for _ in range(width):
-        columns = table[columns & 0xFF] ^ (columns >> np.uint32(8))
-    return [int(column) for column in columns]
-
-
-def _apply(columns: list[int], crc: int) -> int:
-    result = 0
-    for bit, column in enumerate(columns):
-        if crc >> bit & 1:
-            result ^= column
-    return result

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from models.fusion_blocks import as_luminance
-from models.inference.tiling import run_local, run_tiled
+from models.inference.tiling import run_local
 from options.fuse import NetworkOptions
 from util.device import Compute
 
@@ -24,12 +24,9 @@ class Fuser:
     ) -> None:
         """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked."""
         self.network, self.compute, self.policy = compute.place(network), compute, policy
-        self.overlap = opts.tile_overlap
         self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[compute.device.type] if local else 0)
-        if self.tile and self.overlap is None and self.tile <= 2 * network.REACH:
+        if self.tile and self.tile <= 2 * network.REACH:
             raise ValueError(f"--tile {self.tile} is too small: give at least {2 * network.REACH + 1}")
-        if self.tile and self.overlap is not None and self.overlap > self.tile // 2:
-            raise ValueError(f"--tile_overlap {self.overlap}: give at most half a tile, {self.tile // 2}")
 
     def __call__(self, visible: torch.Tensor, infrared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         height, width = visible.shape[-2:]
@@ -43,11 +40,9 @@ class Fuser:
         return made, (torch.cat([low, high], 1).flatten(1) + 1) * 127.5
 
     def _tiles(self, images: Sequence[torch.Tensor], side: int) -> torch.Tensor:
-        """Tiles that fade into each other where an overlap was asked for; else cut where it makes no difference."""
+        """Run the network on images that fit into a tile at once, on others tile by tile."""
         if max(images[0].shape[-2:]) <= side:
             return self._whole(*images)
-        if self.overlap is not None:
-            return run_tiled(self._whole, images, side, min(self.overlap, side // 2))
         return run_local(self._whole, images, side, self.network.REACH)
 
     def _whole(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:

@@ -8,35 +8,6 @@ from dataclasses import dataclass
 import torch
 
 
-def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin that cover `length`, evenly spread, each sharing at least `overlap` with the next."""
-    if length <= tile:
-        return [0]
-    steps = -(-(length - tile) // (tile - overlap))
-    return [round(i * (length - tile) / steps) for i in range(steps + 1)]
-
-
-def tile_weights(starts: Sequence[int], tile: int) -> list[torch.Tensor]:
-    """Weight of each tile's pixels along one axis, [tile] each; over all tiles they add to 1 at every pixel.
-
-    Of what two tiles share, a quarter at each end belongs to one of them alone, and between them it fades."""
-    weights = []
-    place = torch.arange(tile, dtype=torch.float64) + 0.5
-    for i, start in enumerate(starts):
-        weight = torch.ones(tile, dtype=torch.float64)
-        if i > 0:
-            shared = starts[i - 1] + tile - start
-            weight *= (2 * place / shared - 0.5).clamp(0, 1)
-        if i < len(starts) - 1:
-            shared = start + tile - starts[i + 1]
-            weight *= (2 * (tile - place) / shared - 0.5).clamp(0, 1)
-        weights.append(weight)
-    total = torch.zeros(starts[-1] + tile, dtype=torch.float64)
-    for start, weight in zip(starts, weights, strict=True):
-        total[start : start + tile] += weight
-    return [weight / total[start : start + tile] for start, weight in zip(starts, weights, strict=True)]
-
-
 def core_edges(length: int, core: int, multiple: int = 1) -> list[int]:
     """Edges of as few nearly equal stretches as cut `length` into at most `core` each, a multiple of `multiple`;
     all edges but the last are multiples of it too."""
@@ -97,30 +68,4 @@ def run_local(
         if result is None:
             result = part.new_empty(*part.shape[:2], height, width)
         piece.paste(part, result)
-    return result
-
-
-@torch.no_grad()
-def run_tiled(
-    network: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], tile: int, overlap: int
-) -> torch.Tensor:
-    """network(*inputs), each [N, C, H, W] with common N, H, W, over tiles of tile x tile pixels -> [N, C', H, W].
-
-    The same as without tiles, up to rounding, for a network whose output depends on pixels at most overlap / 4
-    away; others fade from tile to tile. No gradient. The network must keep height and width."""
-    if not 0 <= overlap <= tile // 2:
-        raise ValueError(f"--tile {tile} with --tile_overlap {overlap}: give an overlap of at most half a tile")
-    height, width = inputs[0].shape[-2:]
-    rows, columns = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
-    tall, wide = min(tile, height), min(tile, width)
-    row_weights, column_weights = tile_weights(rows, tall), tile_weights(columns, wide)
-    result = None
-    for top, row_weight in zip(rows, row_weights, strict=True):
-        for left, column_weight in zip(columns, column_weights, strict=True):
-            part = network(*(x[..., top : top + tall, left : left + wide] for x in inputs)).float()
-            assert part.shape[-2:] == (tall, wide), f"{tall}x{wide} became {tuple(part.shape)}"
-            if result is None:
-                result = part.new_zeros(*part.shape[:2], height, width)
-            weight = torch.outer(*(w.to(part, non_blocking=True) for w in (row_weight, column_weight)))
-            result[..., top : top + tall, left : left + wide] += weight * part
     return result

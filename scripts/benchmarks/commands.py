@@ -1,31 +1,13 @@
-"""Whole commands timed, ours and those of pytorch-CycleGAN-and-pix2pix, on the same images with the same weights."""
+"""Whole commands timed as a user runs them."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-
-from data.images import read_visible
-from scripts.benchmarks.reference import reference_environment
-from util.files import ROOT
-
-MAKE_WEIGHTS = """
-import sys, torch
-from models import networks
-torch.manual_seed(0)
-net = networks.define_G(3, 1, int(sys.argv[2]), sys.argv[1], "instance", False)
-networks.init_weights(net, "xavier", 1.0)
-torch.save(net.state_dict(), sys.argv[3])
-"""
-
 
 # A process starts with the memory peak of the one that started it, so a small one does.
 MEASURE = """
@@ -75,7 +57,7 @@ class Command:
         if seconds[1] <= seconds[0]:
             raise ValueError(
                 f"{self.name}: {self.many} images took no longer than {self.few}, so its start hides its speed: give "
-                "more --images (--reference_images)"
+                "more --images"
             )
         self.rates.append((self.many - self.few) / (seconds[1] - seconds[0]))
 
@@ -83,42 +65,3 @@ class Command:
         """Its line of a report."""
         rate = sorted(self.rates)[len(self.rates) // 2]
         return {"what": self.name, "images_per_second": rate, "ms_per_image": 1e3 / rate, "memory_mb": self.memory}
-
-
-class Reference:
-    """A checkout of pytorch-CycleGAN-and-pix2pix, run where it lies; what it writes goes to a folder of ours."""
-
-    def __init__(self, checkout: Path, folder: Path, netG: str, ngf: int, device: torch.device) -> None:
-        self.checkout, self.folder, self.netG, self.ngf = checkout, folder / "reference", netG, ngf
-        stub = self.folder / "path"
-        stub.mkdir(parents=True)
-        self.environment = reference_environment(stub, device)
-
-    def make_weights(self, ours: Path) -> None:
-        """Random weights of its generator, as its own file and, imported, as ours."""
-        theirs = self.folder / "checkpoints" / "b" / "latest_net_G.pth"
-        theirs.parent.mkdir(parents=True)
-        words = [sys.executable, "-c", MAKE_WEIGHTS, self.netG, str(self.ngf), str(theirs)]
-        log = self.folder / "weights.log"
-        run_logged(words, self.checkout, self.environment, log, "making weights by the reference")
-        words = [sys.executable, "-m", "scripts.import_weights", "--from_pix2pix", str(theirs), "--direction",
-                 "to_infrared", "--out", str(ours)]  # fmt: skip
-        run_logged(words, ROOT, dict(os.environ), log, "importing the reference's weights")
-
-    def command(self, images: Path, count: int) -> Command:
-        """Its test.py on a folder of images at their own size."""
-        words = [sys.executable, str(self.checkout / "test.py"), "--dataroot", str(images), "--name", "b", "--model",
-                 "test", "--netG", self.netG, "--ngf", str(self.ngf), "--input_nc", "3", "--output_nc", "1", "--norm",
-                 "instance", "--no_dropout", "--preprocess", "none", "--checkpoints_dir",
-                 str(self.folder / "checkpoints"), "--results_dir", str(self.folder / "results")]  # fmt: skip
-        return Command("reference test.py", words, self.folder, self.environment, max(1, count // 4), count)
-
-    def difference(self, ours: Path, count: int) -> float:
-        """Mean absolute difference of the first images that both made, in grey levels."""
-        made = self.folder / "results" / "b" / "test_latest" / "images"
-        pairs = [(path, made / f"{path.stem}_fake.png") for path in sorted(ours.iterdir())]
-        pairs = [pair for pair in pairs if pair[1].is_file()][:count]
-        if not pairs:
-            raise ValueError(f"the reference wrote no images that ours did: look into {made}")
-        images = [[read_visible(path).astype(np.float32) for path in pair] for pair in pairs]
-        return float(np.mean([np.abs(a - b).mean() for a, b in images]))

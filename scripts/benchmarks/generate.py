@@ -1,4 +1,4 @@
-"""Speed of test.py: the network alone, each stage, and the whole command; beside the reference project's, if given."""
+"""Speed of test.py: the network alone, each stage, and the whole command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.cycle_gan import Generators
 from models.inference.trained import load_network
 from models.inference.translator import InfraredMaker
 from options.cycle_gan import CycleGANOptions
-from scripts.benchmarks.commands import Command, Reference
+from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
 from scripts.benchmarks.pictures import streets, write_files
 from util.allocator import keep_freed_memory
@@ -31,9 +31,7 @@ from util.files import ROOT, check_file
 from util.training.weights import save_weights
 
 OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again
-COLUMNS = (
-    "what", "batch", "images_per_second", "ms_per_image", "tflops", "matrix_share", "memory_mb", "ratio",
-)  # fmt: skip
+COLUMNS = ("what", "batch", "images_per_second", "ms_per_image", "tflops", "matrix_share", "memory_mb")
 
 
 @dataclass(frozen=True)
@@ -60,18 +58,14 @@ class Options:
     images: int | None = None
     """Images of the longer of the two runs of test.py, whose difference is timed; 8 on the CPU, 2048 on CUDA."""
     runs: int = 1
-    """How often the whole commands are run; the median counts."""
-    reference: Path | None = None
-    """A checkout of pytorch-CycleGAN-and-pix2pix, whose test.py runs on the same images with the same weights."""
-    reference_images: int | None = None
-    """Images of the longer run of the reference; as many as of ours on the CPU, 96 on CUDA."""
+    """How often the whole command is run; the median counts."""
     repeats: int = 7
     """Timed repetitions of each stage, after two that are not counted."""
     out: Path | None = None
     """JSON file to write."""
 
     def __post_init__(self) -> None:
-        for name, low in (("repeats", 1), ("runs", 1), ("ngf", 1), ("images", 2), ("reference_images", 2)):
+        for name, low in (("repeats", 1), ("runs", 1), ("ngf", 1), ("images", 2)):
             value = getattr(self, name)
             if value is not None and not value >= low:
                 raise ValueError(f"--{name} is {value}: give at least {low}")
@@ -79,8 +73,6 @@ class Options:
             raise ValueError(f"--size is {self.size[0]} {self.size[1]}: give a height and a width of at least 16")
         if not all(batch >= 1 for batch in self.batch_sizes):
             raise ValueError(f"--batch_sizes are {self.batch_sizes}: give sizes of at least 1")
-        if self.reference is not None and not (self.reference / "test.py").is_file():
-            raise ValueError(f"--reference {self.reference}: holds no test.py; give a checkout of the project")
 
 
 def write_folder(folder: Path, options: Options, count: int) -> None:
@@ -142,9 +134,9 @@ def stage_rows(maker: InfraredMaker, folder: Path, options: Options, batch: int)
     ]
 
 
-def ours(weights: Path, images: Path, options: Options, device: torch.device, count: int) -> Command:
+def whole_command(weights: Path, images: Path, options: Options, device: torch.device, count: int) -> Command:
     """test.py as a user runs it."""
-    folder = images.parent / "ours"
+    folder = images.parent / "command"
     words = [sys.executable, str(ROOT / "test.py"), "--weights", str(weights), "--name", "b", "--dataroot", str(images),
              "--device", str(device), "--precision", options.precision, "--compile", options.compile, "--overwrite",
              "--gallery", "0"]  # fmt: skip
@@ -158,19 +150,13 @@ def main(argv: list[str]) -> int:
     compute = choose(options.device, options.precision)
     device, on_cuda = compute.device, compute.device.type == "cuda"
     count = options.images or (2048 if on_cuda else 8)
-    theirs = options.reference_images or (96 if on_cuda else count)
     rate = matrix_rate(device, compute.dtype)
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
         (folder / "images").mkdir()
-        write_folder(folder / "images", options, max(count, theirs))
+        write_folder(folder / "images", options, count)
         weights = folder / "generator.safetensors"
-        reference = None
-        if options.reference is not None:
-            reference = Reference(options.reference.absolute(), folder, options.netG, options.ngf, device)
-            reference.make_weights(weights)
-        else:
-            save_random(weights, options)
+        save_random(weights, options)
         compute.expect_one_size()
         if not on_cuda:
             keep_freed_memory()
@@ -178,20 +164,11 @@ def main(argv: list[str]) -> int:
         batches = options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4))
         rows = network_rows(maker, options, batches, rate)
         rows += stage_rows(maker, folder / "images", options, 8 if on_cuda else 1)
-        commands = [ours(weights, folder / "images", options, device, count)]
-        if reference is not None:
-            commands.append(reference.command(folder / "images", theirs))
-        for _ in range(options.runs):  # in turn, so that what else the machine does meets both
-            for command in commands:
-                command.run()
-        rows += [command.row() for command in commands]
-        if reference is not None:
-            rows[-2]["ratio"] = rows[-2]["images_per_second"] / rows[-1]["images_per_second"]
-            rows[-1]["ratio"] = 1.0
-            difference = reference.difference(folder / "ours" / "results" / "b" / "infrared", min(3, count, theirs))
+        whole = whole_command(weights, folder / "images", options, device, count)
+        for _ in range(options.runs):
+            whole.run()
+        rows.append(whole.row())
     facts = machine(device) | {"size": f"{options.size[1]}x{options.size[0]}", "precision": str(compute.dtype)}
     facts |= {"matrix_tflops": rate / 1e12, "images": count, "options": to_dict(options)}
-    if reference is not None:
-        facts |= {"reference_images": theirs, "mean_difference_in_grey_levels": difference}
     print_report(f"test.py, {options.netG}, {facts['size']}", COLUMNS, rows, facts, options.out)
     return 0

@@ -23,7 +23,6 @@ from options.test import TestOptions
 from options.train import TrainOptions
 from scripts.benchmarks import data, generate, metrics, train
 from scripts.benchmarks import fuse as benchmark_fuse
-from scripts.compare_masks import CompareMasksOptions
 from scripts.dashboard import DashboardOptions
 from scripts.import_weights import ImportOptions
 from scripts.inspect_data import InspectOptions
@@ -43,7 +42,6 @@ OPTIONS = {
     "scripts.benchmark generate": generate.Options,
     "scripts.benchmark metrics": metrics.Options,
     "scripts.benchmark train": train.Options,
-    "scripts.compare_masks": CompareMasksOptions,
     "scripts.dashboard": DashboardOptions,
     "scripts.evaluate detection": DetectionOptions,
     "scripts.evaluate fusion": EvaluateFusionOptions,

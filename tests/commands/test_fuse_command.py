@@ -279,7 +279,6 @@ def test_mistakes_are_one_line_and_write_nothing(
         ((*both, "--weights", foreign), "is for cycle_gan"),
         ((*both, "--weights", unfit), "not those of fusion_gan"),
         ((*both, "--weights", weights, "--tile", 18), "at least 19"),
-        ((*both, "--weights", weights, "--tile", 40, "--tile_overlap", 30), "at most half"),
         ((*both, "--weights", weights, "--range", "wide"), "--range"),
         (("--visible", visible, "--infrared", visible, "--weights", weights), "one folder"),
         (("--visible", visible / "000.png", "--infrared", infrared, "--weights", weights), "two folders or two files"),
@@ -308,7 +307,7 @@ def test_own_weights_missing_says_what_to_do(
 
 def test_help_names_every_option(command: Callable) -> None:
     text = command("fuse.py", "--help").stdout
-    for option in ("--visible", "--generator", "--tile-overlap", "--range", "--evaluate", "--layout", "--strict"):
+    for option in ("--visible", "--generator", "--tile", "--range", "--evaluate", "--layout", "--strict"):
         assert option in text or option.replace("-", "_").replace("__", "--") in text, option
 
 

@@ -1,20 +1,25 @@
-"""Salient-target masks: from thermal images, boxes and outlines; the command that compares them."""
+"""Salient-target masks: from thermal images, boxes and outlines."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from data.images import ThermalRange, read_infrared
 from data.masks import from_boxes, from_segments, from_thermal
-from scripts.compare_masks import intersection_over_union, read_grey
 from tests.conftest import SHARED
 
 RELEASED = SHARED / "stdfusionnet" / "train"
+
+
+def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+def read_grey(path: Path) -> np.ndarray:
+    return read_infrared(path, ThermalRange(mode="percentile", percentile_low=0, percentile_high=100))
 
 
 def scene(dtype: type = np.uint8, scale: float = 1.0, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -82,19 +87,3 @@ def test_segments() -> None:
         from_segments([(1, 2, 3, 4)], (50, 60))
     with pytest.raises(ValueError, match="run-length"):
         from_segments([{"counts": [1], "size": [1, 1]}], (50, 60))
-
-
-def test_command(tmp_path: Path, command: Callable) -> None:
-    image, target = scene()
-    for name, content in (("ir", image), ("mask", (255 * target).astype(np.uint8))):
-        (tmp_path / name).mkdir()
-        Image.fromarray(content).save(tmp_path / name / "1.png")
-    done = command("scripts.compare_masks", "--infrared", "ir", "--masks", "mask", "--out", "sheet.png")
-    assert re.search(r"1\.png  IoU (0\.[89]|1\.0)", done.stdout)
-    assert Image.open(tmp_path / "sheet.png").size[0] == 1800
-    (tmp_path / "ir" / "2.png").touch()
-    done = command("scripts.compare_masks", "--infrared", "ir", "--masks", "mask", "--out", "sheet.png", status=1)
-    assert "skipped ir/2.png: empty file (0 bytes)" in done.stderr and "mean IoU of 1 image" in done.stdout
-    done = command("scripts.compare_masks", "--infrared", "ir", "--masks", "ir2", status=2)
-    assert done.stderr.count("\n") == 1
-    assert "no such mask" in done.stderr

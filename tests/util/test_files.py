@@ -114,7 +114,6 @@ COMMANDS = (
     "scripts.benchmark generate --out",
     "scripts.benchmark metrics --out",
     "scripts.benchmark train --out",
-    "scripts.compare_masks --infrared . --out",
     "scripts.evaluate detection --arms real --out",
     "scripts.evaluate detection --arms real --results_dir",
     "scripts.evaluate fusion --fused . --visible . --infrared . --out",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.convert.tf_checkpoint import crc32c, read
-from tests.checkpoint_writer import slow_crc32c, write_checkpoint
+from models.convert.tf_checkpoint import read
+from tests.checkpoint_writer import write_checkpoint
 from tests.conftest import SHARED
 
 RELEASED = SHARED / "stdfusionnet" / "tf_checkpoint" / "Fusion.model-29"
@@ -37,16 +38,6 @@ def test_reads_what_was_written(tmp_path: Path, per_block: int) -> None:
         np.testing.assert_array_equal(found[name], array)
 
 
-@pytest.mark.parametrize("length", [0, 1, 511, 4095, 4096, 4097, 9001])
-def test_checksum(length: int) -> None:
-    data = np.random.default_rng(length).bytes(length)
-    assert crc32c(data) == slow_crc32c(data)
-
-
-def test_checksum_of_the_standard() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
-
-
 def test_released_checkpoint() -> None:
     if not RELEASED.with_name(RELEASED.name + ".index").exists():
         pytest.skip(f"{RELEASED} is not here")
@@ -64,7 +55,6 @@ def test_damage_is_one_clear_error(tmp_path: Path) -> None:
     whole_index, whole = index.read_bytes(), data.read_bytes()
     for changed, message in (
         (whole_index[:-1], "cut short"),
-        (whole_index[:20] + b"\xff" + whole_index[21:], "damaged"),
         (b"", "cut short"),
     ):
         index.write_bytes(changed)
@@ -74,10 +64,6 @@ def test_damage_is_one_clear_error(tmp_path: Path) -> None:
     data.write_bytes(whole[:-1])
     with pytest.raises(ValueError, match="cut short"):
         read(prefix)
-    data.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
-    with pytest.raises(ValueError, match="checksum"):
-        read(prefix)
-    assert read(prefix, check=False).keys() == arrays().keys()
     data.unlink()
     with pytest.raises(ValueError, match="beside the .index"):
         read(prefix)
@@ -86,16 +72,11 @@ def test_damage_is_one_clear_error(tmp_path: Path) -> None:
         read(prefix)
 
 
-@pytest.mark.parametrize("check", [True, False])
-def test_no_wrong_byte_gives_wrong_tensors_or_another_error(tmp_path: Path, check: bool) -> None:
+def test_no_wrong_byte_gives_another_error(tmp_path: Path) -> None:
     prefix, index = tmp_path / "m", tmp_path / "m.index"
     write_checkpoint(prefix, arrays())
     whole = index.read_bytes()
     for at in range(len(whole)):
         index.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
-        try:
-            found = read(prefix, check)
-        except ValueError:
-            continue
-        # The meta-index and the padding of the footer are not read.
-        assert not check or all(np.array_equal(found[name], array) for name, array in arrays().items())
+        with contextlib.suppress(ValueError):
+            read(prefix)
