@@ -1,5 +1,5 @@
 """Small pieces that networks share: normalisation, of weights too (Miyato et al., ICLR 2018), initial weights, padding
-to a multiple."""
+to a multiple, luminance."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from util.colour import luminance
 
 SPECTRAL_EPS = 1e-12
 
@@ -147,6 +149,21 @@ def initialise(network: nn.Module, init_type: str, gain: float) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def draw_truncated_normal(network: nn.Module, std: float) -> None:
+    """Draw the weights of all layers anew, normal and cut at two standard deviations; biases 0."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def as_luminance(visible: torch.Tensor) -> torch.Tensor:
+    """[N, 3, H, W] RGB or [N, 1, H, W] -> [N, 1, H, W], in the same range."""
+    return luminance(visible) if visible.shape[-3] == 3 else visible
 
 
 def run_padded(

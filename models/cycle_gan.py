@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import initialise
-from models.discriminators import judge, make_discriminator
+from models.discriminators import ImagePool, discriminator_terms, make_discriminator
 from models.generators import load_encoder, make_generator
-from models.image_pool import ImagePool
-from models.losses import adversarial_loss, content_loss, gradient_penalty, paired_loss, self_similarity_loss
+from models.losses import adversarial_loss, content_loss, paired_loss, self_similarity_loss
 from models.vgg import features_of, loss_network, random_filters
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
@@ -42,13 +41,12 @@ class Generators(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """One judge for each domain."""
+    """A discriminator for each domain."""
 
     def __init__(self, options: CycleGANOptions) -> None:
         super().__init__()
-        common = (options.ndf, options.n_layers_D, options.critic_norm)
-        self.infrared = make_discriminator(options.netD, INFRARED_CHANNELS, *common)
-        self.visible = make_discriminator(options.netD, VISIBLE_CHANNELS, *common)
+        self.infrared = make_discriminator(options, INFRARED_CHANNELS)
+        self.visible = make_discriminator(options, VISIBLE_CHANNELS)
 
 
 class CycleGAN(nn.Module):
@@ -86,9 +84,11 @@ class CycleGAN(nn.Module):
         return self.players() | {"infrared_pool": self.infrared_pool, "visible_pool": self.visible_pool}
 
     def networks(self) -> list[nn.Module]:
-        """What --compile compiles. A gradient penalty is a second derivative, which compiled critics do not have."""
-        critics = [] if self.options.gan_mode == "wgangp" else list(self.discriminators.children())
-        return [*self.generators.children(), *critics, *([self.vgg] if self.vgg is not None else [])]
+        """What --compile compiles. A gradient penalty is a second derivative, which compiled networks do not have."""
+        compiled = list(self.generators.children())
+        if self.options.gan_mode != "wgangp":
+            compiled += self.discriminators.children()
+        return compiled + ([self.vgg] if self.vgg is not None else [])
 
     def remarks(self) -> list[str]:
         """What a user should know before the run begins."""
@@ -112,8 +112,8 @@ class CycleGAN(nn.Module):
         yield "generators", terms
         yield (
             "discriminators",
-            self._critic_terms("infrared", y, self.infrared_pool.query(fake_infrared))
-            | self._critic_terms("visible", x, self.visible_pool.query(fake_visible)),
+            self._discriminator_terms("infrared", y, self.infrared_pool.query(fake_infrared))
+            | self._discriminator_terms("visible", x, self.visible_pool.query(fake_visible)),
         )
 
     def _generator_terms(
@@ -159,17 +159,10 @@ class CycleGAN(nn.Module):
             terms["identity_visible"] = o.lambda_identity * F.l1_loss(same_grey, grey)
         return terms
 
-    def _critic_terms(self, domain: str, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
-        o = self.options
-        critic = self.discriminators.infrared if domain == "infrared" else self.discriminators.visible
-        of_real, of_fake = judge(critic, real, fake, o.critic_norm)
-        terms = {
-            f"real_{domain}": 0.5 * adversarial_loss(of_real, True, o.gan_mode, for_critic=True),
-            f"fake_{domain}": 0.5 * adversarial_loss(of_fake, False, o.gan_mode, for_critic=True),
-        }
-        if o.gan_mode == "wgangp":
-            terms[f"penalty_{domain}"] = o.lambda_gp * gradient_penalty(critic, real, fake)
-        return terms
+    def _discriminator_terms(self, domain: str, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
+        discriminator = self.discriminators.infrared if domain == "infrared" else self.discriminators.visible
+        terms = discriminator_terms(discriminator, real, fake, self.options)
+        return {f"{name}_{domain}": term for name, term in terms.items()}
 
     @staticmethod
     def preview(network: Generators, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

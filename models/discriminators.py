@@ -1,12 +1,16 @@
-"""Discriminators of pytorch-CycleGAN-and-pix2pix: PatchGAN of any depth, and the pixel discriminator
-(Isola et al., CVPR 2017)."""
+"""Discriminators of pytorch-CycleGAN-and-pix2pix (Isola et al., CVPR 2017), what they lower, and the pool of generated
+images that they are shown."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import nn
 
 from models.blocks import SpectralConv2d, conv_before, norm_layer
+from models.losses import adversarial_loss, gradient_penalty
+from options.translation import TranslationOptions
 
 
 def _outer(
@@ -19,9 +23,9 @@ def _outer(
 
 
 class PatchDiscriminator(nn.Module):
-    """[N, in_channels, H, W] -> one judgement for each overlapping patch, [N, 1, H', W'].
+    """[N, in_channels, H, W] -> logits, one for each overlapping patch, [N, 1, H', W'].
 
-    layers = 3 judges 70x70 patches (2.765 M parameters at 3 channels)."""
+    layers = 3 sees 70x70 patches (2.765 M parameters at 3 channels)."""
 
     def __init__(self, in_channels: int, ndf: int = 64, layers: int = 3, norm: str = "instance") -> None:
         super().__init__()
@@ -42,7 +46,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class PixelDiscriminator(nn.Module):
-    """[N, in_channels, H, W] -> one judgement for each pixel, [N, 1, H, W]."""
+    """[N, in_channels, H, W] -> logits, one for each pixel, [N, 1, H, W]."""
 
     def __init__(self, in_channels: int, ndf: int = 64, norm: str = "instance") -> None:
         super().__init__()
@@ -59,19 +63,70 @@ class PixelDiscriminator(nn.Module):
         return self.body(x)
 
 
-def make_discriminator(name: str, in_channels: int, ndf: int, layers: int, norm: str) -> nn.Module:
-    """name: basic (layers = 3), n_layers, or pixel."""
-    if name == "pixel":
-        return PixelDiscriminator(in_channels, ndf, norm)
-    return PatchDiscriminator(in_channels, ndf, 3 if name == "basic" else layers, norm)
+def make_discriminator(options: TranslationOptions, in_channels: int) -> nn.Module:
+    """Build the discriminator that --netD names, for images of in_channels."""
+    if options.netD == "pixel":
+        return PixelDiscriminator(in_channels, options.ndf, options.discriminator_norm)
+    layers = 3 if options.netD == "basic" else options.n_layers_D
+    return PatchDiscriminator(in_channels, options.ndf, layers, options.discriminator_norm)
 
 
-def judge(
-    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, norm: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of real and of generated images, [N, C, H, W] each, in one pass where the norm allows it: statistics of
-    batch norm must not mix them."""
-    if norm == "batch":
-        return discriminator(real), discriminator(fake)
-    of_real, of_fake = discriminator(torch.cat([real, fake])).chunk(2)
-    return of_real, of_fake
+def discriminator_terms(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, options: TranslationOptions
+) -> dict[str, torch.Tensor]:
+    """Compute what a discriminator lowers, for real and generated images [N, C, H, W]: "real", "fake" and, with
+    wgangp, "penalty"."""
+    if options.discriminator_norm == "batch":  # whose statistics must not mix them
+        of_real, of_fake = discriminator(real), discriminator(fake)
+    else:
+        of_real, of_fake = discriminator(torch.cat([real, fake])).chunk(2)
+    terms = {
+        "real": 0.5 * adversarial_loss(of_real, True, options.gan_mode, for_discriminator=True),
+        "fake": 0.5 * adversarial_loss(of_fake, False, options.gan_mode, for_discriminator=True),
+    }
+    if options.gan_mode == "wgangp":
+        terms["penalty"] = options.lambda_gp * gradient_penalty(discriminator, real, fake)
+    return terms
+
+
+class ImagePool:
+    """Gives back, for each image of a batch, that image or (every second time, once full) an older one, so that
+    discriminators also see what generators made before (Shrivastava et al., CVPR 2017)."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images: list[torch.Tensor] = []
+
+    def query(self, batch: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> [N, C, H, W], without gradient."""
+        batch = batch.detach()
+        if not self.size:
+            return batch
+        if self.images and self.images[0].device != batch.device:  # a checkpoint's are on the CPU
+            self.images = [image.to(batch.device) for image in self.images]
+        answer = []
+        for image in batch.split(1):
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+                answer.append(image)
+                continue
+            swap, place = bool(torch.rand(()) < 0.5), int(torch.randint(self.size, ()))
+            old = self.images[place]
+            # A run may change its crop size when it goes on; older images then no longer fit the batch.
+            if swap and old.shape == image.shape:
+                answer.append(old.to(image.dtype))
+                self.images[place] = image.clone()
+            else:
+                answer.append(image)
+        return torch.cat(answer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The images held."""
+        return {"images": list(self.images)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the images held by another pool; TypeError where they are none."""
+        images = list(state["images"])
+        if not all(isinstance(image, torch.Tensor) for image in images):
+            raise TypeError("an image pool holds what is no image")
+        self.images = images

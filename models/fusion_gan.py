@@ -16,12 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import BatchNorm2d, SpectralConv2d, SpectralLinear
-from models.fusion_blocks import (
-    as_luminance,
-    draw_truncated_normal,
-)
-from models.fusion_losses import laplacian, soft_label_loss
+from models.blocks import BatchNorm2d, SpectralConv2d, SpectralLinear, as_luminance, draw_truncated_normal
+from models.losses import laplacian, soft_label_loss
 from options.fusion_gan import SHRINK, FusionGANOptions
 
 SLOPE = 0.2
@@ -59,7 +55,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Visible or fused patches [N, 1, S, S] in [-1, 1], S = patch_size - 12 -> judgements [N, 1]."""
+    """Visible or fused patches [N, 1, S, S] in [-1, 1], S = patch_size - 12 -> logits [N, 1]."""
 
     def __init__(self, options: FusionGANOptions) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Losses as pure functions of tensors: adversarial, gradient penalty, content, self-similarity."""
+"""Losses as pure functions of tensors: adversarial, of features, of pairs, and those of the fusion methods FusionGAN
+(Ma et al., Information Fusion 48, 2019) and STDFusionNet (Ma et al., IEEE TIM 70, 2021).
+
+Image derivatives are sums of shifted images, not convolutions, so that autocast leaves them in float32."""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ import torch.nn.functional as F
 Features = Mapping[str, torch.Tensor]
 
 
-def adversarial_loss(judgement: torch.Tensor, real: bool, mode: str, for_critic: bool = False) -> torch.Tensor:
-    """What to lower so that `judgement` (any shape, no sigmoid applied) says real, or not real.
+def adversarial_loss(logits: torch.Tensor, real: bool, mode: str, for_discriminator: bool = False) -> torch.Tensor:
+    """Give what to lower so that a discriminator's logits (any shape) say real, or not real.
 
     mode: lsgan (Mao et al., ICCV 2017), vanilla (Goodfellow et al., NIPS 2014), hinge (Lim and Ye, 2017; its
     margin is the discriminator's alone) or wgangp (Gulrajani et al., NIPS 2017)."""
-    judgement = judgement.float()
+    logits = logits.float()
     if mode == "lsgan":
-        return (judgement - float(real)).square().mean()
+        return (logits - float(real)).square().mean()
     if mode == "vanilla":
-        return F.softplus(-judgement if real else judgement).mean()
-    signed = -judgement if real else judgement
-    if mode == "hinge" and for_critic:
+        return F.softplus(-logits if real else logits).mean()
+    signed = -logits if real else logits
+    if mode == "hinge" and for_discriminator:
         return F.relu(1 + signed).mean()
     if mode in ("hinge", "wgangp"):
         return signed.mean()
@@ -29,13 +32,13 @@ def adversarial_loss(judgement: torch.Tensor, real: bool, mode: str, for_critic:
 
 
 def gradient_penalty(
-    critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor
+    discriminator: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor
 ) -> torch.Tensor:
-    """Mean of (|gradient of the critic| - 1)^2 between real and fake [N, C, H, W] (Gulrajani et al., 2017)."""
+    """Take the mean of (|gradient| - 1)^2 between real and fake images [N, C, H, W] (Gulrajani et al., 2017)."""
     mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
-    judgement = critic(between).float()
-    (gradient,) = torch.autograd.grad(judgement.sum(), between, create_graph=True)
+    logits = discriminator(between).float()
+    (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
     return (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
 
 
@@ -148,3 +151,50 @@ def best_shift(image: torch.Tensor, reference: torch.Tensor, most: int) -> torch
     batch = torch.arange(n, device=image.device)[:, None, None, None]
     channel = torch.arange(channels, device=image.device)[:, None, None]
     return reference[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _shifted(image: torch.Tensor) -> list[list[torch.Tensor]]:
+    """3x3 neighbours of every pixel of [..., H, W], zero outside; [row][column], [1][1] is the pixel itself."""
+    height, width = image.shape[-2:]
+    padded = F.pad(image.float(), (1, 1, 1, 1))
+    return [[padded[..., i : i + height, j : j + width] for j in range(3)] for i in range(3)]
+
+
+def sobel_gradient(image: torch.Tensor) -> torch.Tensor:
+    """|horizontal| + |vertical| Sobel derivative of [..., H, W], zero outside; float32, at least 0."""
+    (a, b, c), (d, _, f), (g, h, i) = _shifted(image)
+    return ((c + 2 * f + i) - (a + 2 * d + g)).abs() + ((g + 2 * h + i) - (a + 2 * b + c)).abs()
+
+
+def laplacian(image: torch.Tensor) -> torch.Tensor:
+    """Four neighbours minus four times the pixel, of [..., H, W], zero outside; float32."""
+    (_, up, _), (left, centre, right), (_, down, _) = _shifted(image)
+    return up + left + right + down - 4 * centre
+
+
+def weighted_l1(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean over all pixels of weight * |a - b|, each [N, 1, H, W]; the weights are not normalised."""
+    return (weight * (a.float() - b.float()).abs()).mean()
+
+
+def salient_target_loss(
+    fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor, mask: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """STDFusionNet's four terms, unweighted: fused like infrared where mask is 1, like visible where it is 0.
+
+    Images [N, 1, H, W] in [-1, 1], mask [N, 1, H, W] in [0, 1]."""
+    of_fused, of_visible, of_infrared = map(sobel_gradient, (fused, visible, infrared))
+    return {
+        "background_intensity": weighted_l1(fused, visible, 1 - mask),
+        "background_gradient": weighted_l1(of_fused, of_visible, 1 - mask),
+        "target_intensity": weighted_l1(fused, infrared, mask),
+        "target_gradient": weighted_l1(of_fused, of_infrared, mask),
+    }
+
+
+def soft_label_loss(logits: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Mean squared distance of logits [N, 1] from labels drawn for each sample from [low, high).
+
+    Drawn on the CPU by torch's generator."""
+    labels = low + (high - low) * torch.rand(logits.shape)
+    return F.mse_loss(logits.float(), labels.to(logits.device, non_blocking=True))

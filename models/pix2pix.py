@@ -17,17 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import initialise
-from models.discriminators import judge, make_discriminator
+from models.discriminators import ImagePool, discriminator_terms, make_discriminator
 from models.generators import OneDirection, load_encoder, make_generator
-from models.image_pool import ImagePool
-from models.losses import (
-    adversarial_loss,
-    best_shift,
-    content_loss,
-    correlation_loss,
-    gradient_penalty,
-    self_similarity_loss,
-)
+from models.losses import adversarial_loss, best_shift, content_loss, correlation_loss, self_similarity_loss
 from models.vgg import features_of, loss_network, random_filters
 from options.pix2pix import Pix2PixOptions
 
@@ -46,10 +38,7 @@ class Pix2Pix(nn.Module):
         super().__init__()
         self.options = options
         self.generator = self.network(options)
-        both = VISIBLE_CHANNELS + INFRARED_CHANNELS
-        self.discriminator = make_discriminator(
-            options.netD, both, options.ndf, options.n_layers_D, options.critic_norm
-        )
+        self.discriminator = make_discriminator(options, VISIBLE_CHANNELS + INFRARED_CHANNELS)
         for network in (self.generator, self.discriminator):
             initialise(network, options.init_type, options.init_gain)
         load_encoder(self.generator.to_infrared, options.vgg_weights)
@@ -95,7 +84,8 @@ class Pix2Pix(nn.Module):
             y = best_shift(fake, y, o.shift)
         yield "generator", self._generator_terms(x, y, fake)
         if o.lambda_gan:
-            yield "discriminator", self._discriminator_terms(x, y, self.pool.query(torch.cat([x, fake.detach()], 1)))
+            shown = self.pool.query(torch.cat([x, fake.detach()], 1))
+            yield "discriminator", discriminator_terms(self.discriminator, torch.cat([x, y], 1), shown, o)
 
     def _generator_terms(self, x: torch.Tensor, y: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         o = self.options
@@ -117,17 +107,6 @@ class Pix2Pix(nn.Module):
         if o.lambda_self:
             chosen = (o.self_layers, o.self_patch_sizes, o.self_patches, o.self_query, o.self_keep)
             terms["self"] = o.lambda_self * self_similarity_loss(of_fake, of_real, *chosen)
-        return terms
-
-    def _discriminator_terms(self, x: torch.Tensor, y: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
-        o, real = self.options, torch.cat([x, y], 1)
-        of_real, of_fake = judge(self.discriminator, real, fake, o.critic_norm)
-        terms = {
-            "real": 0.5 * adversarial_loss(of_real, True, o.gan_mode, for_critic=True),
-            "fake": 0.5 * adversarial_loss(of_fake, False, o.gan_mode, for_critic=True),
-        }
-        if o.gan_mode == "wgangp":
-            terms["penalty"] = o.lambda_gp * gradient_penalty(self.discriminator, real, fake)
         return terms
 
     @staticmethod

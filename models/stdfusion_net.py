@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.fusion_blocks import as_luminance, draw_truncated_normal
-from models.fusion_losses import salient_target_loss
+from models.blocks import as_luminance, draw_truncated_normal
+from models.losses import salient_target_loss
 from options.stdfusion_net import STDFusionNetOptions
 
 SLOPE = 0.2
@@ -139,11 +139,7 @@ class STDFusionNet(nn.Module):
                 "stdfusion_net learns from salient-target masks and this data set brings none: "
                 "choose where they come from with --mask_source"
             )
-        visible, infrared, alpha = (
-            as_luminance(batch["visible"]),
-            batch["infrared"],
-            self.options.lambda_target,
-        )
+        visible, infrared, alpha = as_luminance(batch["visible"]), batch["infrared"], self.options.lambda_target
         terms = salient_target_loss(self.fuser(visible, infrared), visible, infrared, batch["mask"])
         yield (
             "fuser",

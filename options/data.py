@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import inf
 from pathlib import Path
 from typing import Literal
+
+from options.shared import Options
 
 SAMPLE_ROOT = Path("datasets/sample")
 
@@ -16,7 +17,7 @@ Layout = Literal[
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Options):
     """Data: where the images lie, which ones form pairs, how thermal counts become grey levels."""
 
     dataroot: Path = SAMPLE_ROOT
@@ -80,10 +81,7 @@ class DataOptions:
             raise ValueError(
                 f"--kelvin_low {self.kelvin_low} --kelvin_high {self.kelvin_high}: give 0 < low < high, in kelvin"
             )
-        if not self.kelvin_per_count > 0:
-            raise ValueError(f"--kelvin_per_count is {self.kelvin_per_count}: give kelvin per count, above 0")
-        if not abs(self.kelvin_offset) < inf:
-            raise ValueError(f"--kelvin_offset is {self.kelvin_offset}: give kelvin, such as 273.15")
+        self.check_positive("kelvin_per_count")
         if self.visible_bits is not None and not 9 <= self.visible_bits <= 16:
             raise ValueError(f"--visible_bits is {self.visible_bits}: give 9 to 16, or leave it out")
         if not 0 <= self.percentile_low < self.percentile_high <= 100:
@@ -119,8 +117,8 @@ class TrainDataOptions(DataOptions):
                 f"--dataroot_weights has {len(self.dataroot_weights)} numbers for {len(self.dataroot)} --dataroot: "
                 "give one each"
             )
-        if not all(0 < weight < float("inf") for weight in self.dataroot_weights):
-            raise ValueError("--dataroot_weights: give finite numbers above 0")
+        if not all(weight > 0 for weight in self.dataroot_weights):
+            raise ValueError("--dataroot_weights: give numbers above 0")
 
     @property
     def roots(self) -> tuple[DataOptions, ...]:

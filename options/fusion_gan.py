@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from options.shared import Options
+
 SHRINK = 12
 """Pixels by which the generator's unpadded convolutions make a patch smaller."""
 
 
 @dataclass(frozen=True)
-class FusionGANOptions:
+class FusionGANOptions(Options):
     """Method (fusion_gan): a generator fuses; a discriminator tells its images from visible ones. Published
     settings: --crop_size 132, --batch_size 32, --lr 1e-4 and --beta1 0.9 over 10 epochs."""
 
@@ -42,11 +44,4 @@ class FusionGANOptions:
     """Weight, inside the content loss, of the Laplacian (visible) against the intensity (infrared)."""
 
     def __post_init__(self) -> None:
-        for name, low in (("ngf", 8), ("ndf", 1), ("critic_steps", 1), ("patch_size", SHRINK + 31)):
-            value = getattr(self, name)
-            if not value >= low:
-                raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
-        for name in ("lambda_content", "lambda_laplacian"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"--{name} is {value}: give a finite weight of at least 0")
+        self.check_at_least(ngf=8, ndf=1, critic_steps=1, patch_size=SHRINK + 31, lambda_content=0, lambda_laplacian=0)

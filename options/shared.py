@@ -30,6 +30,13 @@ class Options:
                 remedy = ", or leave it out" if name in optional else ""
                 raise ValueError(f"--{name} is {value}: give at least {low}{remedy}")
 
+    def check_positive(self, *names: str) -> None:
+        """Raise a ValueError where an option is 0 or less; None, where allowed, is not."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"--{name} is {value}: give a number above 0")
+
 
 def check_size(option: str, size: Sequence[int]) -> None:
     """Raise a ValueError unless height and width, in pixels, are what the networks can see."""

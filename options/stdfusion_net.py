@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from options.shared import Options
+
 
 @dataclass(frozen=True)
-class STDFusionNetOptions:
+class STDFusionNetOptions(Options):
     """Method (stdfusion_net): fuses by a salient-target mask. Published settings: --crop_size 128,
     --batch_size 32, --lr 1e-3 and --beta1 0.9, constant over 30 epochs."""
 
@@ -30,9 +32,5 @@ class STDFusionNetOptions:
     """Weight of the terms inside the mask (infrared) against those outside (visible): the paper's alpha."""
 
     def __post_init__(self) -> None:
-        if not self.ngf >= 1:
-            raise ValueError(f"--ngf is {self.ngf}: give a whole number of at least 1")
-        if not self.init_std > 0:
-            raise ValueError(f"--init_std is {self.init_std}: give a number above 0")
-        if not 0 <= self.lambda_target < float("inf"):
-            raise ValueError(f"--lambda_target is {self.lambda_target}: give a finite weight of at least 0")
+        self.check_at_least(ngf=1, lambda_target=0)
+        self.check_positive("init_std")

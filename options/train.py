@@ -99,8 +99,7 @@ class InputOptions(Options):
         if not 0 < self.paired_share < 1:
             raise ValueError(f"--paired_share is {self.paired_share}: give a share in (0, 1)")
         self.check_at_least(load_size=16, crop_size=16, batch_size=1, num_threads=0, max_dataset_size=1, patch_stride=1)
-        if not 0 < self.cache_gb < float("inf"):
-            raise ValueError(f"--cache_gb is {self.cache_gb}: give a finite number above 0")
+        self.check_positive("cache_gb")
         if self.cache_dir is not None and self.cache != "disk":
             remedy = "add it, or give --cache_dir None"
             raise ValueError(f"--cache_dir {self.cache_dir} is of use with --cache disk only: {remedy}")
@@ -168,13 +167,9 @@ class LoopOptions(Options):
         self.check_at_least(save_epoch_freq=1, lr_decay_iters=1, val_size=1, accumulate=1)
         if not self.n_epochs + self.n_epochs_decay >= 1:
             raise ValueError("--n_epochs and --n_epochs_decay are both 0: give at least one epoch")
-        for name in ("lr", "save_minutes", "log_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name} is {getattr(self, name)}: give a finite number above 0")
+        self.check_positive("lr", "save_minutes", "log_seconds", "clip_grad")
         if not 0 <= self.beta1 < 1:
             raise ValueError(f"--beta1 is {self.beta1}: give a number in [0, 1)")
-        if self.clip_grad is not None and not self.clip_grad > 0:
-            raise ValueError(f"--clip_grad is {self.clip_grad}: give a norm above 0")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"--ema is {self.ema}: give a decay in (0, 1), e.g. 0.999")
         if self.lr_policy == "plateau" and not self.val_epoch_freq:

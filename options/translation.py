@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from options.shared import Options
+
 VGG_LAYERS = tuple(f"relu{block}_{i}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1))
 Generator = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128", "vgg_unet"]
 
 
 @dataclass(frozen=True)
-class TranslationOptions:
+class TranslationOptions(Options):
     """Method: networks, adversarial game, content and self loss."""
 
     settings: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -70,25 +72,18 @@ class TranslationOptions:
     torchvision (downloaded once), a local file, or random (untrained filters)."""
 
     @property
-    def critic_norm(self) -> str:
+    def discriminator_norm(self) -> str:
         """The discriminators' normalisation."""
         return self.norm if self.norm_D == "same" else self.norm_D
 
     def __post_init__(self) -> None:
-        for name, low in (("ngf", 1), ("ndf", 1), ("pool_size", 0), ("self_patches", 1)):
-            value = getattr(self, name)
-            if not value >= low:
-                raise ValueError(f"--{name} is {value}: give a whole number of at least {low}")
+        self.check_at_least(ngf=1, ndf=1, pool_size=0, self_patches=1)
+        self.check_at_least(**{name: 0 for name in vars(self) if name.startswith("lambda_")})
+        self.check_positive("init_gain")
         if not 1 <= self.n_layers_D <= 6:
             raise ValueError(f"--n_layers_D is {self.n_layers_D}: give a number in [1, 6]")
-        if not self.init_gain > 0:
-            raise ValueError(f"--init_gain is {self.init_gain}: give a number above 0")
         if not 0 < self.self_keep <= 1:
             raise ValueError(f"--self_keep is {self.self_keep}: give a share in (0, 1]")
-        for name in vars(self):
-            value = getattr(self, name)
-            if name.startswith("lambda_") and not 0 <= value < float("inf"):
-                raise ValueError(f"--{name} is {value}: give a finite weight of at least 0")
         for name in ("content_layers", "self_layers"):
             layers = getattr(self, name)
             unknown = [layer for layer in layers if layer not in VGG_LAYERS]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.image_pool import ImagePool
+from models.discriminators import ImagePool
 from util.device import choose
 from util.training.optimizers import Optimizers
 from util.training.state import TrainingState

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from models.fusion_blocks import as_luminance
+from models.blocks import as_luminance
 from models.generators import UNetGenerator, channels_in
 from models.inference.translator import locality
 from util.colour import luminance

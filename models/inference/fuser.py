@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from models.fusion_blocks import as_luminance
+from models.blocks import as_luminance
 from models.inference.tiling import run_local
 from options.fuse import NetworkOptions
 from util.device import Compute

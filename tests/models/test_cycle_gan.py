@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from models import METHODS
 from models.cycle_gan import CycleGAN
-from models.image_pool import ImagePool
+from models.discriminators import ImagePool
 from models.losses import content_loss
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
@@ -98,11 +98,11 @@ def test_the_terms_have_their_values() -> None:
 
 def test_real_and_fake_in_one_pass_equal_two_passes() -> None:
     method = make()
-    critic, b = method.discriminators.infrared, batch(2)
+    discriminator, b = method.discriminators.infrared, batch(2)
     fake = torch.rand_like(b["infrared"])
-    both = critic(torch.cat([b["infrared"], fake])).chunk(2)
-    torch.testing.assert_close(both[0], critic(b["infrared"]))
-    torch.testing.assert_close(both[1], critic(fake))
+    both = discriminator(torch.cat([b["infrared"], fake])).chunk(2)
+    torch.testing.assert_close(both[0], discriminator(b["infrared"]))
+    torch.testing.assert_close(both[1], discriminator(fake))
 
 
 @pytest.mark.parametrize("mode", ["lsgan", "vanilla", "hinge", "wgangp"])

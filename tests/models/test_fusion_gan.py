@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from models.blocks import spectrally_normalised
 from models.convert.tensorflow import fusion_gan_from_tf
 from models.fusion_gan import FusionGAN
-from models.fusion_losses import laplacian, soft_label_loss
+from models.losses import laplacian, soft_label_loss
 from options.fusion_gan import FusionGANOptions
 from tests.checkpoint_writer import made_fusion_gan
 
@@ -108,7 +108,7 @@ def test_patches_shrink_and_images_do_not() -> None:
     assert method(batch["visible"][..., :5, :1], batch["infrared"][..., :5, :1]).shape == (3, 1, 5, 1)
 
 
-def test_two_steps_of_the_critic_for_one_of_the_generator() -> None:
+def test_two_steps_of_the_discriminator_for_one_of_the_generator() -> None:
     method = FusionGAN(FusionGANOptions(ngf=8, ndf=2, patch_size=44, critic_steps=3))
     order = train(method, adams(method), 2)
     assert order == (3 * ["discriminator"] + ["generator"]) * 2

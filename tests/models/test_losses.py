@@ -24,8 +24,8 @@ from models.losses import (
 
 
 def test_adversarial_losses_by_hand() -> None:
-    judgement = torch.tensor([[-2.0, 0.5], [3.0, 0.0], [1.0, -0.25]])
-    values = judgement.flatten().tolist()
+    logits = torch.tensor([[-2.0, 0.5], [3.0, 0.0], [1.0, -0.25]])
+    values = logits.flatten().tolist()
 
     def mean(f) -> float:
         return sum(map(f, values)) / len(values)
@@ -42,20 +42,20 @@ def test_adversarial_losses_by_hand() -> None:
         ("wgangp", False, True): mean(lambda v: v),
         ("wgangp", True, False): -mean(lambda v: v),
     }
-    for (mode, real, for_critic), value in expected.items():
-        assert adversarial_loss(judgement, real, mode, for_critic).item() == pytest.approx(value, rel=1e-5)
+    for (mode, real, for_discriminator), value in expected.items():
+        assert adversarial_loss(logits, real, mode, for_discriminator).item() == pytest.approx(value, rel=1e-5)
     with pytest.raises(ValueError, match="nonsense"):
-        adversarial_loss(judgement, True, "nonsense")
+        adversarial_loss(logits, True, "nonsense")
 
 
-def test_gradient_penalty_of_a_linear_critic() -> None:
+def test_gradient_penalty_of_a_linear_discriminator() -> None:
     """The gradient of w.x is w everywhere, whatever the mixture."""
     weight = torch.randn(1, 2, 3, 5)
 
-    def critic(x: torch.Tensor) -> torch.Tensor:
+    def discriminator(x: torch.Tensor) -> torch.Tensor:
         return (x * weight).sum(dim=(1, 2, 3))
 
-    penalty = gradient_penalty(critic, torch.rand(4, 2, 3, 5), torch.rand(4, 2, 3, 5))
+    penalty = gradient_penalty(discriminator, torch.rand(4, 2, 3, 5), torch.rand(4, 2, 3, 5))
     assert penalty.item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-4)
 
 

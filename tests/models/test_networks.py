@@ -9,6 +9,7 @@ from torch import nn
 from models.blocks import InstanceNorm2d, conv_before, initialise, run_padded
 from models.discriminators import make_discriminator
 from models.generators import ResNetGenerator, make_generator
+from options.translation import TranslationOptions
 
 GENERATORS = ("resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128")
 
@@ -26,8 +27,8 @@ def test_generator_parameters_equal_the_reference(name: str, parameters: int) ->
 
 
 def test_discriminator_parameters_equal_the_reference() -> None:
-    assert count(make_discriminator("basic", 3, 64, 3, "instance")) == 2_764_737
-    assert count(make_discriminator("n_layers", 3, 64, 3, "instance")) == 2_764_737
+    assert count(make_discriminator(TranslationOptions(), 3)) == 2_764_737
+    assert count(make_discriminator(TranslationOptions(netD="n_layers", n_layers_D=3), 3)) == 2_764_737
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -42,8 +43,8 @@ def test_generators_keep_any_size(name: str, upsample: str, norm: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "shape"), [("basic", (6, 4)), ("pixel", (64, 48)), ("n_layers", (2, 1))])
-def test_discriminators_judge_patches(name: str, shape: tuple[int, int]) -> None:
-    network = make_discriminator(name, 1, 4, 4, "instance")
+def test_discriminators_give_logits_of_patches(name: str, shape: tuple[int, int]) -> None:
+    network = make_discriminator(TranslationOptions(netD=name, ndf=4, n_layers_D=4), 1)
     assert network(torch.rand(2, 1, 64, 48)).shape == (2, 1, *shape)
 
 

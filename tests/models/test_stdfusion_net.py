@@ -9,7 +9,7 @@ from PIL import Image
 
 from models.convert.tensorflow import stdfusion_net_from_tf
 from models.convert.tf_checkpoint import read
-from models.fusion_losses import laplacian, salient_target_loss, sobel_gradient
+from models.losses import laplacian, salient_target_loss, sobel_gradient
 from models.stdfusion_net import STDFusionNet
 from options.stdfusion_net import STDFusionNetOptions
 from tests.conftest import SHARED

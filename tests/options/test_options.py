@@ -204,7 +204,7 @@ def test_a_mistake_reads_alike_where_the_output_is_ascii() -> None:
         )  # fmt: skip
         assert done.returncode == 2
         lines.add(done.stderr)
-    assert lines == {"error: --lr is 0.0: give a finite number above 0\n"}
+    assert lines == {"error: --lr is 0.0: give a number above 0\n"}
 
 
 @pytest.mark.parametrize("made_of_it", [None, RuntimeError("in a library's own words"), ValueError("as well")])
