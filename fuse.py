@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from data.fusion_inputs import FramePairs, FusionInputs, find_inputs, note_other_views
 from data.images import ThermalRange
+from data.inputs import Job, evenly, find_to_fuse
 from data.output.finished import notes
 from data.output.fused import KINDS, PIPELINE, Results, fits
 from data.output.fused_video import fuse_video, fused_video
@@ -20,10 +20,10 @@ from data.output.generated import PIPELINE as GENERATED
 from data.output.generated import at_own_size
 from data.output.made import MADE, Made, own_folder
 from data.output.writing import Wait, Writers, fetch
-from data.samples import evenly
 from data.transforms import Preprocess, resize
-from data.video import is_video
-from data.visible_images import Job, batch_limits, images_in, read_batches
+from data.video import FramePairs, is_video
+from data.views import CUTS, note_views
+from data.visible_images import FusionInputs, batch_limits, images_in, read_batches
 from models import METHODS
 from models.inference.fuser import Fuser
 from models.inference.trained import (
@@ -207,12 +207,14 @@ def main() -> int:
     folder = options.output.results_dir / (network_options.name or facts["model"])
     if videos:
         return run_video(options, fuser, partner, folder, facts)
-    found = find_inputs(sources, options.data)
+    found = find_to_fuse(sources, options.data)
     jobs, thermal = found.jobs, ThermalRange.from_options(options.data)
     announce(facts, found.summary, folder)
     tell(found.notes)
     if sources.visible is not None:  # data sets have notes of their own
-        tell(note_other_views(jobs, sources.num_threads))
+        pairs = [(job.visible, job.real) for job in jobs if job.real is not None]
+        remedy, why = CUTS.format("--visible and --infrared"), "they are fused pixel by pixel"
+        tell(note_views(pairs, "visible images", "their infrared partners", remedy, why=why))
     read = [source.path for job in jobs for source in (job.visible, job.real) if source is not None]
     with own_folder(options.output.results_dir, folder, read, KINDS):
         made = Made(folder / MADE, made_by(facts, options, compute, partner), options.output.overwrite, fits)

@@ -14,17 +14,16 @@ from typing import Any
 import torch
 
 from data.counts import ThermalRange
-from data.first_use import ensure_sample
-from data.generation_inputs import find_jobs
 from data.images import ImageError
+from data.inputs import Job, evenly, find_to_generate
 from data.output.finished import notes
 from data.output.generated import GENERATED, KINDS, PIPELINE, Results, at_own_size, fits, score_batch
 from data.output.made import MADE, Made, own_folder
 from data.output.writing import Writers, fetch
-from data.samples import evenly, worker_count
 from data.scoring.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
+from data.threads import thread_count
 from data.transforms import Preprocess
-from data.visible_images import Job, VisibleImages, batch_limits, read_batches
+from data.visible_images import VisibleImages, batch_limits, read_batches
 from models.inference.trained import find_generator, load_network, open_run
 from models.inference.translator import InfraredMaker
 from options.test import GenerateOptions, TestOptions
@@ -65,7 +64,7 @@ def generate(
     methods: dict[str, Generate], strict: bool,
 ) -> None:  # fmt: skip
     """Every image of the dataset: read in workers, generated in batches, written in threads."""
-    compute, threads = maker.compute, worker_count(16) if options.num_threads is None else options.num_threads
+    compute, threads = maker.compute, thread_count(options.num_threads)
     limit = batch_limits(options.batch_size, compute.device)[0]
     if len(dataset.working_sizes()) <= FEW_SIZES:
         compute.expect_one_size()
@@ -111,12 +110,9 @@ def main() -> int:
     if compute.device.type == "cpu":
         keep_freed_memory()
     maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
-    ensure_sample(options.data.dataroot[0])
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
-    inputs = find_jobs(options.data, opts.split, options.data.dataroot[0].resolve() in trained_on)
+    inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)
     jobs, found = inputs.jobs, inputs.summary
-    if opts.num_test is not None:
-        jobs = evenly(jobs, opts.num_test)
     if opts.evaluate and not any(job.real for job in jobs):
         raise ValueError(f"--evaluate: {found} have no real infrared images to score against; leave it out")
     learned = load_learned(opts.inception_weights, opts.lpips_weights, compute.device) if opts.evaluate else None

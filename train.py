@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from data.batches import Batches, Loader
-from data.first_use import ensure_sample
+from data.inputs import ensure_sample
 from data.layouts import Listing, find
-from data.loader import TrainingImages, make_loader, steps_of_epoch
+from data.loader import Batches, Loader
 from data.samples import mean_infrared, read_validation
+from data.training_images import TrainingImages, make_loader, steps_of_epoch
 from models import METHODS
 from models.inference.trained import load_initial, named_weights
 from options.recorded import parse_train

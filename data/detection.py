@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
-from tqdm import tqdm
 
 from data.coco import CocoFolder, Placement, exchanged, labelled_size, note_exchanged
 from data.counts import ThermalRange
 from data.images import ImageError, Source, pixel_size, read_infrared, read_reduced
+from data.inputs import evenly
 from data.remarks import headers_of, with_one_white
-from data.samples import evenly, worker_count
+from data.threads import in_threads, worker_count
 from data.transforms import as_tensor, resize, to_size
 from options.data import DataOptions
 from util.colour import grey_bytes, luminance
@@ -109,10 +108,7 @@ def read_labelled(
         turned = entry["file_name"] if exchanged(entry, (width, height)) else ""
         return turned, image, rows, labelled[::-1], path.stem
 
-    with ThreadPoolExecutor(worker_count(READERS)) as pool:
-        bar = tqdm(pool.map(read, entries), total=len(entries), unit="img", desc="reading", leave=False,
-                   disable=not sys.stderr.isatty())  # fmt: skip
-        found = list(bar)
+    found = [result for _, result in in_threads(read, entries, worker_count(READERS), "reading")]
     errors = [item for item in found if isinstance(item, ImageError)]
     if errors and (data.strict or len(errors) == len(found)):
         raise errors[0]

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from data.images import ImageError, Source, brightest, read_visible
 from data.pictures import Header, opened
+from data.threads import of_headers
 from util.text import first_few, plural
 
-THREADS = 16
-"""Opening headers waits for the disk more than for the processor."""
-GROUP = 32  # headers a thread reads before it is given more: handing over takes as long as reading one
 LOOKED_AT = 8  # coloured infrared images
 COLOUR = 16  # grey levels between the channels, on average, above which a picture is no grey one with noise
-T, R = TypeVar("T"), TypeVar("R")
-
-
-def in_groups(function: Callable[[T], R], items: Sequence[T]) -> list[R | ImageError]:
-    """function(item) of all items, in threads; its ImageError where it raises one."""
-
-    def attempt(item: T) -> R | ImageError:
-        try:
-            return function(item)
-        except ImageError as error:
-            return error
-
-    groups = [items[i : i + GROUP] for i in range(0, len(items), GROUP)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        return [found for part in pool.map(lambda group: [attempt(item) for item in group], groups) for found in part]
 
 
 def header_of(path: Path) -> Header:
@@ -43,7 +24,7 @@ def header_of(path: Path) -> Header:
 def headers_of(sources: Iterable[Source]) -> dict[Path, Header]:
     """The headers of those that can be read."""
     paths = list(dict.fromkeys(source.path for source in sources))
-    found = zip(paths, in_groups(header_of, paths), strict=True)
+    found = zip(paths, of_headers(header_of, paths), strict=True)
     return {path: header for path, header in found if not isinstance(header, ImageError)}
 
 
@@ -94,7 +75,7 @@ def with_one_white(
     if bits is not None:
         white = 2.0**bits - 1
     else:
-        found = [top for top in in_groups(brightest, deep) if top is not None and not isinstance(top, ImageError)]
+        found = [top for top in of_headers(brightest, deep) if top is not None and not isinstance(top, ImageError)]
         white = max(found, default=None)
     if white is None:
         return {}, []

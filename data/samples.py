@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,8 +14,10 @@ from data.cache import Cache
 from data.cache_files import key_of
 from data.disk_cache import DiskCache
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
+from data.inputs import evenly
 from data.layouts import Pair, Split
 from data.pair_masks import annotations_of, read_mask, source_of
+from data.threads import worker_count
 from data.transforms import Preprocess, resize, to_size
 from options.train import TrainOptions
 from util.files import stamp
@@ -135,17 +136,6 @@ def finished(sample: Sample) -> Sample:
     if "mask" in sample:
         sample["mask"] = sample["mask"].clamp(0, 1)
     return sample
-
-
-def worker_count(wanted: int) -> int:
-    """At most as many worker processes as this process has processors."""
-    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, evenly spread over them."""
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def read_validation(split: Split | None, options: TrainOptions, with_mask: bool = False) -> list[dict[str, Any]]:

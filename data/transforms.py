@@ -107,6 +107,13 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
+def grey_tensor(array: np.ndarray) -> torch.Tensor:
+    """uint8 or uint16 [H, W] -> uint8 [1, H, W], rounded."""
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return as_tensor(array)
+
+
 def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """[..., H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
     if tuple(image.shape[-2:]) == tuple(size):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 
 from data.counts import ThermalRange, grey_from_counts
 from data.images import ImageError
+from data.transforms import as_tensor, grey_tensor, resize
+from data.visible_images import images_in
 from util.files import part_of
 from util.text import plural
 
@@ -177,3 +181,57 @@ class VideoWriter:
                 self.part.replace(self.path)
         finally:
             self.part.unlink(missing_ok=True)
+
+
+class FramePairs:
+    """Iterates over batches (times in seconds, visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] or None) of
+    two videos in step, or of one; all at the size of the first visible frame. errors: why it ended, if broken."""
+
+    def __init__(
+        self,
+        visible: Path,
+        infrared: Path | None,
+        limits: tuple[int, int],
+        limit: int | None,
+        thermal: ThermalRange,
+        pinned: bool = False,
+    ) -> None:
+        """limits: of a batch, (images, pixels). limit: frames at most. pinned: whether they lie in memory that a GPU
+        can fetch by itself. ImageError for what is no video, ValueError where PyAV is missing."""
+        self.thermal = thermal
+        self.visible, self.infrared = Video(visible), Video(infrared) if infrared else None
+        self.steps = InStep(self.visible, self.infrared) if infrared else None
+        self.limits, self.limit, self.pinned = limits, limit, pinned
+        self.errors: list[ImageError] = []
+
+    def _frames(self) -> Iterator[tuple[float, torch.Tensor, torch.Tensor | None]]:
+        size = None
+        for frame, partner in self.steps or ((frame, None) for frame in self.visible.frames()):
+            rgb = as_tensor(frame.rgb())
+            size = size or tuple(rgb.shape[-2:])
+            yield frame.time, resize(rgb, size), None if partner is None else resize(self._grey(partner), size)
+
+    def _grey(self, frame: Frame) -> torch.Tensor:
+        try:
+            return grey_tensor(frame.grey(self.thermal))
+        except ValueError as error:
+            raise ImageError(self.infrared.path, str(error)) from None
+
+    def _stack(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
+        batch = torch.stack(list(frames))
+        return batch.pin_memory() if self.pinned else batch
+
+    def __iter__(self) -> Iterator[tuple[list[float], torch.Tensor, torch.Tensor | None]]:
+        frames = islice(self._frames(), self.limit)
+        count = images_in(self.limits, *self.visible.size)
+        while True:
+            batch = []
+            try:
+                batch.extend(islice(frames, count))  # extend keeps what came before an error
+            except ImageError as error:
+                self.errors.append(error)
+            if batch:
+                times, visible, infrared = zip(*batch, strict=True)
+                yield list(times), self._stack(visible), None if infrared[0] is None else self._stack(infrared)
+            if len(batch) < count:
+                return

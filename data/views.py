@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from data.images import CAMERAS, ImageError, Source, camera_box, view_size
-from data.scoring.scored import in_threads
+from data.threads import of_headers
 from util.text import first_few
 
 WIDE = ((1800, 1600), (1224, 1024))  # (width, height) of FLIR ADAS's visible pictures, nearly of a thermal shape
 TOLERANCE = math.log(1.06)  # between two width / height, of which the layouts' own crops leave up to 5.2 %
+CUTS = "--dataroot ROOT, in place of {}, cuts those of FLIR ADAS to the thermal view"  # a remedy
 Size = tuple[int, int]  # height, width
 
 
@@ -37,30 +38,23 @@ def note_views(
     kind: str,
     partners: str,
     remedy: str,
-    num_threads: int | None,
     only_wide: bool = False,
     why: str = "scores compare pixel by pixel",
-) -> str | None:
-    """One line about those of (image, thermal partner) that show different views; None where all agree. kind,
+) -> list[str]:
+    """A line about those of (image, thermal partner) that show different views; none where all agree. kind,
     partners: what to call them. remedy: for pictures that the layouts cut. only_wide: say nothing of other shapes. why:
     that matters. Headers are read; what has none is passed over."""
-
-    def sizes(pair: tuple[Source, Source]) -> tuple[Size, Size] | None:
-        try:
-            return view_size(pair[0]), view_size(pair[1])
-        except ImageError:
-            return None
-
-    found = [(pair[0].stem, both) for pair, both in in_threads(sizes, pairs, num_threads, "headers") if both]
-    wrong = [(stem, both) for stem, both in found if unlike(*both) and (cut_sizes(both[0]) or not only_wide)]
+    found = of_headers(lambda pair: (view_size(pair[0]), view_size(pair[1])), pairs)
+    known = [(pair[0].stem, both) for pair, both in zip(pairs, found, strict=True) if not isinstance(both, ImageError)]
+    wrong = [(stem, both) for stem, both in known if unlike(*both) and (cut_sizes(both[0]) or not only_wide)]
     if not wrong:
-        return None
+        return []
     (first, second), _ = Counter(both for _, both in wrong).most_common(1)[0]
     stems = first_few(stem for stem, _ in wrong)
-    return (
+    return [
         f"{len(wrong)} of {len(pairs)} {kind} seem to show another view than {partners} ({text(first)} beside "
         f"{text(second)}: {stems}), and {why}: " + (remedy if cut_sizes(first) else "cut both to one view first")
-    )
+    ]
 
 
 def text(size: Size) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
-from data.batches import Loader
-from data.files import Met, name_key, too_long
-from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, view_size
-from data.remarks import seen_alike
-from data.samples import worker_count
-from data.transforms import Preprocess, as_tensor, resize
+from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced, read_visible, view_size
+from data.inputs import Job
+from data.loader import Loader
+from data.threads import of_headers, worker_count
+from data.transforms import Preprocess, as_tensor, grey_tensor, resize
 from util.training.counting import Counting
 
 BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
@@ -53,60 +50,6 @@ def read_seen(
     return resize(picture, size), picture, sizes[0]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One image to generate from; real: its infrared partner."""
-
-    visible: Source
-    real: Source | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """What to work on (each job's visible stem names its result), what was passed over that could not be used, one line
-    about it, and remarks."""
-
-    jobs: list[Job]
-    skipped: list[ImageError]
-    summary: str
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def among(cls, jobs: Sequence[Job], met: Met, summary: str, notes: Sequence[str] = ()) -> Found:
-        """Those jobs whose results can have their names; what else a search met goes to skipped and notes."""
-        long = {job for job in jobs if too_long(job.visible.stem, ".png")}
-        skipped = [ImageError(path, reason) for path, reason in met.unread]
-        skipped += [ImageError(job.visible.path, "its result would have too long a name: shorten it") for job in long]
-        return cls([job for job in jobs if job not in long], skipped, summary, (*notes, *met.notes()))
-
-    def seen_alike(self, bits: int | None) -> Found:
-        """With visible images of more than 8 bits shown alike, and remarks on images that no data set's search has
-        looked at."""
-        real = [job.real for job in self.jobs if job.real is not None]
-        alike, notes = seen_alike([job.visible for job in self.jobs], real, bits)
-        jobs = [replace(job, visible=alike.get(job.visible, job.visible)) for job in self.jobs]
-        return replace(self, jobs=jobs, notes=(*self.notes, *notes))
-
-
-def unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:
-    """The jobs of all splits; a stem that occurs twice gets its split before it."""
-    counts = Counter(name_key(job.visible.stem) for jobs in splits.values() for job in jobs)
-
-    taken = {stem for stem, count in counts.items() if count == 1}
-
-    def named(split: str, job: Job) -> Job:
-        stem = unlike = job.visible.stem
-        if counts[name_key(stem)] > 1:
-            unlike, number = f"{split}_{stem}", 1
-            while name_key(unlike) in taken:
-                number += 1
-                unlike = f"{split}_{stem}_{number}"
-            taken.add(name_key(unlike))
-        return replace(job, visible=replace(job.visible, stem=unlike))
-
-    return [named(split, job) for split, jobs in splits.items() for job in jobs]
-
-
 class VisibleImages(Dataset):
     """Item: {"visible": [3, h, w] as networks see it, "size": (H, W) of the input, "job"}, and for pairs "real"
     [1, H', W'] and "visible_at_real" [3, H', W']; {"job", "error"} for a file that cannot be read."""
@@ -128,15 +71,7 @@ class VisibleImages(Dataset):
     @cached_property
     def sizes(self) -> list[tuple[int, int] | ImageError]:
         """(height, width) of every input, from its header; the error of one that has none."""
-
-        def size(job: Job) -> tuple[int, int] | ImageError:
-            try:
-                return view_size(job.visible)
-            except ImageError as error:
-                return error
-
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(size, self.jobs))
+        return of_headers(lambda job: view_size(job.visible), self.jobs)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Size at which the network sees an input of a size."""
@@ -184,6 +119,46 @@ class VisibleImages(Dataset):
             count = images_in((batch_size, self.batch_pixels), height, width)
             batches += [group[i : i + count] for i in range(0, len(group), count)]
         return batches + large, errors
+
+
+class FusionInputs(VisibleImages):
+    """Item: {"visible": uint8 [3, H, W], "infrared": uint8 [1, H, W], "resized": its size before, where it differed,
+    "job"}; {"job", "error"} for a file that cannot be read. Where infrared is to be made: no "infrared", but "seen",
+    uint8 [3, h, w] as the generator sees the visible image, if that is at another size. A batch has one H, W."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        thermal: ThermalRange,
+        generator_sees: Preprocess | None = None,
+        batch_pixels: int = BATCH_PIXELS,
+    ) -> None:
+        """generator_sees: whose working size a generator sees images at; None for their own. batch_pixels: that a
+        batch has at most, unless one image has more."""
+        super().__init__(jobs, thermal, None, batch_pixels)
+        self.seen_size = generator_sees.working_size if generator_sees else self.working_size
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        job = self.jobs[index]
+        try:
+            return {"job": job} | (self._unpaired(job) if job.real is None else self._paired(job))
+        except ImageError as error:
+            return {"job": job, "error": error}
+
+    def _paired(self, job: Job) -> dict[str, Any]:
+        item = {"visible": as_tensor(read_visible(job.visible))}
+        infrared = grey_tensor(read_infrared(job.real, self.thermal))
+        size = tuple(item["visible"].shape[-2:])
+        if tuple(infrared.shape[-2:]) != size:
+            item["resized"] = tuple(infrared.shape[-2:])
+        return item | {"infrared": resize(infrared, size)}
+
+    def _unpaired(self, job: Job) -> dict[str, Any]:
+        seen, picture, size = read_seen(job.visible, self.seen_size)
+        if tuple(seen.shape[-2:]) == size:
+            return {"visible": seen}
+        whole = tuple(picture.shape[-2:]) == size
+        return {"visible": picture if whole else as_tensor(read_visible(job.visible)), "seen": seen}
 
 
 def collate(items: Sequence[dict[str, Any]]) -> tuple[torch.Tensor | None, list[dict[str, Any]], list[ImageError]]:

@@ -18,8 +18,8 @@ import torch
 
 from data.coco import CocoFolder, Placement, exchanged, find_folder, note_exchanged, note_unlisted, read_coco
 from data.counts import ThermalRange
-from data.first_use import ensure_sample
 from data.images import ImageError, Source, pixel_size, write_image
+from data.inputs import Job, ensure_sample
 from data.output.augmented import (
     FOLDERS,
     LABEL_FILES,
@@ -43,7 +43,7 @@ from data.output.made import MADE, Made, other_than, records_in
 from data.output.writing import Wait, Writers, fetch
 from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
-from data.visible_images import Job, VisibleImages, read_batches
+from data.visible_images import VisibleImages, read_batches
 from models.inference.trained import find_generator, load_network
 from models.inference.translator import InfraredMaker
 from options.augment import AugmentOptions

@@ -16,8 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from data.coco import CocoFolder, find_folder, note_unlisted, read_coco
 from data.detection import THERMAL, Labelled, Look, is_ignored, read_labelled
-from data.first_use import ensure_sample
-from data.samples import evenly
+from data.inputs import ensure_sample, evenly
 from options.data import DataOptions
 from options.detection import DetectionOptions
 from scripts import augment

@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 
 from data.counts import ThermalRange
-from data.first_use import ensure_sample
-from data.fusion_inputs import find_data_set, find_pairs, grey_tensor
 from data.images import ImageError, Source, probe, read_infrared
+from data.inputs import Job, ensure_sample, find_pairs, of_data_set, pair_jobs
+from data.layouts import find
 from data.output.generated import copy_small
 from data.remarks import headers_of, note_palettes
 from data.scoring.fusion_record import note_sources, range_policy, record_of
 from data.scoring.fusion_scores import TRIVIAL, FusionScores
-from data.scoring.scored import GREY_MODES, in_threads, join_methods, read_saved, results_of
-from data.transforms import resize
-from data.views import note_views, size_remedy, text
-from data.visible_images import Job
+from data.scoring.scored import GREY_MODES, join_methods, read_saved, results_of
+from data.threads import in_threads
+from data.transforms import grey_tensor, resize
+from data.views import CUTS, note_views, size_remedy, text
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from util.command_line import parse
 from util.device import choose
@@ -49,7 +49,7 @@ def find_cases(options: EvaluateFusionOptions) -> tuple[list[Case], list[str], s
         remedy = "give both the same name, or --dataroot the data set they were fused of"
     else:
         ensure_sample(data.dataroot)
-        found, left_out = find_data_set(data, split, with_infrared=True), "files of the data set cannot be used"
+        found, left_out = of_data_set(find(data), split, pair_jobs, "pairs"), "files of the data set cannot be used"
         where = f"{found.summary}; --split {split}"
         remedy = "give the --split and data options that they were fused with"
     if found.skipped and options.data.strict:
@@ -152,9 +152,8 @@ def notes(options: EvaluateFusionOptions, cases: Sequence[Case], records: Mappin
     lines = note_palettes(real, headers_of(real))
     if not of_data_set:
         pairs = [(case.job.visible, case.job.real) for case in cases]
-        remedy = "--dataroot ROOT, in place of --visible and --infrared, cuts those of FLIR ADAS to the thermal view"
-        views = note_views(pairs, "visible images", "their infrared partners", remedy, options.num_threads)
-        lines += [views] if views else []
+        remedy = CUTS.format("--visible and --infrared")
+        lines += note_views(pairs, "visible images", "their infrared partners", remedy)
     for name, record in records.items():
         fused = [(case.job, case.fused[name]) for case in cases]
         lines += [f"{name}: {line}" for line in note_sources(record, fused, of_data_set)]

@@ -6,15 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from data.counts import ThermalRange
-from data.first_use import ensure_sample
-from data.generation_inputs import jobs_of
 from data.images import list_images
+from data.inputs import Job, ensure_sample, of_data_set, partnered_jobs
 from data.layouts import find
 from data.remarks import headers_of, note_palettes, with_one_white
 from data.scoring.generated_scores import TRIVIAL, Case, mean_grey, print_scores, score_cases, write_scores
 from data.scoring.scored import by_stem, join_methods
-from data.views import note_views
-from data.visible_images import Job
+from data.views import CUTS, note_views
 from options.data import DataOptions
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from util.command_line import parse
@@ -28,11 +26,8 @@ from util.text import first_few, plural
 def paired_jobs(data: DataOptions, split: str) -> tuple[list[Job], str]:
     """The pairs of a data set, each called as its visible image, and one line about it. ValueError without any."""
     ensure_sample(data.dataroot)
-    listing = find(data)
-    jobs = [job for job in jobs_of(listing, split) if job.real is not None]
-    if not jobs:
-        raise ValueError(f"{listing.summary()}: no pairs in --split {split}: give another split, or other --pairs")
-    return jobs, f"{listing.summary()}; --split {split}"
+    found = of_data_set(find(data), split, lambda part: [job for job in partnered_jobs(part) if job.real], "pairs")
+    return found.jobs, f"{found.summary}; --split {split}"
 
 
 def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str], str]:
@@ -64,7 +59,7 @@ def find_cases(options: EvaluateGenerationOptions) -> tuple[list[Case], list[str
 
 def notes(options: EvaluateGenerationOptions, cases: Sequence[Case]) -> list[str]:
     """Lines about images in colour or of another view than their real partners, and about baselines left out."""
-    partners, threads, lines = "their real images", options.num_threads, []
+    partners, lines = "their real images", []
     sets = {"real": [case.real for case in cases]}
     sets |= {name: [case.generated[name] for case in cases] for name in cases[0].generated}
     lines += [f"{name}: {line}" for name, its in sets.items() for line in note_palettes(its, headers_of(its))]
@@ -73,14 +68,13 @@ def notes(options: EvaluateGenerationOptions, cases: Sequence[Case]) -> list[str
         for name in cases[0].generated:
             pairs = [(case.generated[name], case.real) for case in cases]
             # Other tools squeeze what they generate, into squares for example, which shows the whole view.
-            lines.append(note_views(pairs, f"images of {name}", partners, remedy, threads, only_wide=True))
+            lines += note_views(pairs, f"images of {name}", partners, remedy, only_wide=True)
     visible = [(case.visible, case.real) for case in cases if case.visible is not None]
     if options.data.dataroot is None:
-        remedy = "--dataroot ROOT, in place of --real and --visible, cuts those of FLIR ADAS to the thermal view"
-        lines.append(note_views(visible, "visible images", partners, remedy, threads))
+        lines += note_views(visible, "visible images", partners, CUTS.format("--real and --visible"))
     if not visible:
         lines.append("without --visible the baselines luminance and inverted luminance are left out")
-    return [line for line in lines if line is not None]
+    return lines
 
 
 def main(argv: list[str]) -> int:

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from data.first_use import ensure_sample
 from data.images import (
     ImageError,
     Source,
@@ -28,6 +27,7 @@ from data.images import (
     view_size,
     write_image,
 )
+from data.inputs import ensure_sample
 from data.layouts import Listing, Split, find
 from data.layouts.listing import group_reasons
 from options.data import DataOptions

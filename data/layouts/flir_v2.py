@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from data.files import natural_key
 from data.images import Source
-from data.layouts.flir_v2_index import matching_videos
 from data.layouts.folders import MASK_NAMES, Folder
 from data.layouts.listing import Pair, Split
 from data.layouts.scan import Scan
@@ -22,6 +22,7 @@ PARTS = {
     "val": ("images_rgb_val", "images_thermal_val"),
     "video": ("video_rgb_test", "video_thermal_test"),
 }
+_DESCRIPTION = re.compile(r'\{\s*"RGB":\s*"([A-Za-z0-9]+)"\s*\}')
 _STEM = re.compile(r"video-([^-]+)-frame-(\d+)-([^-.]+)")
 
 
@@ -34,6 +35,39 @@ def frame_of(source: Source) -> tuple[str, int] | None:
 def _with_group(source: Source) -> Source:
     frame = frame_of(source)
     return replace(source, group=frame[0]) if frame else source
+
+
+def _normal_name(filename: str) -> str:
+    """1636345164_thermal.zip and 1636345164_visible.zip -> "1636345164"; camera numbers go too."""
+    name = re.sub(r"\.(avi|zip|mp4)$", "", filename.lower()).replace("_", " ")
+    name = re.sub(r"\bcam\s*\d+\b", " ", name)
+    name = re.sub(r"\b(thermal|visible|rgb|ir)\b", " ", name)
+    return " ".join(name.split())
+
+
+def _videos(index: dict[str, Any]) -> list[dict[str, Any]]:
+    videos = index.get("videos")
+    return [video for video in videos if isinstance(video, dict)] if isinstance(videos, list) else []
+
+
+def matching_videos(rgb: dict[str, Any], thermal: dict[str, Any]) -> tuple[dict[str, str], int, int]:
+    """(thermal video id -> RGB video id, how many by description, how many by file name).
+
+    The description of a thermal video may name its RGB video; otherwise equal file names match, camera
+    aside. An RGB video is used once."""
+    names = {_normal_name(str(video.get("filename") or "")): str(video.get("id")) for video in _videos(rgb)}
+    names.pop("", None)
+    found: dict[str, str] = {}
+    for video in _videos(thermal):
+        match = _DESCRIPTION.search(str(video.get("description") or ""))
+        if match:
+            found[str(video.get("id"))] = match[1]
+    by_description = len(found)
+    for video in _videos(thermal):
+        partner = names.get(_normal_name(str(video.get("filename") or "")))
+        if str(video.get("id")) not in found and partner and partner not in found.values():
+            found[str(video.get("id"))] = partner
+    return found, by_description, len(found) - by_description
 
 
 def detect(folder: Folder) -> bool:

@@ -11,7 +11,8 @@ from data.files import image_files, name_key
 from data.images import ImageError, Source, ThermalRange, camera_box, read_infrared
 from data.layouts.listing import Pair, Skipped, Split
 from data.pictures import Header
-from data.remarks import header_of, in_groups, note_pages, note_palettes, with_one_white
+from data.remarks import header_of, note_pages, note_palettes, with_one_white
+from data.threads import of_headers
 from options.data import DataOptions
 from util.text import first_few
 
@@ -40,7 +41,7 @@ class Scan:
     def check(self, paths: list[Path]) -> list[Path]:
         """Those files whose header is that of an image; the others are skipped."""
         new = [path for path in paths if path not in self.headers]
-        for path, header in zip(new, in_groups(header_of, new), strict=True):
+        for path, header in zip(new, of_headers(header_of, new), strict=True):
             if isinstance(header, ImageError):
                 self.skip(path, header.reason)
             else:

@@ -8,8 +8,8 @@ from typing import Any
 
 from data.files import natural_key
 from data.images import ImageError
+from data.inputs import Job
 from data.output.made import Made
-from data.visible_images import Job
 from util.files import stamp
 from util.text import first_few, plural
 

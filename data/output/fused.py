@@ -14,15 +14,16 @@ import numpy as np
 import torch
 
 from data.files import natural_key
-from data.fusion_inputs import FusionInputs
 from data.images import ImageError, Source, ThermalRange, to_uint8, write_image
+from data.inputs import Job
 from data.output.finished import inputs_of, remove_forgotten, stands
 from data.output.generated import copy_small
 from data.output.made import Made, are_scores, is_size
 from data.output.writing import Wait
 from data.scoring.fusion_scores import FUSED, TRIVIAL, FusionScores
-from data.scoring.scored import in_threads, read_saved
-from data.visible_images import Job
+from data.scoring.scored import read_saved
+from data.threads import in_threads
+from data.visible_images import FusionInputs
 from options.fuse import OutputOptions
 from util.colour import luminance
 from util.files import remove_parts, write_whole
@@ -157,10 +158,7 @@ class Results:
 
         def score(number: int) -> dict[str, Any] | ImageError:
             item = inputs[number]
-            try:
-                fused = read_saved(self.file("fused", jobs[number].visible.stem))
-            except ImageError as error:
-                return error
+            fused = read_saved(self.file("fused", jobs[number].visible.stem))
             return item["error"] if "error" in item else self._score(fused, item["visible"], item["infrared"])
 
         for number, found in in_threads(score, range(len(jobs)), num_threads, "scoring"):

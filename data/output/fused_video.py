@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 
-from data.fusion_inputs import FramePairs
+from data.inputs import evenly
 from data.output.fused import Results, coloured
 from data.output.writing import Wait
-from data.samples import evenly
-from data.video import VideoWriter
+from data.video import FramePairs, VideoWriter
 from util.training.counting import Counting
 
 SHOWN = 12  # frames in the gallery, at most

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from data.images import ImageError, to_uint8, write_image
+from data.inputs import Job
 from data.output.finished import inputs_of, remove_forgotten, stands
 from data.output.made import Made, are_scores
 from data.transforms import resize
-from data.visible_images import BATCH_PIXELS, Job
+from data.visible_images import BATCH_PIXELS
 from util.colour import grey_bytes
 from util.device import Compute
 from util.files import remove_parts

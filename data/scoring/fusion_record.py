@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.images import Source
-from data.visible_images import Job
+from data.inputs import Job
 from util.json_file import read_json
 from util.text import plural
 

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 
 from data.counts import ThermalRange
-from data.fusion_inputs import grey_tensor
 from data.images import ImageError, Source, pixel_size, read_infrared, read_visible
 from data.output.generated import copy_small
-from data.scoring.scored import in_threads
-from data.transforms import as_tensor, resize
+from data.threads import in_threads
+from data.transforms import as_tensor, grey_tensor, resize
 from data.visible_images import LARGE
 from util.colour import luminance
 from util.files import remove_parts

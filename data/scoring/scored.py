@@ -5,25 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, product
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
 from data.counts import COUNT_MODES
 from data.files import SPELLINGS, name_key
 from data.images import Source, list_images, probe, read_visible
-from data.samples import worker_count
 from data.transforms import as_tensor
 from util.text import first_few
-from util.training.counting import Counting
 
 GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
 MOST_METHODS = 12  # in one folder: more different endings of names are no methods'
-T, R = TypeVar("T"), TypeVar("R")
 
 
 def read_saved(source: Source | Path) -> torch.Tensor:
@@ -104,30 +99,3 @@ def join_methods(
     if len(common) < max(map(len, joined.values())):
         lines.append(f"the methods are compared on the {len(common)} {partner}s that all of them have")
     return {stem: {name: found[stem] for name, found in joined.items()} for stem in common}, lines
-
-
-def in_threads(
-    function: Callable[[T], R], items: Sequence[T], num_threads: int | None, what: str
-) -> Iterator[tuple[T, R]]:
-    """(item, function(item)) of all items in order, in so many threads of one processor each, with a bar, or a line now
-    and then; a few results wait at most. what: its label."""
-    count = worker_count(16) if num_threads is None else num_threads
-    with Counting(len(items), what) as bar:
-        if count == 0:
-            for item in items:
-                yield item, function(item)
-                bar.update()
-            return
-        processors = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                left = iter(items)
-                waiting = [(item, pool.submit(function, item)) for item in islice(left, 2 * count)]
-                while waiting:
-                    item, future = waiting.pop(0)
-                    yield item, future.result()
-                    bar.update()
-                    waiting += [(item, pool.submit(function, item)) for item in islice(left, 1)]
-        finally:
-            torch.set_num_threads(processors)

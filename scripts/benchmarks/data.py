@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from data.batches import Loader
 from data.images import read_infrared, read_reduced
 from data.layouts import find
-from data.loader import TrainingImages, collate, make_loader
+from data.loader import Loader
+from data.training_images import TrainingImages, collate, make_loader
 from data.transforms import Preprocess, to_size
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions

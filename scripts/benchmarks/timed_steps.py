@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.layouts import find
-from data.loader import TrainingImages, make_loader
+from data.training_images import TrainingImages, make_loader
 from models import METHODS
 from options.train import TrainOptions
 from scripts.benchmarks.common import wait

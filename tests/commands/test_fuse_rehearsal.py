@@ -12,7 +12,7 @@ import torch
 
 import fuse
 from data.images import ImageError, Source
-from data.visible_images import Job
+from data.inputs import Job
 from models import METHODS
 from models.cycle_gan import CycleGAN
 from models.inference.fuser import Fuser

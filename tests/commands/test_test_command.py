@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 
 from data.images import ThermalRange, list_images, read_infrared, to_uint8, write_image
+from data.inputs import Job
 from data.output.generated import at_own_size, copy_small, grey_bytes, score_batch
 from data.output.made import Made
 from data.transforms import resize
-from data.visible_images import LARGE, Job, VisibleImages, read_batches
+from data.visible_images import LARGE, VisibleImages, read_batches
 from models.generators import make_generator
 from options.cycle_gan import CycleGANOptions
 from tests.conftest import ROOT, kill_midway, modified, write_pairs

@@ -16,8 +16,8 @@ from data.cache import open_cache
 from data.cache_files import CacheFiles, key_of
 from data.images import ImageError, Source, ThermalRange, write_image
 from data.layouts import find
-from data.loader import TrainingImages, make_loader
 from data.samples import Reader
+from data.training_images import TrainingImages, make_loader
 from data.transforms import Preprocess
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions, TrainDataOptions

@@ -17,7 +17,7 @@ from data.cache import open_cache
 from data.cache_files import key_of, locked
 from data.disk_cache import PIECES, DiskCache
 from data.layouts import find
-from data.loader import TrainingImages, make_loader
+from data.training_images import TrainingImages, make_loader
 from tests.conftest import write_pairs
 from tests.data.test_cache import options_for
 

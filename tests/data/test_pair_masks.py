@@ -11,9 +11,9 @@ import torch
 
 from data.images import Source, write_image
 from data.layouts import Pair, find
-from data.loader import TrainingImages
 from data.pair_masks import _annotated, read_mask, source_of
 from data.samples import finished
+from data.training_images import TrainingImages
 from models import METHODS
 from options.data import DataOptions, TrainDataOptions
 from options.train import InputOptions, TrainOptions

@@ -15,7 +15,7 @@ import torch
 
 from data.images import read_infrared, read_visible, write_image
 from data.scoring.fusion_scores import TRIVIAL
-from data.scoring.scored import in_threads
+from data.threads import in_threads
 from tests.conftest import SHARED, write_pairs
 from util.metrics.fusion import fusion_scores
 from util.metrics.score_sheet import ScoreSheet, mean_and_std, ranks

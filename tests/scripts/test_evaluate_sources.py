@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from data.images import Source, list_images, probe, read_visible, write_image
+from data.inputs import Job
 from data.scoring.fusion_record import note_sources, range_policy, record_of
 from data.scoring.scored import by_stem, named_methods
 from data.views import cut_sizes, unlike
-from data.visible_images import Job
 from models import METHODS
 from models.stdfusion_net import initialise
 from options.stdfusion_net import STDFusionNetOptions

@@ -5,8 +5,7 @@ import pytest
 
 from data.images import ImageError, ThermalRange, read_infrared, read_visible
 from data.layouts import find
-from data.layouts.flir_v2 import share_videos
-from data.layouts.flir_v2_index import matching_videos
+from data.layouts.flir_v2 import matching_videos, share_videos
 from options.data import DataOptions
 from tests import layout_fixtures as make
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data.batches import Batches
+from data.loader import Batches
 from tests.training_fixtures import begun, train
 from util.device import choose
 from util.files import write_whole

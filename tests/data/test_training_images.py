@@ -16,11 +16,11 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from data.batches import Loader
 from data.images import ImageError, write_image
 from data.layouts import find
-from data.loader import Steps, TrainingImages, make_loader, steps_of_epoch
+from data.loader import Loader
 from data.samples import evenly, mean_infrared, read_validation
+from data.training_images import Steps, TrainingImages, make_loader, steps_of_epoch
 from data.transforms import Preprocess, jitter_colour, resize
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
@@ -252,7 +252,7 @@ def test_where_workers_fail_the_rest_is_read_in_the_main_process(
         "hanging": lambda: [signal.pause() for _ in iter(int, 1)],
         "no shared memory": bool,
     }[trouble]
-    monkeypatch.setattr("data.batches.PATIENCE", 0.3 if trouble in ("stopped", "hanging") else 60)
+    monkeypatch.setattr("data.loader.PATIENCE", 0.3 if trouble in ("stopped", "hanging") else 60)
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
     if trouble == "no shared memory":
         monkeypatch.setattr(torch.Tensor, "share_memory_", no_memory)

@@ -7,18 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.fusion_inputs import (
-    FusionInputs,
-    find_data_set,
-    find_pairs,
-    find_visible,
-    grey_tensor,
-    note_other_views,
-)
 from data.images import Source, ThermalRange, write_image
-from data.visible_images import BATCH_PIXELS, Job, images_in, unlike_stems
+from data.inputs import Inputs, Job, find_pairs, find_visible, of_data_set, pair_jobs, unlike_stems, visible_jobs
+from data.layouts import find
+from data.transforms import grey_tensor
+from data.views import CUTS, note_views
+from data.visible_images import BATCH_PIXELS, FusionInputs, images_in
 from options.data import DataOptions
 from tests.layout_fixtures import picture, two_folders
+
+
+def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Inputs:
+    return of_data_set(find(options), split, pair_jobs if with_infrared else visible_jobs)
+
+
+def note_other_views(jobs: list[Job]) -> list[str]:
+    pairs = [(job.visible, job.real) for job in jobs if job.real is not None]
+    return note_views(pairs, "visible images", "their infrared partners", CUTS.format("--visible"), why="of that")
 
 
 def names(found: object) -> list[tuple[str, str]]:
@@ -58,13 +63,13 @@ def test_views_that_differ_are_told(tmp_path: Path) -> None:
     for stem, (visible, infrared) in sizes.items():
         picture(tmp_path / "vi" / f"{stem}.png", visible)
         picture(tmp_path / "ir" / f"{stem}.png", infrared, 1)
-    (line,) = note_other_views(find_pairs(tmp_path / "vi", tmp_path / "ir").jobs, 0)
+    (line,) = note_other_views(find_pairs(tmp_path / "vi", tmp_path / "ir").jobs)
     assert line.startswith("2 of 3 visible images seem to show another view than their infrared partners (1800x1600")
-    assert "fused pixel by pixel: --dataroot ROOT" in line and "a, b)" in line
+    assert "of that: --dataroot ROOT, in place of --visible" in line and "a, b)" in line
     jobs = find_pairs(tmp_path / "vi" / "c.png", tmp_path / "ir" / "c.png").jobs
-    assert note_other_views([*jobs, *find_visible(tmp_path / "vi").jobs], 0) == []
+    assert note_other_views([*jobs, *find_visible(tmp_path / "vi").jobs]) == []
     picture(tmp_path / "ir" / "c.png", (50, 50), 1)
-    (line,) = note_other_views(jobs, 0)
+    (line,) = note_other_views(jobs)
     assert "1 of 1" in line and "--dataroot" not in line and "cut both to one view" in line
 
 
