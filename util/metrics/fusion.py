@@ -34,7 +34,7 @@ from util.metrics.structure import (
     ssim,
     standard_deviation,
 )
-from util.metrics.triplet import Triplet, half_up
+from util.metrics.triplet import Source, Triplet, half_up
 
 
 @dataclass(frozen=True)
@@ -126,24 +126,23 @@ class FusionScorer:
     ) -> None:
         self.names = check_request(metrics, convention)
         self.sources, self.convention = (visible, infrared), convention
-        self.known: dict = {}
 
     @cached_property
-    def grey_sources(self) -> list[torch.Tensor]:
-        """Their 8-bit luminances."""
-        return [grey(eight_bit(image)) for image in self.sources]
+    def grey_sources(self) -> list[Source]:
+        """The 8-bit luminances of both sources."""
+        return [Source(grey(eight_bit(image))) for image in self.sources]
 
     @cached_property
-    def whole_sources(self) -> list[torch.Tensor]:
-        """All their channels."""
-        return [eight_bit(image).double() for image in self.sources]
+    def whole_sources(self) -> list[Source]:
+        """All channels of both sources."""
+        return [Source(eight_bit(image).double()) for image in self.sources]
 
     def triplet(self, fused: torch.Tensor) -> Triplet:
         """What the convention looks at: 8-bit luminances, or in VIFB channel by channel, unless the fused image has
         one: then against the luminance of the sources."""
         if self.convention == "vifb" and fused.shape[1] > 1:
-            return Triplet(eight_bit(fused).double(), *self.whole_sources, self.known)
-        return Triplet(grey(eight_bit(fused)), *self.grey_sources, self.known)
+            return Triplet(eight_bit(fused).double(), *self.whole_sources)
+        return Triplet(grey(eight_bit(fused)), *self.grey_sources)
 
     @torch.no_grad()
     def __call__(self, fused: torch.Tensor) -> dict[str, torch.Tensor]:

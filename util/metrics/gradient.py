@@ -58,7 +58,7 @@ def edge_transfer(triplet: Triplet) -> torch.Tensor:
     Qg = .9994 / (1 + exp(-15 (G - .5))), Qa = .9879 / (1 + exp(-22 (A - .8))), and where g_s = g_f, G = g_f."""
     fused, fused_angle = edges(triplet.fused)
     transferred, possible = 0.0, 0.0
-    for source, angle in triplet.of_sources(edges):
+    for source, angle in (source.once(edges) for source in triplet.sources):
         ratio = torch.where(source == fused, fused, torch.minimum(source, fused) / torch.maximum(source, fused))
         agreement = 1 - (angle - fused_angle).abs() / (math.pi / 2)
         kept = 0.9994 * torch.sigmoid(15 * (ratio - 0.5)) * 0.9879 * torch.sigmoid(22 * (agreement - 0.8))
@@ -74,9 +74,10 @@ def soft_edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return strength, torch.where(strength == 0, 0.0, torch.atan(right / down))
 
 
-def edge_weight(strength: torch.Tensor) -> torch.Tensor:
-    """How much an edge of a source counts in Nabf."""
-    return torch.where(strength >= 2, strength * strength.sqrt(), 0.001)
+def weighted_edges(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Strength and orientation of the edges of a source, and how much each counts in Nabf."""
+    strength, angle = soft_edges(image)
+    return strength, angle, torch.where(strength >= 2, strength * strength.sqrt(), 0.001)
 
 
 def added_artefacts(triplet: Triplet) -> torch.Tensor:
@@ -85,13 +86,12 @@ def added_artefacts(triplet: Triplet) -> torch.Tensor:
     under g = 2, .001; Q^2 = .9999 / (1 + exp(-19 (G - .5))) .9995 / (1 + exp(-22 (A - .5)))."""
     fused, fused_angle = soft_edges(triplet.fused)
     lost, weights, strongest = 0.0, 0.0, True
-    for source, angle in triplet.of_sources(soft_edges):
+    for source, angle, weight in (source.once(weighted_edges) for source in triplet.sources):
         top = torch.maximum(source, fused)
         ratio = torch.where(top == 0, 0.0, torch.minimum(source, fused) / top)
         agreement = ((angle - fused_angle).abs() - math.pi / 2).abs() * 2 / math.pi
         strength_kept = 0.9999 * torch.sigmoid(19 * (ratio - 0.5))
         angle_kept = 0.9995 * torch.sigmoid(22 * (agreement - 0.5))
-        weight = triplet.once(edge_weight, source)
         lost = lost + (1 - torch.sqrt(strength_kept * angle_kept)) * weight
         weights = weights + weight
         strongest = (fused > source) & strongest

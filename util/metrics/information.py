@@ -17,9 +17,9 @@ def shannon(probability: torch.Tensor) -> torch.Tensor:
 def mutual_nats(triplet: Triplet) -> torch.Tensor:
     """I(V; F) + I(I; F) in nats, [N, C], from the joint histograms of 256 x 256 bins."""
     total = 0.0
-    for source, source_histogram in zip(triplet.sources, triplet.source_histograms, strict=True):
-        joint = histogram(LEVELS * source + triplet.fused, LEVELS * LEVELS)
-        total = total + shannon(source_histogram) + shannon(triplet.fused_histogram) - shannon(joint)
+    for source in triplet.sources:
+        joint = histogram(LEVELS * source.image + triplet.fused, LEVELS * LEVELS)
+        total = total + shannon(source.once(histogram, LEVELS)) + shannon(triplet.fused_histogram) - shannon(joint)
     return total
 
 
@@ -49,7 +49,7 @@ def cross_entropy(triplet: Triplet) -> torch.Tensor:
     over the levels present in both images, so it can fall below 0."""
     fused = triplet.fused_histogram
     total = 0.0
-    for source in triplet.source_histograms:
+    for source in (source.once(histogram, LEVELS) for source in triplet.sources):
         terms = source * torch.log2(source / fused)
         total = total + torch.where((source > 0) & (fused > 0), terms, 0.0).sum(-1)
     return total / 2

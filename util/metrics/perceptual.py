@@ -23,9 +23,10 @@ def local_statistics(image: torch.Tensor, size: int) -> tuple[torch.Tensor, torc
     return mean, (blur(image**2, size, size / 5) - mean**2).clamp_(min=0)
 
 
-def information(variance: torch.Tensor) -> torch.Tensor:
-    """VIF: what the eye could take from an image of local variances at one scale, [N, C]."""
-    return torch.log1p(variance / EYE_NOISE).sum((-2, -1))
+def source_statistics(image: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Local mean and variance of a source at one scale, and what the eye could take from it there, [N, C]."""
+    mean, variance = local_statistics(image, size)
+    return mean, variance, torch.log1p(variance / EYE_NOISE).sum((-2, -1))
 
 
 def visual_information_fidelity(triplet: Triplet) -> torch.Tensor:
@@ -36,16 +37,16 @@ def visual_information_fidelity(triplet: Triplet) -> torch.Tensor:
     kept, available = [0.0, 0.0], [0.0, 0.0]
     for size in (17, 9, 5, 3):  # one octave coarser each time
         if size < 17:
-            triplet = Triplet(octave(triplet.fused, size), *triplet.of_sources(octave, size), triplet.known)
+            triplet = triplet.changed(octave, size)
         fused_mean, fused_variance = local_statistics(triplet.fused, size)
         for side, source in enumerate(triplet.sources):
-            mean, variance = triplet.once(local_statistics, source, size)
-            covariance = blur(source * triplet.fused, size, size / 5).sub_(mean * fused_mean)
+            mean, variance, information = source.once(source_statistics, size)
+            covariance = blur(source.image * triplet.fused, size, size / 5).sub_(mean * fused_mean)
             flat = torch.minimum(variance, fused_variance) < TINY
             gain = torch.where(flat, 0.0, covariance / (variance + TINY)).clamp_(min=0)
             noise = (fused_variance - gain * covariance).clamp_(min=TINY).add_(EYE_NOISE)
             kept[side] = kept[side] + torch.log1p(gain.square_().mul_(variance).div_(noise)).sum((-2, -1))
-            available[side] = available[side] + triplet.once(information, variance)
+            available[side] = available[side] + information
     return kept[0] / available[0] + kept[1] / available[1]
 
 
@@ -70,10 +71,11 @@ def chen_blum(triplet: Triplet) -> torch.Tensor:
     Both conventions take VIFB's: images stretched to 0..255. nan where both sources are flat; a flat image
     beside others, where VIFB gives nan, has no contrast."""
     images = triplet.rescaled
-    sensitivity = images.once(difference_of_gaussians, images.infrared)
+    sensitivity = images.infrared.once(difference_of_gaussians)
     fused = masked_contrast(images.fused, sensitivity)
     preserved, saliency = 0.0, 0.0
-    for contrast in images.of_sources(masked_contrast, sensitivity):
+    for source in images.sources:
+        contrast = source.once(masked_contrast, sensitivity)
         top = torch.maximum(contrast, fused)
         ratio = torch.where(top == 0, 1.0, torch.minimum(contrast, fused) / top)
         preserved = preserved + contrast**2 * ratio
@@ -107,12 +109,12 @@ def chen_varshney(triplet: Triplet) -> torch.Tensor:
     Chen and Varshney, Information Fusion 2007. Both conventions take VIFB's: images stretched to 0..255 (flat: 0).
     nan where both sources are flat."""
     images = triplet.rescaled
-    sensitivity = images.once(contrast_sensitivity, images.infrared)
+    sensitivity = images.infrared.once(contrast_sensitivity)
     fused = filter_frequencies(images.fused, sensitivity)
     total, weights = 0.0, 0.0
     for source in images.sources:
-        weight = images.once(edge_saliency, source)
-        difference = images.once(filter_frequencies, source, sensitivity) - fused
+        weight = source.once(edge_saliency)
+        difference = source.once(filter_frequencies, sensitivity) - fused
         total = total + (weight * block_means(difference.square_())).sum((-2, -1))
         weights = weights + weight.sum((-2, -1))
     return total / weights

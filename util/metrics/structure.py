@@ -29,20 +29,20 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def mean_correlation(triplet: Triplet) -> torch.Tensor:
     """CC, (r(V, F) + r(I, F)) / 2, Pearson; -1..1, higher is better. Convention: the mean of the two."""
-    return sum(correlation(source, triplet.fused) for source in triplet.sources) / 2
+    return sum(correlation(source.image, triplet.fused) for source in triplet.sources) / 2
 
 
 def correlation_of_differences(triplet: Triplet) -> torch.Tensor:
     """SCD, r(F - I, V) + r(F - V, I), Pearson; -2..2, higher is better.
 
     Aslantas and Bendes, AEU 2015. Convention: a flat difference correlates with nothing, r = 0."""
-    fused, visible, infrared = triplet.fused, triplet.visible, triplet.infrared
+    fused, visible, infrared = triplet.fused, triplet.visible.image, triplet.infrared.image
     return correlation(fused - infrared, visible) + correlation(fused - visible, infrared)
 
 
 def squared_errors(triplet: Triplet) -> list[torch.Tensor]:
     """Mean squared differences of the fused image from either source."""
-    return [(source - triplet.fused).square().mean((-2, -1)) for source in triplet.sources]
+    return [(source.image - triplet.fused).square().mean((-2, -1)) for source in triplet.sources]
 
 
 def rmse(triplet: Triplet) -> torch.Tensor:
@@ -82,10 +82,10 @@ def structure_maps(triplet: Triplet) -> Iterator[tuple[torch.Tensor, torch.Tenso
     fused = triplet.fused
     fused_mean, fused_square = blur(fused, 11, 1.5), blurred_square(fused)
     for source in triplet.sources:
-        mean = triplet.once(blur, source, 11, 1.5)
+        mean = source.once(blur, 11, 1.5)
         product, squares = mean * fused_mean, mean**2 + fused_mean**2
-        covariance = blur(source * fused, 11, 1.5) - product
-        variances = triplet.once(blurred_square, source) + fused_square - squares
+        covariance = blur(source.image * fused, 11, 1.5) - product
+        variances = source.once(blurred_square) + fused_square - squares
         yield (2 * product + c1) / (squares + c1), (2 * covariance + c2) / (variances + c2)
 
 
@@ -112,5 +112,5 @@ def multiscale_ssim(triplet: Triplet) -> torch.Tensor:
         for index, (luminance, contrast) in enumerate(structure_maps(triplet)):
             similarity = luminance * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
             products[index] = products[index] * similarity.mean((-2, -1)).clamp(min=0) ** weight
-        triplet = Triplet(halve(triplet.fused), *triplet.of_sources(halve), triplet.known)
+        triplet = triplet.changed(halve)
     return sum(products)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,33 @@ def rescale(image: torch.Tensor) -> torch.Tensor:
     return half_up((image - low) / span * 255)
 
 
+class Source:
+    """A source image, [N, C, H, W] float64, and what the metrics derive from it, which is computed once."""
+
+    def __init__(self, image: torch.Tensor) -> None:
+        self.image = image
+        self.known: dict[Hashable, Any] = {}
+
+    def once(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Give function(image, *arguments), which is kept under the function: its arguments are the same each time."""
+        return self._kept(function, lambda: function(self.image, *arguments))
+
+    def changed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> Source:
+        """Give the image function(image, *arguments) as a source, which is kept likewise."""
+        return self._kept((Source, function), lambda: Source(function(self.image, *arguments)))
+
+    def planes(self) -> list[list[Source]]:
+        """Give each channel of each image as a source, [1, 1, H, W]."""
+        return self._kept(_planes, lambda: [list(map(Source, planes)) for planes in _planes(self.image)])
+
+    def _kept(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        if self.image.numel() > KEPT_PIXELS:
+            return compute()
+        if key not in self.known:
+            self.known[key] = compute()
+        return self.known[key]
+
+
 def _planes(image: torch.Tensor) -> list[list[torch.Tensor]]:
     return [[plane[None, None].contiguous() for plane in channels] for channels in image]
 
@@ -44,52 +71,36 @@ def _planes(image: torch.Tensor) -> list[list[torch.Tensor]]:
 class Triplet:
     """Fused image and sources: [N, C, H, W] float64, whole numbers in 0..255, C alike or 1.
 
-    The metrics score every channel by itself: [N, C]. What they derive from the sources alone is kept in `known`,
-    which triplets of the same source tensors may share."""
+    The metrics score every channel by itself: [N, C]."""
 
     fused: torch.Tensor
-    visible: torch.Tensor
-    infrared: torch.Tensor
-    known: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict, repr=False, compare=False)
+    visible: Source
+    infrared: Source
 
-    def once(self, function: Callable[..., Any], source: torch.Tensor, *arguments: Any) -> Any:
-        """function(source, *arguments), computed once for each source, unless that is too large to keep."""
-        if source.numel() > KEPT_PIXELS:
-            return function(source, *arguments)
-        key = function, id(source), *(id(item) if isinstance(item, torch.Tensor) else item for item in arguments)
-        if key not in self.known:
-            self.known[key] = function(source, *arguments), source, arguments  # held, so that their ids stay theirs
-        return self.known[key][0]
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Both of them."""
+        return self.visible, self.infrared
 
-    def of_sources(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """once() of the visible and of the infrared image."""
-        return [self.once(function, source, *arguments) for source in self.sources]
+    def changed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> Triplet:
+        """Give the triplet of function(image, *arguments) for each image."""
+        sources = (source.changed(function, *arguments) for source in self.sources)
+        return Triplet(function(self.fused, *arguments), *sources)
 
     def planes(self) -> list[list[Triplet]]:
-        """For each image a triplet of each of its channels, [1, 1, H, W]: what a processor's cache can hold."""
-        sources = [self.once(_planes, source) for source in self.sources]
+        """Give for each image a triplet of each of its channels, [1, 1, H, W]: what a processor's cache can hold."""
+        sides = [source.planes() for source in self.sources]
         return [
-            [
-                Triplet(plane, *(side[number][channel % len(side[number])] for side in sources), known)
-                for channel, plane in enumerate(planes)
-            ]
+            [Triplet(plane, *(side[number][channel % len(side[number])] for side in sides))
+             for channel, plane in enumerate(planes)]
             for number, planes in enumerate(_planes(self.fused))
-            for known in [self.known if len(self.fused) == 1 else {}]
-        ]
-
-    @cached_property
-    def sources(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.visible, self.infrared
+        ]  # fmt: skip
 
     @cached_property
     def fused_histogram(self) -> torch.Tensor:
         return histogram(self.fused, LEVELS)
 
     @cached_property
-    def source_histograms(self) -> list[torch.Tensor]:
-        return self.of_sources(histogram, LEVELS)
-
-    @cached_property
     def rescaled(self) -> Triplet:
         """The same images, each channel stretched to 0..255."""
-        return Triplet(rescale(self.fused), *self.of_sources(rescale), self.known)
+        return self.changed(rescale)
