@@ -31,7 +31,7 @@ from models.inference.trained import (
     SHIPPED,
     SUFFIX,
     choose_weights,
-    find_generator,
+    find_weights,
     load_network,
     open_run,
 )
@@ -121,7 +121,7 @@ class Partner:
 def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | None = None) -> Partner:
     """What --generator names: a run, or a weights file by its ending."""
     file = Path(generator) if generator.endswith(SUFFIX) else None
-    path, trained = find_generator(generator, file, "auto", opts.checkpoints_dir)
+    path, trained = find_weights(generator, file, "auto", opts.checkpoints_dir)
     about = f"{path.parent}, {path.name}" if trained else generator
     compute = choose(opts.device, opts.precision)
     if compute.device.type == "cpu":

@@ -24,7 +24,7 @@ from data.scoring.generated_scores import Case, mean_grey, print_scores, score_c
 from data.threads import thread_count
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, batch_limits, read_batches
-from models.inference.trained import find_generator, load_network, open_run
+from models.inference.trained import find_weights, load_network, open_run
 from models.inference.translator import InfraredMaker
 from options.test import GenerateOptions, TestOptions
 from util.allocator import keep_freed_memory
@@ -103,7 +103,7 @@ def main() -> int:
     opts = options.generate
     check_folder("--results_dir", opts.results_dir, opts.result_name)
     compute = choose(opts.device, opts.precision)
-    weights, trained = find_generator(opts.name, opts.weights, opts.epoch, opts.checkpoints_dir)
+    weights, trained = find_weights(opts.name, opts.weights, opts.epoch, opts.checkpoints_dir)
     network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
     if trained is None and given(sys.argv, "--infrared_range") is None:  # real images are scored in the same range
         options = options.with_range(metadata.get("infrared_range"))

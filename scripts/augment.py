@@ -44,7 +44,7 @@ from data.output.writing import Wait, Writers, fetch
 from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, read_batches
-from models.inference.trained import find_generator, load_network
+from models.inference.trained import find_weights, load_network
 from models.inference.translator import InfraredMaker
 from options.augment import AugmentOptions
 from options.data import DataOptions
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(AugmentOptions, argv)
     check_folder("--out", options.out)
-    weights, trained = find_generator(options.name, options.weights, options.epoch, options.checkpoints_dir)
+    weights, trained = find_weights(options.name, options.weights, options.epoch, options.checkpoints_dir)
     compute = choose(options.device, options.precision)
     network, _, metadata = load_network(weights, "generation", trained, options.norm_statistics)
     ensure_sample(options.dataroot)

@@ -6,56 +6,83 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
-import json
 import os
 import shutil
 import signal
-import statistics
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from models import METHODS
-from models.inference.exportable import AnySize, Exportable, exportable
-from models.inference.trained import choose_weights, load_network
-from options.export import ExportOptions
-from options.recorded import read_train
-from options.train import TrainOptions
+from models.inference.exportable import (
+    Exportable,
+    Runner,
+    differences,
+    exportable,
+    to_aoti,
+    to_onnx,
+    to_torchscript,
+)
+from models.inference.trained import find_weights, load_network
+from options.shared import DeviceOptions, WeightsOptions, check_size
+from scripts.benchmarks.common import timed
 from util.command_line import parse, run_command
 from util.device import choose
 from util.files import beside, check_file, code_version
 from util.text import plural
-from util.training.run_folder import RunFolder
 from util.training.weights import CHECKSUM, load_weights, save_weights
 
 TOLERANCE = 1e-3  # largest difference from PyTorch, of outputs in [-1, 1]
-WARM_UP = 2
-Runner = Callable[..., torch.Tensor]
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "aoti": ".pt2", "safetensors": ".safetensors"}
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def need(*packages: str) -> None:
-    """ValueError with the command that installs what is missing."""
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ValueError(
-            f"--format onnx needs {' and '.join(missing)}: python -m pip install onnx onnxscript onnxruntime"
-        )
+@dataclass(frozen=True)
+class ExportOptions(DeviceOptions, WeightsOptions):
+    """Write a trained network to a file that runs without this code, for images of any height and width, and check
+    it against PyTorch. Generators: visible -> infrared. Fusion networks: visible and infrared -> fused luminance."""
 
+    weights: Path | None = None
+    """Weights file instead of a run, e.g. models/weights/stdfusion_net.safetensors, or one that
+    scripts.import_weights wrote."""
+    norm_statistics: Literal["image", "trained"] | None = None
+    """Of a generator: as test.py --norm_statistics."""
+    format: Literal["onnx", "torchscript", "aoti", "safetensors"] = "onnx"
+    """onnx: for ONNX Runtime and others (python -m pip install onnx onnxscript onnxruntime). torchscript: for
+    PyTorch in Python and C++. aoti: compiled ahead of time for this machine, for PyTorch; takes minutes.
+    safetensors: the weights alone in half precision, half the size, for test.py --weights and the like."""
+    out: Path | None = None
+    """File to write; by default NAME.onnx, .pt, .pt2 or NAME_half.safetensors in the current folder."""
+    time: bool = False
+    """Then time single images: PyTorch eager and compiled, and the written file."""
+    size: tuple[int, int] = (512, 640)
+    """Height and width of the timed image."""
+    device: str = "cpu"
+    """Where it is timed, and what aoti compiles for: cpu, cuda, cuda:N, or auto."""
+    repeats: int = 10
+    """Timed repetitions, after two that are not counted."""
 
-def find_weights(options: ExportOptions) -> tuple[Path, TrainOptions | None]:
-    """The weights file, and the options of its run, if it is a run's."""
-    if options.weights is not None:
-        return options.weights, None
-    run = RunFolder(options.checkpoints_dir / options.name)
-    if not run.options.is_file():
-        raise ValueError(f"{run.options}: no such run; train one with python train.py --name {options.name}")
-    trained = read_train(run.options, {name: method.Options for name, method in METHODS.items()})
-    return choose_weights(run, options.epoch), trained
+    def __post_init__(self) -> None:
+        if (self.name is None) == (self.weights is None):
+            raise ValueError("--name RUN, --weights FILE: give one of them")
+        super().__post_init__()
+        suffix = SUFFIXES[self.format]
+        if self.out is not None and self.out.suffix != suffix:
+            raise ValueError(f"--out {self.out}: a file of --format {self.format} ends in {suffix}")
+        if self.out is not None and self.out.name == "last.pt":
+            raise ValueError(f"--out {self.out}: is what a run's own checkpoint is called; give another name")
+        check_size("size", self.size)
+        self.check_at_least(repeats=1)
+
+    def file(self) -> Path:
+        """Where the network goes."""
+        half = "_half" if self.format == "safetensors" else ""  # never the name of the weights themselves
+        return self.out or Path(f"{self.name or self.weights.stem}{half}{SUFFIXES[self.format]}")
 
 
 def write_halves(source: Path, path: Path) -> None:
@@ -69,7 +96,7 @@ def write_halves(source: Path, path: Path) -> None:
 
 def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
     """What to export, and what its file will say of it."""
-    path, trained = find_weights(options)
+    path, trained = find_weights(options.name, options.weights, options.epoch, options.checkpoints_dir, kind=None)
     model = trained.run.model if trained else load_weights(path)[0].get("model", "")
     if model not in METHODS:
         raise ValueError(
@@ -96,105 +123,23 @@ def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
     return what, facts
 
 
-def dynamic(what: Exportable) -> tuple[dict[int, object], ...]:
-    """Which axes of the inputs may change: all but the channels, together."""
-    axes = {0: "n", 2: "h", 3: "w"}
-    return tuple({axis: torch.export.Dim(name, min=1 if axis == 0 else 16) for axis, name in axes.items()}
-                 for _ in what.inputs)  # fmt: skip
-
-
-def to_onnx(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
-    """Writes the file; returns what runs it, in ONNX Runtime."""
-    need("onnx", "onnxscript", "onnxruntime")
-    import onnxruntime
-
-    axes = {0: "n", 2: "h", 3: "w"}
-    program = torch.onnx.export(
-        what.module,
-        what.samples(2, 64, 96),
-        input_names=list(what.inputs),
-        output_names=[what.output],
-        dynamo=True,
-        dynamic_shapes=tuple(dict(axes) for _ in what.inputs),
-        verbose=False,
-    )
-    program.model.metadata_props.update(facts)
-    program.save(str(path))  # one file; torch.onnx.export would put the weights beside it
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(*inputs: torch.Tensor) -> torch.Tensor:
-        feeds = {name: image.cpu().numpy() for name, image in zip(what.inputs, inputs, strict=True)}
-        return torch.from_numpy(session.run(None, feeds)[0])
-
-    return run
-
-
-def to_torchscript(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
-    """Writes the file; returns what runs it. Sizes are computed in script, which a trace would freeze."""
-    if isinstance(what.module, AnySize):
-        unit = what.multiple * max(1, 64 // what.multiple)
-        inside = torch.jit.trace(what.module.inside, (torch.rand(1, 3, unit, 2 * unit),), check_trace=False)
-        module = torch.jit.script(AnySize(inside, what.multiple).eval())
-    else:
-        module = torch.jit.trace(what.module, what.samples(1, 64, 96), check_trace=False)
-    content = io.BytesIO()  # of a path, torch would say neither which nor why it cannot be written
-    torch.jit.save(module, content, _extra_files={"metadata.json": json.dumps(facts)})
-    path.write_bytes(content.getbuffer())
-    return torch.jit.load(str(path))
-
-
-def to_aoti(what: Exportable, facts: dict[str, str], path: Path, device: torch.device) -> Runner:
-    """Writes the file; returns what runs it."""
-    samples = tuple(sample.to(device) for sample in what.samples(2, 2 * what.sizes[0][1], 2 * what.sizes[0][2]))
-    program = torch.export.export(what.module.to(device), samples, dynamic_shapes=dynamic(what))
-    config = {"aot_inductor.metadata": facts}
-    torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=config)
-    return torch._inductor.aoti_load_package(str(path))
-
-
-def check(what: Exportable, run: Runner, device: torch.device) -> float:
-    """Prints the largest difference from PyTorch at each size, and returns the largest of all."""
-    worst = 0.0
-    for count, height, width in what.sizes:
-        inputs = what.samples(count, height, width, seed=1)
-        expected = what.reference(*inputs)
-        made = run(*(image.to(device) for image in inputs)).cpu()
-        difference = float((made - expected).abs().max()) if made.shape == expected.shape else float("inf")
-        print(f"checked   {count} x {height}x{width} (height x width): largest difference {difference:.1e}")
-        worst = max(worst, difference)
-    return worst
-
-
-def latency(run: Runner, inputs: tuple[torch.Tensor, ...], device: torch.device, repeats: int) -> float:
-    """Median milliseconds of a call, the device's work included."""
-    seconds = []
-    for _ in range(WARM_UP + repeats):
-        begun = time.perf_counter()
-        run(*inputs)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - begun)
-    return 1e3 * statistics.median(seconds[WARM_UP:])
-
-
 def time_all(what: Exportable, run: Runner, options: ExportOptions, device: torch.device) -> None:
     """Prints the latency of a single image: PyTorch eager, compiled, and the written file."""
     file_device = torch.device("cpu") if options.format == "onnx" else device
     inputs = tuple(image.to(device) for image in what.samples(1, *options.size))
     reference = what.reference.to(device)
-    rows: list[tuple[str, float]] = [("eager", latency(reference, inputs, device, options.repeats))]
+    rows = [("eager", timed(lambda: reference(*inputs), device, options.repeats))]
     if device.type == "cuda" or shutil.which(os.environ.get("CXX", "g++")):
         compiled = torch.compile(reference, dynamic=False)
-        rows.append(("torch.compile", latency(compiled, inputs, device, options.repeats)))
+        rows.append(("torch.compile", timed(lambda: compiled(*inputs), device, options.repeats)))
     else:
         print("note      torch.compile is not timed: it needs a C++ compiler (on Debian: apt install g++)")
-    inputs = tuple(image.to(file_device) for image in inputs)
-    where = f"{options.format} file, {file_device}"
-    rows.append((where, latency(run, inputs, file_device, options.repeats)))
+    moved = tuple(image.to(file_device) for image in inputs)
+    rows.append((f"{options.format} file, {file_device}", timed(lambda: run(*moved), file_device, options.repeats)))
     threads = plural(torch.get_num_threads(), "thread")
     print(f"\none image {options.size[1]}x{options.size[0]}, fp32, {device}, {threads}, ms")
-    for name, milliseconds in rows:
-        print(f"{name:20}{milliseconds:9.1f}")
+    for name, seconds in rows:
+        print(f"{name:20}{1e3 * seconds:9.1f}")
 
 
 def _end(number: int, frame: object) -> None:
@@ -223,9 +168,12 @@ def write_checked(what: Exportable, facts: dict[str, str], options: ExportOption
             run, place = to_torchscript(what, facts, part).to(device), device
         else:
             run, place = to_aoti(what, facts, part, device), device
-        worst = check(what, run, place)
-        if not worst <= TOLERANCE:
-            raise ValueError(f"{path}: differs by {worst:.1e} from PyTorch, more than {TOLERANCE:g}; not written")
+        for size, difference in differences(what, run, place):
+            print(f"checked   {size} (height x width): largest difference {difference:.1e}")
+            if not difference <= TOLERANCE:
+                raise ValueError(
+                    f"{path}: differs by {difference:.1e} from PyTorch, more than {TOLERANCE:g}: not written"
+                )
     return run
 
 
@@ -235,7 +183,7 @@ def main() -> int:
     path = options.file()
     check_file("--out", path, CHECKSUM if options.format == "safetensors" else "channel_order")  # of its metadata
     if options.format == "safetensors":
-        weights, _ = find_weights(options)
+        weights, _ = find_weights(options.name, options.weights, options.epoch, options.checkpoints_dir, kind=None)
         if path.exists() and path.samefile(weights):
             raise ValueError(f"--out {path}: holds the weights themselves; give another name")
         write_halves(weights, path)
@@ -244,8 +192,9 @@ def main() -> int:
     device = choose(options.device, "fp32").device
     # Its 10 bits of mantissa alone differ by more than a file may; it would be fp32 in name only.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    if options.format == "onnx":
-        need("onnx", "onnxscript", "onnxruntime")
+    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if options.format == "onnx" and missing:
+        raise ValueError(f"--format onnx needs {' and '.join(missing)}: python -m pip install {' '.join(PACKAGES)}")
     what, facts = open_network(options)
     print(f"weights   {facts['weights']}", flush=True)
     with warnings.catch_warnings():

@@ -36,11 +36,11 @@ from models.generators import make_generator
 from options.augment import AugmentOptions
 from options.detection import DetectionOptions
 from options.evaluate import EvaluateFusionOptions, EvaluateGenerationOptions
-from options.export import ExportOptions
 from options.fuse import FuseOptions
 from options.test import TestOptions as GenerateOptions
 from options.train import for_method
 from scripts import dashboard, import_weights, inspect_data, make_sample_data
+from scripts.export import ExportOptions
 from tests import fuzz_mutations as mutations
 from tests import layout_fixtures as layouts
 from tests.conftest import ROOT, TINY, write_pairs

@@ -1,9 +1,14 @@
-"""Trained networks in the form in which they leave PyTorch: plain inputs and outputs of any height and width."""
+"""Trained networks in the form in which they leave PyTorch, with plain inputs and outputs of any height and width; as
+ONNX, TorchScript or compiled ahead of time; and compared with PyTorch."""
 
 from __future__ import annotations
 
 import copy
+import io
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -12,6 +17,8 @@ from models.blocks import as_luminance
 from models.generators import UNetGenerator, channels_in
 from models.inference.translator import locality
 from util.colour import luminance
+
+Runner = Callable[..., torch.Tensor]
 
 
 def mirrored(length: int, multiple: int) -> torch.Tensor:
@@ -99,3 +106,68 @@ def exportable(network: nn.Module, kind: str) -> Exportable:
     return Exportable(
         AnySize(Unpadded(twin.to_infrared), multiple).eval(), network, {"visible": 3}, "infrared", sizes, multiple
     )
+
+
+def dynamic(what: Exportable) -> tuple[dict[int, object], ...]:
+    """Name the axes of the inputs that may change: all but the channels, together."""
+    axes = {0: "n", 2: "h", 3: "w"}
+    return tuple({axis: torch.export.Dim(name, min=1 if axis == 0 else 16) for axis, name in axes.items()}
+                 for _ in what.inputs)  # fmt: skip
+
+
+def to_onnx(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
+    """Write the file; returns what runs it, in ONNX Runtime."""
+    import onnxruntime  # which only this format needs
+
+    axes = {0: "n", 2: "h", 3: "w"}
+    program = torch.onnx.export(
+        what.module,
+        what.samples(2, 64, 96),
+        input_names=list(what.inputs),
+        output_names=[what.output],
+        dynamo=True,
+        dynamic_shapes=tuple(dict(axes) for _ in what.inputs),
+        verbose=False,
+    )
+    program.model.metadata_props.update(facts)
+    program.save(str(path))  # one file; torch.onnx.export would put the weights beside it
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(*inputs: torch.Tensor) -> torch.Tensor:
+        feeds = {name: image.cpu().numpy() for name, image in zip(what.inputs, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, feeds)[0])
+
+    return run
+
+
+def to_torchscript(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
+    """Write the file; returns what runs it. Sizes are computed in script, which a trace would freeze."""
+    if isinstance(what.module, AnySize):
+        unit = what.multiple * max(1, 64 // what.multiple)
+        inside = torch.jit.trace(what.module.inside, (torch.rand(1, 3, unit, 2 * unit),), check_trace=False)
+        module = torch.jit.script(AnySize(inside, what.multiple).eval())
+    else:
+        module = torch.jit.trace(what.module, what.samples(1, 64, 96), check_trace=False)
+    content = io.BytesIO()  # of a path, torch would say neither which nor why it cannot be written
+    torch.jit.save(module, content, _extra_files={"metadata.json": json.dumps(facts)})
+    path.write_bytes(content.getbuffer())
+    return torch.jit.load(str(path))
+
+
+def to_aoti(what: Exportable, facts: dict[str, str], path: Path, device: torch.device) -> Runner:
+    """Write the file, compiled for the device; returns what runs it."""
+    samples = tuple(sample.to(device) for sample in what.samples(2, 2 * what.sizes[0][1], 2 * what.sizes[0][2]))
+    program = torch.export.export(what.module.to(device), samples, dynamic_shapes=dynamic(what))
+    config = {"aot_inductor.metadata": facts}
+    torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=config)
+    return torch._inductor.aoti_load_package(str(path))
+
+
+def differences(what: Exportable, run: Runner, device: torch.device) -> Iterator[tuple[str, float]]:
+    """Compare what `run` makes on the device with PyTorch: ("2 x 40x57", largest difference) at each size."""
+    for count, height, width in what.sizes:
+        inputs = what.samples(count, height, width, seed=1)
+        expected = what.reference(*inputs)
+        made = run(*(image.to(device) for image in inputs)).cpu()
+        same = made.shape == expected.shape
+        yield f"{count} x {height}x{width}", float((made - expected).abs().max()) if same else float("inf")

@@ -30,13 +30,14 @@ FORMS = {"direction": "to_infrared|to_visible", "mean_infrared": r"-?[01](\.[0-9
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
 
-def open_run(run: RunFolder, kind: str) -> TrainOptions:
-    """The options of a run whose method is for "generation" or "fusion"; ValueError where there is none."""
+def open_run(run: RunFolder, kind: str | None = None) -> TrainOptions:
+    """Read the options of a run whose method is for "generation" or "fusion", or for either without a kind. ValueError
+    where there is none."""
     if not run.options.is_file():
         raise ValueError(f"{run.options}: no such run; train one with python train.py --name {run.path.name}")
     trained = read_train(run.options, {name: method.Options for name, method in METHODS.items()})
     of = METHODS[trained.run.model].score_kind
-    if of != kind:
+    if kind not in (None, of):
         raise ValueError(f"{run.path} trains {trained.run.model}, which is used by {OTHER_COMMAND[of]}")
     return trained
 
@@ -52,14 +53,14 @@ def choose_weights(run: RunFolder, epoch: str) -> Path:
     return path
 
 
-def find_generator(
-    name: str | None, weights: Path | None, epoch: str, checkpoints_dir: Path
+def find_weights(
+    name: str | None, weights: Path | None, epoch: str, checkpoints_dir: Path, kind: str | None = "generation"
 ) -> tuple[Path, TrainOptions | None]:
-    """(weights file, options of its run) of what makes infrared images: a weights file, a run's, or, where neither is
-    named, the generator that comes with the project. ValueError where there is none."""
+    """Find (weights file, options of its run): a weights file, a run's, or, where neither is named, the generator that
+    comes with the project. kind: as open_run takes it. ValueError where there is none."""
     if weights is None and name is not None:
         run = RunFolder(checkpoints_dir / name)
-        trained = open_run(run, "generation")
+        trained = open_run(run, kind)
         return choose_weights(run, epoch), trained
     if weights is None and not SHIPPED.is_file():
         raise ValueError(f"{SHIPPED}: is not in this copy of the code; fetch it with git, or give --name or --weights")

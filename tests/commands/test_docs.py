@@ -16,7 +16,6 @@ from models import METHODS
 from options.augment import AugmentOptions
 from options.detection import DetectionOptions
 from options.evaluate import EvaluateFusionOptions, EvaluateGenerationOptions
-from options.export import ExportOptions
 from options.fuse import FuseOptions
 from options.recorded import parse_train
 from options.test import TestOptions
@@ -24,6 +23,7 @@ from options.train import TrainOptions
 from scripts.benchmarks import data, generate, metrics, train
 from scripts.benchmarks import fuse as benchmark_fuse
 from scripts.dashboard import DashboardOptions
+from scripts.export import ExportOptions
 from scripts.import_weights import ImportOptions
 from scripts.inspect_data import InspectOptions
 from scripts.make_sample_data import Options as SampleOptions
