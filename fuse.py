@@ -35,7 +35,7 @@ from models.inference.trained import (
     load_network,
     open_run,
 )
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.train import TrainOptions
@@ -100,7 +100,7 @@ class Partner:
     """What makes the infrared partners of visible images, as test.py does. sees: whose working size its generator
     sees images at; None for their own. weights: its file. statistics: of batch norms. about: what it is, in words."""
 
-    maker: InfraredMaker
+    translator: Translator
     sees: Preprocess | None
     weights: Path
     statistics: str | None
@@ -108,8 +108,8 @@ class Partner:
 
     def __call__(self, seen: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """[N, 3, h, w] as the generator sees it -> uint8 [N, 1, H, W] of a size, where the generator leaves it."""
-        together = images_in(batch_limits(None, self.maker.compute.device), *seen.shape[-2:])
-        made = (at_own_size(self.maker(part), [size] * len(part)) for part in seen.split(together))
+        together = images_in(batch_limits(None, self.translator.compute.device), *seen.shape[-2:])
+        made = (at_own_size(self.translator(part), [size] * len(part)) for part in seen.split(together))
         return torch.stack([image for part in made for image in part])
 
     def of_frames(self, visible: torch.Tensor) -> torch.Tensor:
@@ -128,7 +128,7 @@ def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | No
         keep_freed_memory()
     network, _, facts = load_network(path, "generation", trained, norm_statistics)
     sees = Preprocess.of_generator(trained, facts)
-    return Partner(InfraredMaker(network, compute), sees, path, facts.get("norm_statistics"), about)
+    return Partner(Translator(network, compute), sees, path, facts.get("norm_statistics"), about)
 
 
 def fuse_batch(

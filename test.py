@@ -25,7 +25,7 @@ from data.threads import thread_count
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, batch_limits, read_batches
 from models.inference.trained import find_weights, load_network, open_run
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.test import GenerateOptions, TestOptions
 from util.allocator import keep_freed_memory
 from util.command_line import given, parse, run_command
@@ -60,11 +60,11 @@ def read_command(argv: Sequence[str]) -> TestOptions:
 
 
 def generate(
-    maker: InfraredMaker, dataset: VisibleImages, options: GenerateOptions, results: Results,
+    translator: Translator, dataset: VisibleImages, options: GenerateOptions, results: Results,
     methods: dict[str, Generate], strict: bool,
 ) -> None:  # fmt: skip
     """Every image of the dataset: read in workers, generated in batches, written in threads."""
-    compute, threads = maker.compute, thread_count(options.num_threads)
+    compute, threads = translator.compute, thread_count(options.num_threads)
     limit = batch_limits(options.batch_size, compute.device)[0]
     if len(dataset.working_sizes()) <= FEW_SIZES:
         compute.expect_one_size()
@@ -72,7 +72,7 @@ def generate(
     read = read_batches(dataset, limit, threads, strict, results.errors, "generating", pinned)
     with closing(read) as reading, Writers(threads) as writers, torch.inference_mode():
         for visible, items in reading:
-            made = maker(visible)
+            made = translator(visible)
             scores = score_batch(made, items, methods, compute)
             images = at_own_size(made, [item["size"] for item in items])
             fetched, wait = fetch([*images, *scores], compute.device)
@@ -109,7 +109,7 @@ def main() -> int:
         options = options.with_range(metadata.get("infrared_range"))
     if compute.device.type == "cpu":
         keep_freed_memory()
-    maker = InfraredMaker(network, compute, opts.tile, opts.tile_statistics, opts.compile)
+    translator = Translator(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
     inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)
     jobs, found = inputs.jobs, inputs.summary
@@ -138,7 +138,7 @@ def main() -> int:
         for line in list(inputs.notes) + notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
             print(f"note      {line}", flush=True)
         dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
-        generate(maker, dataset, opts, results, methods, options.data.strict)
+        generate(translator, dataset, opts, results, methods, options.data.strict)
         facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
         return report(results, options, facts, jobs, inputs.skipped, compute, learned)
 

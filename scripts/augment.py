@@ -45,7 +45,7 @@ from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, read_batches
 from models.inference.trained import find_weights, load_network
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.augment import AugmentOptions
 from options.data import DataOptions
 from util.allocator import keep_freed_memory
@@ -125,7 +125,7 @@ def write_one(path: Path, image: torch.Tensor, place: Placement) -> Written:
 
 
 def generate(
-    labels: CocoFolder, folder: Path, maker: InfraredMaker, preprocess: Preprocess | None, options: AugmentOptions,
+    labels: CocoFolder, folder: Path, translator: Translator, preprocess: Preprocess | None, options: AugmentOptions,
     made: Made, errors: list[ImageError],
 ) -> dict[str, Written]:  # fmt: skip
     """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written, now or earlier."""
@@ -144,7 +144,7 @@ def generate(
     jobs = [Job(alike.get(source, source)) for source in sources]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
     read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
-                        maker.compute.device.type == "cuda")  # fmt: skip
+                        translator.compute.device.type == "cuda")  # fmt: skip
 
     def write(source: Path, image: torch.Tensor, wait: Wait) -> None:
         wait()
@@ -161,7 +161,7 @@ def generate(
     with closing(read) as batches, Writers(options.num_threads) as writers, torch.inference_mode():
         for visible, items in batches:
             sizes = [options.size or tuple(item["size"]) for item in items]
-            images, wait = fetch(at_own_size(maker(visible), sizes), maker.compute.device)
+            images, wait = fetch(at_own_size(translator(visible), sizes), translator.compute.device)
             for item, image in zip(items, images, strict=True):
                 writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
     images = {image["file_name"]: image for image in labels.images if image["file_name"] in written}
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
     if compute.device.type == "cpu":
         keep_freed_memory()
-    maker = InfraredMaker(network, compute)
+    translator = Translator(network, compute)
     made_by: dict[str, Any] = {
         "run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"],
         "epoch": metadata.get("epoch", ""), "code_version": code_version(),
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for file in (*images_in(made.forgotten, name), *LABEL_FILES):
                 (options.out / name / file).unlink(missing_ok=True)
         for name, labels in folders.items():
-            written = generate(labels, options.out / name, maker, preprocess, options, made, errors)
+            written = generate(labels, options.out / name, translator, preprocess, options, made, errors)
             content, carried = carry(labels, written, made_by)
             write_labels(options.out / name, content, carry_index(indexes[name], written) if indexes[name] else None)
             print(f"{name:20} {carried.text()}", flush=True)

@@ -52,7 +52,7 @@ def _crops(image: torch.Tensor, side: int) -> torch.Tensor:
     return torch.cat([image[..., row, column] for row in rows for column in columns])
 
 
-class InfraredMaker:
+class Translator:
     """Visible [N, 3, H, W], uint8 or float in [-1, 1], on the CPU -> infrared [N, 1, H, W].
 
     Up to tile x tile pixels: float in [-1, 1] on the device, without waiting for it. Larger ones, by tiles, in

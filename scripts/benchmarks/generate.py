@@ -19,7 +19,7 @@ from data.output.generated import at_own_size
 from data.transforms import as_tensor, resize
 from models.cycle_gan import Generators
 from models.inference.trained import load_network
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
@@ -101,13 +101,15 @@ def save_random(path: Path, options: Options) -> None:
     save_weights(path, tensors, facts | {"in_channels": "3", "out_channels": "1"})
 
 
-def network_rows(maker: InfraredMaker, options: Options, batches: tuple[int, ...], rate: float) -> list[dict[str, Any]]:
+def network_rows(
+    translator: Translator, options: Options, batches: tuple[int, ...], rate: float
+) -> list[dict[str, Any]]:
     """The network alone, its input already on the device, by batch size."""
-    device, rows = maker.compute.device, []
+    device, rows = translator.compute.device, []
     for batch in batches:
         visible = torch.randint(0, 256, (batch, 3, *options.size), dtype=torch.uint8).to(device)
         reset_peak_memory(device)
-        seconds = timed(lambda x=visible: maker(x), device, options.repeats) / batch
+        seconds = timed(lambda x=visible: translator(x), device, options.repeats) / batch
         speed = flops(options, *options.size) / seconds
         rows.append({"what": "network", "batch": batch, "images_per_second": 1 / seconds, "ms_per_image": 1e3 * seconds,
                      "tflops": speed / 1e12, "matrix_share": speed / rate,
@@ -115,16 +117,16 @@ def network_rows(maker: InfraredMaker, options: Options, batches: tuple[int, ...
     return rows
 
 
-def stage_rows(maker: InfraredMaker, folder: Path, options: Options, batch: int) -> list[dict[str, Any]]:
+def stage_rows(translator: Translator, folder: Path, options: Options, batch: int) -> list[dict[str, Any]]:
     """Each stage of test.py by itself, in one worker or thread; in the command they overlap."""
-    device, path = maker.compute.device, sorted(folder.iterdir())[0]
+    device, path = translator.compute.device, sorted(folder.iterdir())[0]
     visible = torch.stack([as_tensor(read_visible(path))] * batch)
     visible = visible.pin_memory() if device.type == "cuda" else visible
-    made = maker(visible)
+    made = translator(visible)
     grey = np.ascontiguousarray(at_own_size(made, [options.size])[0][0].cpu().numpy())
     stages = {
         "read, one worker": (1, lambda: as_tensor(read_visible(path))),
-        "to the device": (batch, lambda: maker.compute.images(visible)),
+        "to the device": (batch, lambda: translator.compute.images(visible)),
         "to 8 bits and back": (batch, lambda: [i.cpu() for i in at_own_size(made, [options.size] * batch)]),
         "write, one thread": (1, lambda: write_image(folder.parent / "out.png", grey)),
     }
@@ -160,10 +162,10 @@ def main(argv: list[str]) -> int:
         compute.expect_one_size()
         if not on_cuda:
             keep_freed_memory()
-        maker = InfraredMaker(load_network(weights, "generation")[0], compute, compiled=options.compile)
+        translator = Translator(load_network(weights, "generation")[0], compute, compiled=options.compile)
         batches = options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4))
-        rows = network_rows(maker, options, batches, rate)
-        rows += stage_rows(maker, folder / "images", options, 8 if on_cuda else 1)
+        rows = network_rows(translator, options, batches, rate)
+        rows += stage_rows(translator, folder / "images", options, 8 if on_cuda else 1)
         whole = whole_command(weights, folder / "images", options, device, count)
         for _ in range(options.runs):
             whole.run()

@@ -15,7 +15,7 @@ from data.images import Source, read_visible, write_image
 from data.visible_images import read_seen
 from fuse import load_partner
 from models import METHODS
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from options.fuse import NetworkOptions
 from options.train import InputOptions
@@ -125,13 +125,13 @@ def test_large_images_go_by_tiles(
     make_generator(tmp_path / "checkpoints", preprocess="none")
     monkeypatch.setattr("models.inference.translator.TILE", 240)
     widths: list[int] = []
-    run = InfraredMaker._run
+    run = Translator._run
 
-    def spy(self: InfraredMaker, network: torch.nn.Module, seen: torch.Tensor) -> torch.Tensor:
+    def spy(self: Translator, network: torch.nn.Module, seen: torch.Tensor) -> torch.Tensor:
         widths.append(seen.shape[-1])
         return run(self, network, seen)
 
-    monkeypatch.setattr(InfraredMaker, "_run", spy)
+    monkeypatch.setattr(Translator, "_run", spy)
     photograph(tmp_path / "in" / "wide.png", (131, 500))
     command("fuse.py", "--visible", tmp_path / "in", "--generator", "gen", "--weights", weights, *CPU)
     assert len(widths) > 2 and max(widths) <= 240, "never the whole image"

@@ -16,7 +16,7 @@ from data.inputs import Job
 from models import METHODS
 from models.cycle_gan import CycleGAN
 from models.inference.fuser import Fuser
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from options.fuse import FuseOptions, NetworkOptions
 from tests.models.test_cuda_rehearsal import BFLOAT16, cuda_of_fakes, on_cuda
@@ -52,10 +52,10 @@ class Results:
 
 
 def make_partner(monkeypatch: pytest.MonkeyPatch) -> fuse.Partner:
-    maker = InfraredMaker(CycleGAN.network(CycleGANOptions(**SMALL)), Compute(torch.device("cpu"), torch.bfloat16,
+    translator = Translator(CycleGAN.network(CycleGANOptions(**SMALL)), Compute(torch.device("cpu"), torch.bfloat16,
                           torch.channels_last))  # fmt: skip
-    maker.compute = BFLOAT16
-    return fuse.Partner(maker, None, Path("w.safetensors"), None, "a generator")
+    translator.compute = BFLOAT16
+    return fuse.Partner(translator, None, Path("w.safetensors"), None, "a generator")
 
 
 @pytest.mark.parametrize("generated", [False, True])
@@ -83,7 +83,7 @@ def test_the_loop_never_waits_for_the_device(generated: bool, monkeypatch: pytes
     with cuda_of_fakes(monkeypatch):
         fuser = Fuser(on_cuda(network), BFLOAT16, NetworkOptions(), "minmax")
         if partner:
-            on_cuda(partner.maker.network)
+            on_cuda(partner.translator.network)
         fuse.fuse_images(FuseOptions(), jobs, fuser, partner, results)
     assert read == [True], "read into pinned memory"
     assert Event.recorded == 3 and threading.get_ident() not in Event.waited and Event.waited

@@ -19,7 +19,7 @@ from models import METHODS
 from models.cycle_gan import CycleGAN
 from models.detection.detectors import Centre
 from models.inference.fuser import Fuser
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from options.fuse import NetworkOptions
 from tests.util.training.test_step import FEW_CHANNELS, SMALL
@@ -141,12 +141,12 @@ def test_the_rehearsal_would_find_a_wait_and_a_mix(monkeypatch: pytest.MonkeyPat
 def test_infrared_is_made_on_the_device(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     options = CycleGANOptions(**SMALL)
     network = CycleGAN.network(options)
-    maker = InfraredMaker(network, Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last), tile=176)
-    maker.compute = BFLOAT16
+    translator = Translator(network, Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last), tile=176)
+    translator.compute = BFLOAT16
     with cuda_of_fakes(monkeypatch, may_wait=True):
-        on_cuda(maker.network), on_cuda(maker.by_tiles)
+        on_cuda(translator.network), on_cuda(translator.by_tiles)
         with torch.no_grad():
-            made = maker(torch.empty(1, 3, *size, dtype=torch.uint8))
+            made = translator(torch.empty(1, 3, *size, dtype=torch.uint8))
         assert made.shape == (1, 1, *size)
         assert made.device == (CUDA if size[0] <= 176 else torch.device("cpu"))
 

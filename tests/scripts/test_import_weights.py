@@ -16,7 +16,7 @@ from models.convert.pix2pix import generator_state, kind_of, plain
 from models.fusion_gan import FusionGAN
 from models.generators import make_generator
 from models.inference.trained import load_network
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from options.fusion_gan import FusionGANOptions
 from options.typed import from_dict
 from scripts.import_weights import ImportOptions, main
@@ -241,7 +241,7 @@ def test_the_picture_is_that_of_the_other_project(tmp_path: Path, kind: str, ins
     with torch.inference_mode():
         expected = torch.cat([Theirs(theirs, kind)(image[None], 23) for image in seen])
         torch.testing.assert_close(network(visible), luminance(expected), atol=1e-4, rtol=0)
-        tiled = InfraredMaker(network, choose("cpu", "fp32"), 176, "exact").in_tiles(visible[:1])
+        tiled = Translator(network, choose("cpu", "fp32"), 176, "exact").in_tiles(visible[:1])
         difference = tiled - (luminance(expected[:1]) + 1) * 127.5
         assert difference.abs().max() < 1
     if kind != "batch":

@@ -15,7 +15,7 @@ from models.fusion_gan import FusionGAN
 from models.generators import make_generator
 from models.inference.tiling import core_edges, run_local
 from models.inference.trained import OneDirection
-from models.inference.translator import InfraredMaker, locality
+from models.inference.translator import Translator, locality
 from models.stdfusion_net import STDFusionNet, initialise
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
@@ -114,8 +114,8 @@ def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile:
     """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
     network, compute, image = generator(name), choose("cpu", "fp32"), scene(*size)
     with torch.inference_mode():
-        whole = InfraredMaker(network, compute, 4000)(image)
-        tiled = InfraredMaker(network, compute, tile, "exact").in_tiles(image)
+        whole = Translator(network, compute, 4000)(image)
+        tiled = Translator(network, compute, tile, "exact").in_tiles(image)
     assert tiled.dtype == torch.uint8 and whole.std() > 0.1
     assert ((whole + 1) * 127.5 - tiled).abs().max() <= 1
 
@@ -124,14 +124,14 @@ def test_tiles_of_a_generator_have_no_seam() -> None:
     """With the statistics of a sample, tiles are parts of one picture, wherever they are cut; with each tile's own
     they are not."""
     compute, image = choose("cpu", "fp32"), scene(120, 422)
-    maker, own = InfraredMaker(generator(), compute, 220), InfraredMaker(generator(), compute, 4000)
+    translator, own = Translator(generator(), compute, 220), Translator(generator(), compute, 4000)
     with torch.inference_mode():
-        tiled = maker(image)[0, 0].float()
-        one_picture = maker.by_tiles(compute.images(image))[0, 0].add(1).mul(127.5)
-        separate = run_local(own, [image], 220, maker.reach)[0, 0].add(1).mul(127.5)
+        tiled = translator(image)[0, 0].float()
+        one_picture = translator.by_tiles(compute.images(image))[0, 0].add(1).mul(127.5)
+        separate = run_local(own, [image], 220, translator.reach)[0, 0].add(1).mul(127.5)
     assert (tiled - one_picture).abs().max() <= 1
     assert (separate - one_picture).abs().mean() > 5
-    edges = core_edges(422, 220 - 2 * maker.reach, 4)[1:-1]
+    edges = core_edges(422, 220 - 2 * translator.reach, 4)[1:-1]
     change = (tiled[:, 1:] - tiled[:, :-1]).abs().mean(0)
     across = torch.zeros(len(change), dtype=torch.bool)
     across[[edge - 1 for edge in edges]] = True
@@ -141,29 +141,29 @@ def test_tiles_of_a_generator_have_no_seam() -> None:
 def test_tiled_norms_leave_the_network_alone_and_serve_the_next_image() -> None:
     network, compute = generator(), choose("cpu", "fp32")
     before = copy.deepcopy(network)
-    maker = InfraredMaker(network, compute, 220)
+    translator = Translator(network, compute, 220)
     small, one, two = scene(64, 80), scene(119, 420), 255 - scene(119, 420)
     with torch.inference_mode():
-        first = maker(one)
-        maker(two)
-        assert torch.equal(maker(one), first), "nothing of another image is left"
-        torch.testing.assert_close(maker(small), before(compute.images(small)))
-        assert torch.equal(maker(torch.cat([one, two]))[:1], first)
+        first = translator(one)
+        translator(two)
+        assert torch.equal(translator(one), first), "nothing of another image is left"
+        torch.testing.assert_close(translator(small), before(compute.images(small)))
+        assert torch.equal(translator(torch.cat([one, two]))[:1], first)
     with pytest.raises(ValueError, match="--tile 100 is too small"):
-        InfraredMaker(network, compute, 100)
+        Translator(network, compute, 100)
 
 
 MEMORY = """
 import resource, torch
 torch.set_num_threads(1)
 from tests.models.inference.test_tiling import generator, scene
-from models.inference.translator import InfraredMaker
+from models.inference.translator import Translator
 from util.device import choose
-maker, image = InfraredMaker(generator(), choose("cpu", "fp32"), 304), scene(1200, 1600)
+translator, image = Translator(generator(), choose("cpu", "fp32"), 304), scene(1200, 1600)
 with torch.inference_mode():
-    maker(image[..., :300, :300])
+    translator(image[..., :300, :300])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    maker(image)
+    translator(image)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
 """
 
