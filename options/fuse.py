@@ -37,6 +37,8 @@ class SourceOptions:
             raise ValueError(
                 "--infrared and --generator: give the infrared images or what makes them, a run or a file, not both"
             )
+        if self.generator == "":
+            raise ValueError('--generator "": name a run or a file, or nothing for the one that comes with the project')
         if self.infrared is not None and self.visible is None:
             raise ValueError("--infrared without --visible: give both")
         if self.visible is not None and self.infrared is None and self.generator is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,14 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
     options = parse(cls, argv, default)
     if not continuing:
         return options, None
+    if options.run.init_from != default.run.init_from:
+        raise ValueError(
+            f"--init_from {options.run.init_from} --continue_train: a run goes on from its own weights; leave "
+            "--init_from out, or start a run of another --name"
+        )
     if options.method != default.method:
-        changed = [f.name for f in fields(options.method)
-                   if getattr(options.method, f.name) != getattr(default.method, f.name)]  # fmt: skip
+        before, now = vars(default.method), vars(options.method)
+        changed = [name for name in now if now[name] != before[name]]
         raise ValueError(
             f"--{' --'.join(changed)}: a run goes on with the method it began with ({source}); "
             "leave the option out, or start a run of another --name"

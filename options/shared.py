@@ -76,6 +76,8 @@ class WeightsOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.name == "":
+            raise ValueError('--name "": give the name of a run, or leave the option out')
         if self.epoch not in ("auto", "best", "last") and not re.fullmatch("[0-9]{1,9}", self.epoch):
             raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
 

@@ -160,7 +160,7 @@ def test_mistakes_are_one_line_and_write_nothing(
         ("none.safetensors", "none.safetensors: no such file"),
         (weights, "is for stdfusion_net; wanted is cycle_gan"),
         (backwards, "makes visible images"),
-        ("", "no such run"),
+        ("", '--generator "": name a run or a file'),
     ]
     for generator, words in cases:
         error = command("fuse.py", "--visible", visible, "--generator", generator, "--weights", weights, *CPU, status=2)

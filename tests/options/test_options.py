@@ -16,6 +16,7 @@ from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
 from options.recorded import parse_train, read_train
+from options.shared import WeightsOptions
 from options.train import for_method
 from options.typed import from_dict
 from tests.conftest import ROOT
@@ -186,6 +187,22 @@ def test_a_continued_run_keeps_its_method(tmp_path: Path) -> None:
     assert before == first and again.method == first.method and again.loop.lr == 0.01 and again.loop.n_epochs == 7
     with pytest.raises(ValueError, match="--ngf"):
         parse_train([*base, "--ngf", "16"], TABLE)
+
+
+def test_a_continued_run_takes_no_other_weights(tmp_path: Path) -> None:
+    start = ["--init_from", "a.safetensors", "--name", "a"]
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "options.json").write_text(json.dumps({"options": to_dict(parse_train(start, TABLE)[0])}))
+    again = [*start, "--continue_train", "--checkpoints_dir", str(tmp_path)]
+    assert parse_train(again, TABLE)[1], "the same command goes on"
+    with pytest.raises(ValueError, match="--init_from b.safetensors --continue_train: .* own weights"):
+        parse_train([*again, "--init_from", "b.safetensors"], TABLE)
+
+
+def test_no_run_is_called_nothing() -> None:
+    with pytest.raises(ValueError, match='--name "": give the name'):
+        WeightsOptions(name="")
 
 
 def test_options_are_frozen() -> None:
