@@ -39,7 +39,6 @@ from models.inference.translator import Translator
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.train import TrainOptions
-from util.allocator import keep_freed_memory
 from util.command_line import given, parse, run_command, to_dict
 from util.device import Compute, choose
 from util.files import check_folder, digest
@@ -124,8 +123,6 @@ def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | No
     path, trained = find_weights(generator, file, "auto", opts.checkpoints_dir)
     about = f"{path.parent}, {path.name}" if trained else generator
     compute = choose(opts.device, opts.precision)
-    if compute.device.type == "cpu":
-        keep_freed_memory()
     network, _, facts = load_network(path, "generation", trained, norm_statistics)
     sees = Preprocess.of_generator(trained, facts)
     return Partner(Translator(network, compute), sees, path, facts.get("norm_statistics"), about)

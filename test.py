@@ -27,7 +27,6 @@ from data.visible_images import VisibleImages, batch_limits, read_batches
 from models.inference.trained import find_weights, load_network, open_run
 from models.inference.translator import Translator
 from options.test import GenerateOptions, TestOptions
-from util.allocator import keep_freed_memory
 from util.command_line import given, parse, run_command
 from util.device import Compute, choose
 from util.files import check_folder, digest, write_whole
@@ -107,8 +106,6 @@ def main() -> int:
     network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
     if trained is None and given(sys.argv, "--infrared_range") is None:  # real images are scored in the same range
         options = options.with_range(metadata.get("infrared_range"))
-    if compute.device.type == "cpu":
-        keep_freed_memory()
     translator = Translator(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
     inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)

@@ -28,17 +28,15 @@ from util.command_line import run_command, to_dict
 from util.device import Compute, choose
 from util.files import alone_in, check_folder
 from util.training import messages, ranks
-from util.training.loss_log import NotFinite
-from util.training.optimizers import Optimizers
+from util.training.optimizers import Optimizers, train_step
 from util.training.previews import Previews
 from util.training.progress import Progress
+from util.training.ranks import Votes
 from util.training.run_folder import RunFolder
 from util.training.run_log import RunLog
 from util.training.signals import StopSignal
-from util.training.state import TrainingState
-from util.training.step import train_step
+from util.training.state import NotFinite, TrainingState
 from util.training.validation import TASKS, Task, Validation
-from util.training.votes import Votes
 from util.visdom.client import VisdomClient
 from util.visdom.watching import Watch, open_display, start_dashboard
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 
 from data.pictures import ImageError
-from util.training.counting import Counting
+from util.training.progress import Counting
 
 MOST = 16  # threads or worker processes where nobody asks for a number
 GROUP = 32  # headers that a thread reads before it is given more: handing over takes as long as reading one

@@ -16,7 +16,7 @@ from data.inputs import Job
 from data.loader import Loader
 from data.threads import of_headers, worker_count
 from data.transforms import Preprocess, as_tensor, grey_tensor, resize
-from util.training.counting import Counting
+from util.training.progress import Counting
 
 BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
 LARGE = 16 << 20  # pixels of an input that is read alone: decoding it takes some 150 MB

@@ -48,7 +48,6 @@ from models.inference.trained import find_weights, load_network
 from models.inference.translator import Translator
 from options.augment import AugmentOptions
 from options.data import DataOptions
-from util.allocator import keep_freed_memory
 from util.command_line import parse, run_command
 from util.device import Compute, choose
 from util.files import alone_in, check_folder, code_version, digest, first_inside, remove_parts, write_whole
@@ -185,8 +184,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     key["norm statistics"] = metadata.get("norm_statistics")
     check_out(options, key, folders)
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
-    if compute.device.type == "cpu":
-        keep_freed_memory()
     translator = Translator(network, compute)
     made_by: dict[str, Any] = {
         "run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"],

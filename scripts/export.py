@@ -35,7 +35,7 @@ from util.command_line import parse, run_command
 from util.device import choose
 from util.files import beside, check_file, code_version
 from util.text import plural
-from util.training.weights import CHECKSUM, load_weights, save_weights
+from util.training.state import CHECKSUM, load_weights, save_weights
 
 TOLERANCE = 1e-3  # largest difference from PyTorch, of outputs in [-1, 1]
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "aoti": ".pt2", "safetensors": ".safetensors"}

@@ -25,7 +25,7 @@ from models.stdfusion_net import STDFusionNet
 from options.cycle_gan import CycleGANOptions
 from util.command_line import parse, run_command, to_dict
 from util.files import check_file
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 Tensors = dict[str, torch.Tensor]
 RELEASED_RANGE = "minmax"

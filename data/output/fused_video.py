@@ -13,7 +13,7 @@ from data.inputs import evenly
 from data.output.fused import Results, coloured
 from data.output.writing import Wait
 from data.video import FramePairs, VideoWriter
-from util.training.counting import Counting
+from util.training.progress import Counting
 
 SHOWN = 12  # frames in the gallery, at most
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from util.training.counting import Counting
+from util.training.progress import Counting
 
 WAITING_BYTES = 64 << 20  # of images that may wait to be written
 

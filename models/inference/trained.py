@@ -17,7 +17,7 @@ from options.train import TrainOptions
 from options.typed import from_dict
 from util.json_file import JsonError, parse_json
 from util.training.run_folder import RunFolder
-from util.training.weights import load_weights
+from util.training.state import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
 OWN_WEIGHTS = Path(__file__).parents[1] / "weights"

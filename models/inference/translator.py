@@ -72,6 +72,7 @@ class Translator:
         if isinstance(generator, VGGUNetGenerator) and compute.device.type == "cpu" and compute.dtype == torch.bfloat16:
             # Without padding layers between its convolutions it takes two thirds of the time in this layout.
             compute = replace(compute, memory_format=torch.channels_last)
+        compute.keep_freed_memory()
         self.compute, self.statistics = compute, statistics
         self.reach, self.multiple = locality(generator)
         self.tile = tile or max(TILE, 2 * self.reach + 2 * self.multiple)

@@ -24,11 +24,10 @@ from options.cycle_gan import CycleGANOptions
 from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
 from scripts.benchmarks.pictures import streets, write_files
-from util.allocator import keep_freed_memory
 from util.command_line import parse, to_dict
 from util.device import choose
 from util.files import ROOT, check_file
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again
 COLUMNS = ("what", "batch", "images_per_second", "ms_per_image", "tflops", "matrix_share", "memory_mb")
@@ -160,8 +159,6 @@ def main(argv: list[str]) -> int:
         weights = folder / "generator.safetensors"
         save_random(weights, options)
         compute.expect_one_size()
-        if not on_cuda:
-            keep_freed_memory()
         translator = Translator(load_network(weights, "generation")[0], compute, compiled=options.compile)
         batches = options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4))
         rows = network_rows(translator, options, batches, rate)

@@ -17,8 +17,7 @@ from options.train import TrainOptions
 from scripts.benchmarks.common import wait
 from util.device import Compute, choose
 from util.training import ranks
-from util.training.optimizers import Optimizers
-from util.training.step import Batch, Terms, train_step
+from util.training.optimizers import Batch, Optimizers, Terms, train_step
 
 STAGES = ("generators", "discriminators", "averaging", "optimizer")
 

@@ -30,7 +30,7 @@ from util.colour import luminance
 from util.command_line import to_dict
 from util.metrics.fusion import FUSION_METRICS, fusion_scores
 from util.training.run_folder import RunFolder
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 CPU = ("--device", "cpu", "--precision", "fp32", "--num_threads", 0)
 

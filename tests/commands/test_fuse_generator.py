@@ -22,7 +22,7 @@ from options.train import InputOptions
 from tests.commands.test_fuse_command import CPU, make_run, pixels, weights_file
 from tests.conftest import write_pairs
 from util.command_line import to_dict
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 
 def make_generator(checkpoints: Path, name: str = "gen", seed: int = 0, **sizes: object) -> Path:

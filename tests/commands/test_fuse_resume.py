@@ -13,7 +13,7 @@ from data.images import write_image
 from tests.commands.test_fuse_command import CPU, pixels, weights_file
 from tests.commands.test_fuse_generator import make_generator
 from tests.conftest import ROOT, kill_midway, modified, write_pairs
-from util.training.counting import Counting
+from util.training.progress import Counting
 
 KINDS = ("fused", "previews/visible", "previews/infrared")
 
@@ -163,7 +163,7 @@ def test_an_unreadable_image_is_tried_again(command: Callable, tmp_path: Path, r
 def test_progress_is_told_without_a_terminal(
     command: Callable, tmp_path: Path, root: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("util.training.counting.EVERY_S", 0.0)
+    monkeypatch.setattr("util.training.progress.EVERY_S", 0.0)
     told = command(*of(root, weights, "--batch_size", 1)).stderr.splitlines()
     lines = [line for line in told if line.startswith("fusing ")]
     assert lines[0].startswith("fusing    1 of 4 images, ") and "a second, " in lines[0] and lines[0].endswith(" left")

@@ -17,7 +17,7 @@ from options.test import TestOptions
 from scripts import quickstart
 from tests.conftest import ROOT
 from util.command_line import parse
-from util.training.weights import load_weights
+from util.training.state import load_weights
 from util.visdom.server import free_port
 from util.visdom.watching import start_dashboard
 

@@ -28,7 +28,7 @@ from tests.layout_fixtures import picture, two_folders
 from util.command_line import to_dict
 from util.device import choose
 from util.metrics.generation import baselines, generation_scores
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 SERIAL = ("--num_threads", 0, "--device", "cpu", "--precision", "fp32")
 

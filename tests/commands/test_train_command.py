@@ -19,7 +19,7 @@ import torch
 from data.images import ThermalRange, read_infrared, write_image
 from tests.conftest import ROOT, TINY, write_pairs
 from util.training.run_folder import RunFolder
-from util.training.weights import load_weights
+from util.training.state import load_weights
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

@@ -26,10 +26,9 @@ from tests.util.training.test_step import FEW_CHANNELS, SMALL
 from util.device import Compute
 from util.metrics.fusion import fusion_scores
 from util.metrics.generation import generation_scores
-from util.training.ema import EMA
 from util.training.loss_log import LossLog
-from util.training.optimizers import Optimizers
-from util.training.step import train_step
+from util.training.optimizers import Optimizers, train_step
+from util.training.state import EMA
 
 CUDA = torch.device("cuda", 0)
 BFLOAT16 = Compute(CUDA, torch.bfloat16, torch.channels_last)

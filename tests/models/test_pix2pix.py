@@ -17,7 +17,7 @@ from tests.models.test_cycle_gan import batch
 from util.command_line import to_dict
 from util.device import choose
 from util.training.optimizers import Optimizers
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
          "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16}  # fmt: skip

@@ -20,7 +20,7 @@ from options.augment import AugmentOptions
 from options.cycle_gan import CycleGANOptions
 from tests.conftest import ROOT, kill_midway, modified
 from util.command_line import to_dict
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 SIZE = (122, 102)  # width, height; FLIR's 1224 x 1024 in small, of which the thermal camera sees a part
 LEFT, TOP, RIGHT, BOTTOM = camera_box("flir_v2", SIZE)

@@ -29,7 +29,7 @@ from util.command_line import to_dict
 from util.metrics.generation import ms_ssim
 from util.metrics.learned import LearnedMetrics
 from util.training.run_folder import RunFolder
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 CPU = torch.device("cpu")
 

@@ -23,8 +23,8 @@ from tests.layout_fixtures import flir_adas_v1, flir_adas_v2, v2_map, write_json
 from util.command_line import to_dict
 from util.metrics.score_sheet import ScoreSheet
 from util.pages.evaluation_page import deviation_table
-from util.training.counting import Counting
-from util.training.weights import save_weights
+from util.training.progress import Counting
+from util.training.state import save_weights
 
 SERIAL = ("--device", "cpu", "--num_threads", 0)
 FEW = ("--metrics", "EN,SD", *SERIAL)

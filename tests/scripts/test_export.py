@@ -23,7 +23,7 @@ from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from util.command_line import to_dict
 from util.files import check_file
-from util.training.weights import save_weights
+from util.training.state import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 needs_onnx = pytest.mark.skipif(

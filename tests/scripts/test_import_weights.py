@@ -23,7 +23,7 @@ from scripts.import_weights import ImportOptions, main
 from tests.checkpoint_writer import made_fusion_gan, write_checkpoint
 from util.colour import luminance
 from util.device import choose
-from util.training.weights import load_weights, save_weights
+from util.training.state import load_weights, save_weights
 
 Tensors = dict[str, torch.Tensor]
 

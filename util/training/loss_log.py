@@ -10,10 +10,6 @@ import torch
 from util.training import ranks
 
 
-class NotFinite(ValueError):
-    """A loss or a weight is no finite number any more."""
-
-
 class LossLog:
     """Sums terms on the device; means reach the host one collection late, when the copy has long arrived."""
 

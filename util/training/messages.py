@@ -9,10 +9,9 @@ from pathlib import Path
 
 from util.text import duration, format_number, metric_title
 from util.training import ranks as distributed
-from util.training.loss_log import NotFinite
 from util.training.run_folder import RunFolder
 from util.training.run_reader import RunReader, best_scores
-from util.training.state import TrainingState
+from util.training.state import NotFinite, TrainingState
 from util.training.validation import Task
 
 

@@ -1,10 +1,11 @@
-"""One optimizer for each player: backward for that player alone, averaging over ranks, clipping, schedule."""
+"""A training step: player after player lowers its terms, by an optimizer of its own: backward for that player alone,
+averaging over ranks, clipping, schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -12,6 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from util.device import Compute
 from util.training import ranks
+
+Batch = Mapping[str, torch.Tensor]
+Terms = dict[str, torch.Tensor]
 
 
 def _lay_out_as_parameters(adam: torch.optim.Adam) -> None:
@@ -129,3 +133,32 @@ class Optimizers:
                 group["lr"] = self.lr * schedule.lr_lambdas[0](schedule.last_epoch)
             else:
                 group["lr"] *= self.lr / state["lr"]
+
+
+class Method(Protocol):
+    """What yields (player, terms to lower) from a batch; the code after a yield sees that player updated."""
+
+    def updates(self, batch: Batch) -> Iterator[tuple[str, Terms]]: ...
+
+
+def train_step(method: Method, batches: Sequence[Batch], optimizers: Optimizers, compute: Compute) -> Terms:
+    """Update every player once for each of the method's yields; returns every term's mean over the batches, scalars
+    on the device. Several batches go through the method in step with each other, so that each player moves by the
+    mean gradient over all of them, as it would on the joined batch. Never waits for the device."""
+    turns = [compute.steps(method.updates(batch)) for batch in batches]
+    share = 1 / len(turns)
+    logged: Terms = {}
+    while True:
+        moved = None
+        for turn in turns:
+            update = next(turn, None)
+            if update is None:
+                continue
+            moved, terms = update
+            optimizers.backward(moved, terms, share)
+            for name, term in terms.items():
+                value = term.detach() if share == 1 else share * term.detach()
+                logged[name] = logged[name] + value if turn is not turns[0] else value
+        if moved is None:
+            return logged
+        optimizers.step(moved)

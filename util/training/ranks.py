@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +12,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from util.device import own_gpu
+
+MOST_STEPS, SECONDS = 10, 3.0  # from one vote of Votes to the next, at the most
 
 
 class RankLost(RuntimeError):
@@ -25,14 +30,6 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         reason = re.sub(r"^\[\S+:\d+\]\s*", "", str(error).splitlines()[0])  # the backend's own file and line
         raise RankLost(reason) from error
-
-
-def own_gpu() -> int:
-    """The number of this rank's GPU on its machine; ValueError where there are fewer than ranks."""
-    number, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-    if 0 < count <= number:
-        raise ValueError(f"more ranks than GPUs: lower --nproc_per_node to {count}")
-    return number
 
 
 def start(device: torch.device, minutes: float = 30.0) -> torch.device:
@@ -134,3 +131,25 @@ def barrier() -> None:
     if world() > 1:
         with _together():
             dist.barrier()
+
+
+class Votes:
+    """Votes of all ranks on stopping and saving, at the same steps, on which they agree as well: every few steps, and
+    not seconds apart, as torchrun kills them half a minute after a signal."""
+
+    def __init__(self, step: int) -> None:
+        """step: the last one that was done before the first vote."""
+        self._step, self._time, self._next = step, time.monotonic(), step + 1
+
+    def agree(self, step: int, due: bool, stopped: bool) -> tuple[bool, bool]:
+        """Whether saving is due on any rank, and whether any was stopped; after a step without a vote, neither."""
+        if world() == 1:
+            return due, stopped
+        if step < self._next:
+            return False, False
+        pace = (step - self._step) / max(time.monotonic() - self._time, 1e-3)
+        pause = min(MOST_STEPS, max(1, int(SECONDS * pace)))
+        # The largest of the negative ones: all take the pause of the slowest rank.
+        due, stopped, pause = largest([due, stopped, -pause])
+        self._step, self._time, self._next = step, time.monotonic(), step - pause
+        return bool(due), bool(stopped)

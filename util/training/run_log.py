@@ -11,10 +11,10 @@ import torch
 from util.device import Compute
 from util.pages.training_page import write_training_page
 from util.training import messages, ranks
-from util.training.loss_log import LossLog, NotFinite, first_bad
+from util.training.loss_log import LossLog, first_bad
 from util.training.progress import Progress
 from util.training.run_folder import RunFolder
-from util.training.state import TrainingState
+from util.training.state import NotFinite, TrainingState
 
 
 class RunLog:

@@ -12,8 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from util.training.loss_log import NotFinite
 from util.training.run_folder import RunFolder
+from util.training.state import NotFinite
 from util.visdom.client import VisdomClient
 from util.visdom.display import Display, RunView
 from util.visdom.server import ensure_server

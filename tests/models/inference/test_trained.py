@@ -20,7 +20,7 @@ from options.cycle_gan import CycleGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from util.colour import luminance
 from util.command_line import to_dict
-from util.training.weights import load_weights, save_weights
+from util.training.state import load_weights, save_weights
 
 SMALL = CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose")
 

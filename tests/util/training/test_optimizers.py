@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from util.device import choose
-from util.training.ema import EMA
 from util.training.optimizers import Optimizers
+from util.training.state import EMA
 
 
 def make(policy: str, lr: float = 1e-3, beta1: float = 0.5) -> Optimizers:

@@ -68,10 +68,10 @@ def test_a_dead_rank_ends_all_and_the_run_goes_on_exactly_or_with_other_ranks(tm
     assert whole.returncode == 0, out + err
 
     broken = start([*TORCHRUN, *command(root, "broken")], tmp_path)
-    log, saves, before = runs / "broken" / "last.pt", 0, 0
-    while saves < 2 and broken.poll() is None:  # within the second epoch
-        now = log.stat().st_mtime_ns if log.exists() else 0
-        saves, before = saves + (now != before), now
+    saved, weights = (runs / "broken" / name for name in ("last.pt", "epoch_0001.safetensors"))
+    while broken.poll() is None:  # to the second epoch
+        if weights.exists() and saved.exists() and saved.stat().st_mtime_ns > weights.stat().st_mtime_ns:
+            break
         time.sleep(0.001)
     os.kill(rank_of("broken", 1), signal.SIGKILL)
     out, err = broken.communicate(timeout=120)

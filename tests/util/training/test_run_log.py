@@ -18,12 +18,13 @@ from util.files import write_whole
 from util.json_file import read_lines
 from util.pages.training_page import curves, loss_groups
 from util.text import duration
-from util.training.loss_log import LossLog, NotFinite, first_bad
+from util.training.loss_log import LossLog, first_bad
 from util.training.previews import Previews
 from util.training.progress import Progress
 from util.training.run_folder import CHECKPOINT_FORMAT, RunFolder
 from util.training.run_log import RunLog
 from util.training.run_reader import RunReader
+from util.training.state import NotFinite
 
 
 def test_losses_arrive_as_means_one_collection_late() -> None:

@@ -11,8 +11,7 @@ import torch
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from util.device import choose
-from util.training.optimizers import Optimizers
-from util.training.step import train_step
+from util.training.optimizers import Optimizers, train_step
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
          "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16, "pool_size": 0}  # fmt: skip

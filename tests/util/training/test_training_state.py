@@ -11,10 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.training_fixtures import begun, train
-from util.training.loss_log import NotFinite
 from util.training.run_folder import RunFolder
-from util.training.state import TrainingState
-from util.training.weights import load_weights, save_weights
+from util.training.state import NotFinite, TrainingState, load_weights, save_weights
 
 
 def weights(state: TrainingState) -> list[torch.Tensor]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.training_fixtures import begun, train
-from util.training.loss_log import NotFinite
 from util.training.messages import beginning, failed, finished, inverted, stopped, validated
 from util.training.ranks import RankLost
 from util.training.run_folder import RunFolder
+from util.training.state import NotFinite
 from util.training.validation import TASKS
 
 

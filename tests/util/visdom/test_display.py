@@ -22,9 +22,9 @@ from PIL import Image
 from scripts.dashboard import follow, update
 from tests.conftest import TINY
 from tests.visdom_fixtures import Server, free_port, running_server
-from util.training.loss_log import NotFinite
 from util.training.previews import Previews
 from util.training.run_folder import RunFolder
+from util.training.state import NotFinite
 from util.visdom.client import NoAnswer, VisdomClient
 from util.visdom.display import FIRST_ANSWER_S, LAST_S, Comparison, Display, RunView
 from util.visdom.server import ensure_server, start_server
