@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from options.train import RunOptions, TrainOptions
 from util.command_line import run_command, to_dict
 from util.device import Compute, choose
 from util.files import alone_in, check_folder
+from util.pages.training_page import write_training_page
 from util.training import messages, ranks
 from util.training.optimizers import Optimizers, train_step
 from util.training.previews import Previews
@@ -53,15 +54,14 @@ def choose_task(options: TrainOptions) -> Task:
 
 
 def build(
-    options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str, compiled: str,
-    initial: tuple[str, Path] | None,
-) -> TrainingState:  # fmt: skip
-    """A training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set.
-    compiled: the mode in which networks are compiled. initial: what --init_from names, and its file, if any."""
+    options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str, compiled: str
+) -> TrainingState:
+    """Build a training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set.
+    compiled: the mode in which networks are compiled."""
     torch.manual_seed(options.run.seed)
-    method = METHODS[options.run.model](options.method)
-    if initial is not None:
-        load_initial(method.players()[method.trained], *initial)
+    method, named = METHODS[options.run.model](options.method), options.run.init_from
+    if named is not None and not options.run.continue_train:
+        load_initial(method.players()[method.trained], named, named_weights(named, options.run.checkpoints_dir))
     compute.place(method)
     ranks.broadcast([*method.parameters(), *method.buffers()])
     loop, best_is_max = options.loop, task.higher_is_better[task.deciding]
@@ -83,19 +83,18 @@ class Training:
         compute: Compute,
         run: RunFolder,
         state: TrainingState,
-        task: Task,
-        validation: Validation | None,
+        validation: Validation,
         compiled: bool,
         data: str,
     ) -> None:
         """compiled: whether networks are. data: what the page says of the data set."""
         self.options, self.compute, self.run, self.state = options, compute, run, state
-        self.validation, self.compiled = validation, compiled
+        self.validation, self.compiled, self.data = validation, compiled, data
         loop, done = options.loop, state.epoch * state.steps + state.step
         images = options.input.batch_size * loop.accumulate * ranks.world()
-        self.progress = Progress(loop.epochs, state.steps, done, images, loop.log_seconds, ranks.is_writer())
-        about = {"method": options.run.model, "device": compute.describe(), "data": data}
-        self.log = RunLog(run, state, compute, self.progress, task.higher_is_better, about)
+        shown, groups = ranks.is_writer(), state.method.loss_groups
+        self.progress = Progress(loop.epochs, state.steps, done, images, loop.log_seconds, shown, groups)
+        self.log = RunLog(run, state, compute, self.progress)
         self.votes = Votes(state.total)
         self.saved_at = time.monotonic()
 
@@ -145,11 +144,14 @@ class Training:
             self.save(*names, "last")
         elif is_best and ranks.is_writer():
             self.save_weights("best")
-        self.log.write_page(running=not last)
+        if ranks.is_writer():
+            facts = {"method": self.options.run.model, "device": self.compute.describe(), "data": self.data}
+            facts["epochs"] = f"{state.epoch} of {loop.epochs}"
+            write_training_page(self.log.reader, facts, self.validation.task.higher_is_better, running=not last)
 
     def validate(self) -> tuple[float | None, bool]:
         """Scores beside the baselines, and pictures; returns (the deciding score, whether it is the best yet)."""
-        if self.validation is None:
+        if not self.validation.samples:
             return None, False
         state, task, samples = self.state, self.validation.task, self.options.loop.samples
         with self.compute.many_sizes(self.compiled):
@@ -184,28 +186,47 @@ class Training:
         self.state.save_weights(self.run.weights(name), about)
 
 
-def begin(
-    options: TrainOptions, compute: Compute, run: RunFolder, state: TrainingState, listing: Listing, validated: bool,
-    remarks: list[str],
-) -> None:  # fmt: skip
+def first_page(training: Training, listing: Listing, remarks: Sequence[str]) -> str:
+    """What is happening, on what, and where things go. remarks: what else a user should know."""
+    options, run, state = training.options, training.run, training.state
+    begun = f"goes on at epoch {state.epoch + 1}, step {state.step}" if options.run.continue_train else "new"
+    sizes = ", ".join(
+        f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.3f} M parameters"
+        for name, player in state.method.players().items()
+    )
+    together = f", {ranks.world()} ranks" if ranks.world() > 1 else ""
+    size, accumulate = options.input.batch_size, options.loop.accumulate
+    more = f", {accumulate} batches a step" if accumulate > 1 else ""
+    weights = run.weights("best" if training.validation.samples else "last").name
+    lines = [
+        ("run", f"{run.path.name} ({options.run.model}), {begun}"),
+        ("data", listing.summary()),
+        *(("", note) for note in listing.notes),
+        ("networks", sizes),
+        ("device", training.compute.describe() + together),
+        ("length", f"{options.loop.epochs} epochs of {state.steps} steps, batch {size} a rank{more}"),
+        *(("note", remark) for remark in (*state.method.remarks(), *remarks)),
+        ("writes", f"{run.path}/: losses.jsonl, last.pt, {weights}, web/index.html"),
+    ]
+    return "\n".join(f"{name:9} {text}" for name, text in lines)
+
+
+def begin(training: Training, listing: Listing, remarks: Sequence[str]) -> None:
     """Before the first step, on rank 0: the dashboard's server, the first page of output, the run's folder."""
-    shown, continued = options.display, options.run.continue_train
+    options, run, state = training.options, training.run, training.state
+    shown = options.display
     if shown.start_visdom and shown.display != "none":
         start_dashboard(shown.display_server, shown.display_port, shown.visdom_public)
-    if continued:
+    if options.run.continue_train:
         run.check_unchanged()
         run.remove_parts()
     else:
         run.check_free()
         run.clear()
-    lines = messages.beginning(
-        run, state, options.run.model, continued, data=[listing.summary(), *listing.notes], device=compute.describe(),
-        epochs=options.loop.epochs, batch_size=options.input.batch_size, accumulate=options.loop.accumulate,
-        validated=validated, remarks=remarks,
-    )  # fmt: skip
-    print("\n".join(lines), flush=True)
-    facts = {"data": {"fingerprint": state.fingerprint, "summary": listing.summary()}}
-    run.write_options(to_dict(replace(options, run=replace(options.run, continue_train=False))), facts)
+    print(first_page(training, listing, remarks), flush=True)
+    data = {"fingerprint": state.fingerprint, "summary": listing.summary()}
+    recorded = to_dict(replace(options, run=replace(options.run, continue_train=False)))
+    run.write_options(recorded, {"data": data, "loss_groups": state.method.loss_groups})
     run.forget_after(state.total)
 
 
@@ -221,13 +242,13 @@ def next_command(options: TrainOptions) -> list[str]:
     return [command, "--name", options.run.name, *other_folder(options), "--dataroot", str(options.data.dataroot[0])]
 
 
-def train_watched(training: Training, task: Task, loader: Loader) -> int:
+def train_watched(training: Training, loader: Loader) -> int:
     """As Training.train, on rank 0: beside a dashboard, and with a last word."""
     options, run, state = training.options, training.run, training.state
-    shown, begun = options.display, time.monotonic()
+    shown, task, begun = options.display, training.validation.task, time.monotonic()
     client = VisdomClient(shown.display_server, shown.display_port, shown.display_env or options.run.name)
     facts = {"steps": state.steps, "epochs": options.loop.epochs, "metric": task.deciding}
-    with Watch(run, lambda: {"step": state.total, "epoch": state.epoch}, facts) as watch:
+    with Watch(training.log, facts) as watch:
         if shown.display != "none":
             watch.display = open_display(run.path, client, shown.display == "visdom" or shown.start_visdom)
         signal_number = training.train(loader)
@@ -256,9 +277,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
     compiled = compute.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
-    named = options.run.init_from if stored is None else None
-    initial = None if named is None else (named, named_weights(named, options.run.checkpoints_dir))
-    state = build(options, compute, task, steps, listing.fingerprint(), compiled, initial)
+    state = build(options, compute, task, steps, listing.fingerprint(), compiled)
     remarks = []
     if stored is not None:
         try:
@@ -269,22 +288,22 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     if state.mean_infrared is None:
         state.mean_infrared = mean_infrared(split.infrared, options)
     remarks += [*dataset.remarks(), *compute.remarks(compiled)]
-    validation = None
-    if options.loop.val_epoch_freq and (samples := read_validation(listing.splits.get("val"), options, masked)):
-        validation = Validation(task, samples, compute, state.mean_infrared)
-    elif options.loop.lr_policy == "plateau":
-        raise ValueError("--lr_policy plateau watches the validation score, and there are no validation pairs here")
-    else:
+    held_out = listing.splits.get("val") if options.loop.val_epoch_freq else None
+    validation = Validation(task, read_validation(held_out, options, masked), compute, state.mean_infrared)
+    if not validation.samples:
+        if options.loop.lr_policy == "plateau":
+            raise ValueError("--lr_policy plateau watches the validation score, and there are no validation pairs here")
         remarks.append("no validation (no readable pairs, or --val_epoch_freq 0): the last weights are the ones to use")
     if state.epoch >= options.loop.epochs:
         remarks.append(f"all {state.epoch} epochs are done: a higher --n_epochs or --n_epochs_decay trains on")
     loader = make_loader(dataset, options, ranks.rank(), ranks.world(), state.epoch, state.step)
-    writes, about = ranks.is_writer(), listing.summary()
-    with alone_in(run.path, "wait for its end, or give another --name") if writes else nullcontext():
-        if writes:
-            begin(options, compute, run, state, listing, validation is not None, remarks)
-        training = Training(options, compute, run, state, task, validation, compiled != "off", about)
-        signal_number = train_watched(training, task, loader) if writes else training.train(loader)
+    with alone_in(run.path, "wait for its end, or give another --name") if ranks.is_writer() else nullcontext():
+        training = Training(options, compute, run, state, validation, compiled != "off", listing.summary())
+        if ranks.is_writer():
+            begin(training, listing, remarks)
+            signal_number = train_watched(training, loader)
+        else:
+            signal_number = training.train(loader)
     return 128 + signal_number if signal_number else 0
 
 

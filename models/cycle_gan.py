@@ -56,6 +56,14 @@ class CycleGAN(nn.Module):
     trained = "generators"
     score_kind = "generation"
     needs_mask = False
+    loss_groups = {
+        "adversarial": ("adv_infrared", "adv_visible"),
+        "cycle": ("cycle_visible", "cycle_infrared"),
+        "content": ("content_visible", "content_infrared"),
+        "self": ("self_infrared", "self_visible"),
+        "identity": ("identity_infrared", "identity_visible"),
+        "discriminator": tuple(f"{k}_{of}" for of in ("infrared", "visible") for k in ("real", "fake", "penalty")),
+    }
 
     def __init__(self, options: CycleGANOptions) -> None:
         super().__init__()

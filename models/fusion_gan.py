@@ -93,6 +93,7 @@ class FusionGAN(nn.Module):
     trained = "generator"
     score_kind = "fusion"
     needs_mask = False
+    loss_groups = {"discriminator": ("real", "fake")}
 
     def __init__(self, options: FusionGANOptions) -> None:
         super().__init__()

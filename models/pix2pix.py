@@ -33,6 +33,7 @@ class Pix2Pix(nn.Module):
     trained = "generator"
     score_kind = "generation"
     needs_mask = False
+    loss_groups = {"discriminator": ("real", "fake", "penalty")}
 
     def __init__(self, options: Pix2PixOptions) -> None:
         super().__init__()

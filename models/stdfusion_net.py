@@ -99,6 +99,10 @@ class STDFusionNet(nn.Module):
     trained = "fuser"
     score_kind = "fusion"
     needs_mask = True
+    loss_groups = {
+        "background": ("background_intensity", "background_gradient"),
+        "target": ("target_intensity", "target_gradient"),
+    }
 
     def __init__(self, options: STDFusionNetOptions) -> None:
         super().__init__()

@@ -40,8 +40,6 @@ PENDING: set[tuple[str, str]] = {
     ("data/scoring/fusion_scores.py", "util.pages.training_page"),
     ("data/scoring/generated_scores.py", "data.output.generated"),
     ("data/scoring/generated_scores.py", "util.pages.evaluation_page"),
-    ("util/training/run_log.py", "util.pages.training_page"),
-    ("util/visdom/windows.py", "util.pages.training_page"),
 }
 
 

@@ -35,6 +35,13 @@ def test_a_short_run_writes_everything_and_says_where(command: Callable, pairs_r
         "train.py", "--dataroot", pairs_root, "--name", "short", *TINY, "--n_epochs", 2, "--n_epochs_decay", 0,
         "--max_dataset_size", 6, "--ema", "0.9", "--save_epoch_freq", 1, "--samples", 1,
     )  # fmt: skip
+    assert done.stdout.startswith("run       short (cycle_gan), new\ndata      ")
+    for line in (
+        "networks  generators 0.054 M parameters, discriminators 0.025 M parameters",
+        "length    2 epochs of 6 steps, batch 1 a rank",
+        f"writes    {Path('checkpoints/short')}/: losses.jsonl, last.pt, best.safetensors, web/index.html",
+    ):
+        assert f"\n{line}\n" in done.stdout
     run = tmp_path / "checkpoints" / "short"
     assert {p.name for p in run.iterdir()} >= {
         "options.json", "losses.jsonl", "last.pt", "last.safetensors", "best.safetensors",
@@ -379,5 +386,7 @@ def test_a_run_can_go_on_after_its_first_epoch_and_says_when_it_is_done(
     command("train.py", *words)
     assert (0, False) in kept
     assert (1, True) in kept, "the second epoch begins with a checkpoint of the first"
-    done = command("train.py", "--name", "x", "--continue_train", "--display", "none")
+    done = command("train.py", "--name", "x", "--continue_train", "--display", "none", "--accumulate", 3)
+    assert done.stdout.startswith("run       x (cycle_gan), goes on at epoch 3, step 0\n")
+    assert "a rank, 3 batches a step\n" in done.stdout
     assert "all 2 epochs are done: a higher --n_epochs" in done.stdout and (folder / "last.pt").is_file()

@@ -172,6 +172,7 @@ def test_the_registry_names_complete_methods() -> None:
             "preview",
             "trained",
             "score_kind",
+            "loss_groups",
         ):
             assert hasattr(method, member), (name, member)
         assert len(METHODS) == len({m.Options for m in METHODS.values()})

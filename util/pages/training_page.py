@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from util.pages.curve_panel import Curve
 from util.pages.gallery import write_gallery
@@ -13,42 +12,16 @@ from util.pages.image_rows import Row
 from util.pages.table_panel import Table
 from util.text import metric_title
 from util.training.previews import Previews
-
-LOSS_TITLES = {
-    "adv": "Adversarial losses, generators",
-    "discriminator": "Adversarial losses, discriminators",
-    "self": "Self-similarity losses",
-}
+from util.training.run_reader import RunReader
 
 
-def loss_title(group: str) -> str:
-    """Title of the plot of a group of loss_groups."""
-    return LOSS_TITLES.get(group, f"{group.capitalize()} losses")
-
-
-def loss_groups(names: Sequence[str]) -> dict[str, list[str]]:
-    """Terms that share a plot, since they are of one scale: those with the same part before their first "_", and
-    all of the discriminators'."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        kind = name.partition("_")[0]
-        groups.setdefault("discriminator" if kind in ("real", "fake", "penalty") else kind, []).append(name)
-    return groups
-
-
-def curves(records: Sequence[Mapping[str, Any]]) -> list[Curve]:
-    """One plot for each group of loss terms and each validation score."""
-    losses = [(record["step"], record["losses"]) for record in records if "losses" in record]
-    names = list(dict.fromkeys(name for _, terms in losses for name in terms))
+def curves(run: RunReader) -> list[Curve]:
+    """One plot for each group of loss terms and each validation score, of what the reader has read."""
     plots = [
-        Curve(
-            loss_title(group),
-            {name: [(step, terms[name]) for step, terms in losses if name in terms] for name in members},
-            "step",
-        )
-        for group, members in loss_groups(names).items()
+        Curve(f"{group.capitalize()} losses", {t: list(zip(*run.terms[t], strict=True)) for t in terms}, "step")
+        for group, terms in run.loss_groups().items()
     ]
-    scores = [(record["step"], record["val"]) for record in records if "val" in record]
+    scores = [(record["step"], record["val"]) for record in run.scores]
     for metric in dict.fromkeys(m for _, methods in scores for values in methods.values() for m in values):
         series = {
             method: [(step, methods[method][metric]) for step, methods in scores if metric in methods.get(method, {})]
@@ -67,16 +40,12 @@ def score_table(title: str, scores: Mapping[str, Mapping[str, float]], higher: M
     return Table(title, ["", *map(metric_title, metrics)], rows, note, best)
 
 
-def write_training_page(
-    web: Path,
-    title: str,
-    records: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, str],
-    higher: Mapping[str, bool],
-    running: bool,
-) -> Path:
-    """Write web/index.html from what the run has recorded so far; returns its path."""
-    validated = [record for record in records if "val" in record]
+def write_training_page(run: RunReader, facts: Mapping[str, str], higher: Mapping[str, bool], running: bool) -> Path:
+    """Write web/index.html in the run's folder from what it has recorded so far; returns its path.
+
+    facts: what it says of the run. higher: metric -> whether higher is better. running: it reloads itself."""
+    run.read()
+    web, validated = run.folder / "web", run.scores
     tables = []
     if validated:
         last = validated[-1]
@@ -86,5 +55,5 @@ def write_training_page(
         tables.append(score_table(f"Validation after epoch {last['epoch']}", last["val"], higher))
     page = web / "index.html"
     rows = [Row(name, images) for name, images in Previews(web).rows()]
-    write_gallery(page, title, rows, tables, curves(records), facts, refresh_s=60 if running else None)
+    write_gallery(page, run.name, rows, tables, curves(run), facts, refresh_s=60 if running else None)
     return page

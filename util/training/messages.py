@@ -1,4 +1,4 @@
-"""What train.py says, line by line: at its beginning, after a validation, when it stops, fails or has finished."""
+"""What train.py says, line by line: after a validation, when it stops, fails or has finished."""
 
 from __future__ import annotations
 
@@ -13,45 +13,6 @@ from util.training.run_folder import RunFolder
 from util.training.run_reader import RunReader, best_scores
 from util.training.state import NotFinite, TrainingState
 from util.training.validation import Task
-
-
-def beginning(
-    run: RunFolder,
-    state: TrainingState,
-    model: str,
-    continued: bool,
-    data: Sequence[str],
-    device: str,
-    epochs: int,
-    batch_size: int,
-    accumulate: int,
-    validated: bool,
-    remarks: Sequence[str],
-) -> list[str]:
-    """The first page of output: what is happening, and where things go.
-
-    data: a summary, and notes on it. accumulate: batches in a step. validated: whether there will be best weights.
-    remarks: what else a user should know."""
-    begun = f"goes on at epoch {state.epoch + 1}, step {state.step}" if continued else "new"
-    sizes = ", ".join(
-        f"{name} {sum(p.numel() for p in player.parameters()) / 1e6:.3f} M parameters"
-        for name, player in state.method.players().items()
-    )
-    ranks = f", {distributed.world()} ranks" if distributed.world() > 1 else ""
-    more = f", {accumulate} batches a step" if accumulate > 1 else ""
-    summary, *notes = data
-    weights = run.weights("best" if validated else "last").name
-    lines = [
-        ("run", f"{run.path.name} ({model}), {begun}"),
-        ("data", summary),
-        *(("", note) for note in notes),
-        ("networks", sizes),
-        ("device", device + ranks),
-        ("length", f"{epochs} epochs of {state.steps} steps, batch {batch_size} a rank{more}"),
-        *(("note", remark) for remark in (*state.method.remarks(), *remarks)),
-        ("writes", f"{run.path}/: losses.jsonl, last.pt, {weights}, web/index.html"),
-    ]
-    return [f"{name:9} {text}" for name, text in lines]
 
 
 def validated(epoch: int, scores: Mapping[str, Mapping[str, float]], is_best: bool) -> list[str]:

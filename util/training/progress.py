@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tqdm import tqdm
 
 from util.text import duration
+from util.training.run_reader import grouped
 
 EVERY_S = 10.0  # between two lines of Counting
 RECENT_S = 30.0  # rates are of the last steps: neither the first, slow ones nor validations count
@@ -26,11 +27,13 @@ class Progress:
         images: int,
         every: float,
         shown: bool,
+        groups: Mapping[str, Sequence[str]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """steps: of an epoch. done: before now. images: of each kind in a step. every: seconds between lines."""
+        """steps: of an epoch. done: before now. images: of each kind in a step. every: seconds between lines.
+        groups: name -> loss terms that are shown as one."""
         self.epochs, self.steps, self.images, self.every, self.clock = epochs, steps, images, every, clock
-        self.done = done
+        self.done, self.groups = done, groups
         self.left = epochs * steps
         self.lined = clock()
         self.marks: deque[tuple[float, int, float]] = deque()  # (time, steps done, seconds waited) while stepping
@@ -74,10 +77,10 @@ class Progress:
             print(f"epoch {self.epoch + 1}/{self.epochs} step {in_epoch}/{self.steps}  {self._now()}", flush=True)
 
     def show(self, losses: Mapping[str, float]) -> None:
-        """Fresh losses, smoothed for the eye."""
-        for name, value in losses.items():
-            if name != "step":
-                self.smooth[name] = 0.8 * self.smooth.get(name, value) + 0.2 * value
+        """Fresh losses, smoothed for the eye; those of one group are added up."""
+        for group, terms in grouped(losses, self.groups).items():
+            value = sum(losses[term] for term in terms)
+            self.smooth[group] = 0.8 * self.smooth.get(group, value) + 0.2 * value
         self._caption()
 
     def end_epoch(self) -> None:
@@ -89,7 +92,8 @@ class Progress:
 
     def _now(self) -> str:
         waits = f"waits {self.wait_share:.0%} for images, " if self.wait_share >= 0.1 else ""
-        return f"{self.rate:.3g} img/s, {waits}{duration(self.remaining)} left in all, {self._losses()}".rstrip(", ")
+        losses = " ".join(f"{group} {value:.3g}" for group, value in self.smooth.items())
+        return f"{self.rate:.3g} img/s, {waits}{duration(self.remaining)} left in all, {losses}".rstrip(", ")
 
     def _caption(self) -> None:
         if self.bar is not None and len(self.marks) > 1:
@@ -120,14 +124,6 @@ class Progress:
         seconds, steps, _ = self._recent()
         between = sum(self.between) / len(self.between) if self.between else 0.0
         return (self.left - self.done) * seconds / max(1, steps) + (self.epochs - self.epoch) * between
-
-    def _losses(self) -> str:
-        """Terms added up by what stands before their first "_": adv_infrared and adv_visible make adv."""
-        groups: dict[str, float] = {}
-        for name, value in self.smooth.items():
-            group = name.partition("_")[0]
-            groups[group] = groups.get(group, 0.0) + value
-        return " ".join(f"{group} {value:.3g}" for group, value in groups.items())
 
 
 class Counting:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,9 @@ import torch
 
 from util.files import LOCK, beside, code_version, naming, remove_parts, stamp, write_whole
 from util.json_file import read_lines, record_in
+from util.training.run_reader import is_record
 
 CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
-RATES = ("lr", "images_per_second", "data_wait", "memory")  # in records of losses
-
-
-def is_record(line: Mapping[str, Any]) -> bool:
-    """Whether a line of losses.jsonl is of the shape that a run writes: losses, scores or an event, and when."""
-
-    def numbers(values: Any) -> bool:
-        return isinstance(values, dict) and all(type(value) in (int, float) for value in values.values())
-
-    timed = {name: line[name] for name in ("step", "epoch", "time", *RATES) if name in line}
-    if not numbers(timed) or not all(abs(value) < 1e11 for value in timed.values()):  # a time beyond is none
-        return False
-    scores, event = line.get("val", {}), line.get("event", "")
-    return (
-        "step" in line
-        and numbers(line.get("losses", {}))
-        and isinstance(scores, dict)
-        and all(map(numbers, scores.values()))
-        and ("val" not in line or (bool(scores) and "epoch" in line))
-        and isinstance(event, str)
-        and ("event" not in line or ("time" in line and isinstance(line.get("reason", ""), str)))
-        and (event != "start" or numbers({name: line.get(name) for name in ("steps", "epochs")}))
-    )
 
 
 class RunFolder:
@@ -120,10 +97,6 @@ class RunFolder:
         if stamp(self.checkpoint) != self.loaded:
             raise ValueError(f"{self.checkpoint}: another command has gone on with the run meanwhile; start anew")
 
-    def records(self) -> list[dict[str, Any]]:
-        """Every line of losses.jsonl that is a record of a run."""
-        return [record for record in read_lines(self.losses) if is_record(record)]
-
     def append(self, record: dict[str, Any]) -> None:
         """One more line of losses.jsonl."""
         with naming(self.losses), self.losses.open("a", encoding="utf-8") as file:
@@ -131,5 +104,5 @@ class RunFolder:
 
     def forget_after(self, step: int) -> None:
         """Drop the records after a step: the run goes on from there and will write them again."""
-        kept = [record for record in self.records() if record["step"] <= step]
+        kept = [line for line in read_lines(self.losses) if is_record(line) and line["step"] <= step]
         write_whole(self.losses, "".join(json.dumps(record) + "\n" for record in kept).encode())

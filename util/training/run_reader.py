@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from util.json_file import record_in
-from util.training.run_folder import RATES, is_record
 
 Points = tuple[list[float], list[float]]  # steps, values
 
+RATES = ("lr", "images_per_second", "data_wait", "memory")  # in records of losses
 SILENT_S = 600.0  # a running run that has written nothing for so long may be gone
 ENDS = {"finish": "finished", "stop": "stopped", "nan": "NaN", "error": "failed"}
+
+
+def is_record(line: Mapping[str, Any]) -> bool:
+    """Whether a line of losses.jsonl is of the shape that a run writes: losses, scores or an event, and when."""
+
+    def numbers(values: Any) -> bool:
+        return isinstance(values, dict) and all(type(value) in (int, float) for value in values.values())
+
+    timed = {name: line[name] for name in ("step", "epoch", "time", *RATES) if name in line}
+    if not numbers(timed) or not all(abs(value) < 1e11 for value in timed.values()):  # a time beyond is none
+        return False
+    scores, event = line.get("val", {}), line.get("event", "")
+    return (
+        "step" in line
+        and numbers(line.get("losses", {}))
+        and isinstance(scores, dict)
+        and all(map(numbers, scores.values()))
+        and ("val" not in line or (bool(scores) and "epoch" in line))
+        and isinstance(event, str)
+        and ("event" not in line or ("time" in line and isinstance(line.get("reason", ""), str)))
+        and (event != "start" or numbers({name: line.get(name) for name in ("steps", "epochs")}))
+    )
+
+
+def grouped(terms: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Group -> its terms, which are of one scale, and so shown together; a term of none is a group by itself."""
+    found: dict[str, list[str]] = {}
+    for term in terms:
+        group = next((name for name, members in groups.items() if term in members), term)
+        found.setdefault(group, []).append(term)
+    return found
 
 
 class RunReader:
@@ -72,11 +103,17 @@ class RunReader:
         """What options.json holds; empty where there is none yet, or one of another shape."""
         try:
             found = record_in((self.folder / "options.json").read_bytes()) or {}
-            groups = found.get("options", {})
-            shaped = isinstance(groups, dict) and isinstance(found.get("data", {}), dict)
-            return found if shaped and all(isinstance(group, dict) for group in groups.values()) else {}
         except OSError:
             return {}
+        groups, plots = found.get("options", {}), found.get("loss_groups", {})
+        if not all(isinstance(part, dict) for part in (groups, plots, found.get("data", {}))):
+            return {}
+        shaped = all(isinstance(group, dict) for group in groups.values())
+        return found if shaped and all(isinstance(terms, list) for terms in plots.values()) else {}
+
+    def loss_groups(self) -> dict[str, list[str]]:
+        """The recorded loss terms, by the method's groups, which options.json has."""
+        return grouped(self.terms, self.options().get("loss_groups", {}))
 
 
 def _append(curves: dict[str, Points], name: str, step: float, value: float) -> None:

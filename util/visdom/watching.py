@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from util.training.run_folder import RunFolder
+from util.training.run_log import RunLog
 from util.training.state import NotFinite
 from util.visdom.client import VisdomClient
 from util.visdom.display import Display, RunView
@@ -51,14 +50,14 @@ def open_display(folder: Path, client: VisdomClient, patient: bool) -> Display:
 class Watch:
     """A context around a training: notes in losses.jsonl when it began and how it ended, and closes the dashboard."""
 
-    def __init__(self, run: RunFolder, at: Callable[[], dict[str, int]], facts: Mapping[str, Any]) -> None:
-        """at: where the training stands, {"step": ..., "epoch": ...}. facts: noted at the beginning."""
-        self.run, self.at, self.facts = run, at, facts
+    def __init__(self, log: RunLog, facts: Mapping[str, Any]) -> None:
+        """facts: noted at the beginning."""
+        self.log, self.facts = log, facts
         self.display: Display | None = None
         self.stopped = False  # set when a signal ended the training
 
     def __enter__(self) -> Watch:
-        self._note("start", self.facts)
+        self.log.note(event="start", **self.facts)
         return self
 
     def __exit__(
@@ -67,13 +66,10 @@ class Watch:
         reason = {"reason": " ".join(f"{error}".split())} if error is not None and str(error) else {}
         with nullcontext() if error is None else suppress(OSError):  # the first error is the one to tell
             if isinstance(error, NotFinite):
-                self._note("nan", {"reason": f"{error} became infinite or NaN"})
+                self.log.note(event="nan", reason=f"{error} became infinite or NaN")
             elif isinstance(error, KeyboardInterrupt) or self.stopped:
-                self._note("stop", reason)
+                self.log.note(event="stop", **reason)
             else:
-                self._note("finish" if error is None else "error", reason)
+                self.log.note(event="finish" if error is None else "error", **reason)
         if self.display is not None:
             self.display.close()
-
-    def _note(self, event: str, facts: Mapping[str, Any]) -> None:
-        self.run.append({**self.at(), "event": event, "time": round(time.time(), 2), **facts})

@@ -10,7 +10,6 @@ from typing import Any
 
 from util.metrics.fusion import FUSION_METRICS
 from util.metrics.generation import HIGHER_IS_BETTER
-from util.pages.training_page import loss_groups, loss_title
 from util.text import duration, format_number, metric_title
 from util.training.run_reader import Points, RunReader, RunState, best_scores
 from util.visdom.client import Window
@@ -120,10 +119,9 @@ def options_window(run: RunReader) -> Window:
 
 
 def _loss_plots(run: RunReader) -> list[Window]:
-    groups = loss_groups(list(run.terms))
     return [
-        loss_plot(f"loss_{group}", loss_title(group), {t: run.terms[t] for t in terms})
-        for group, terms in groups.items()
+        loss_plot(f"loss_{group}", f"{group.capitalize()} losses", {term: run.terms[term] for term in terms})
+        for group, terms in run.loss_groups().items()
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,12 @@ from tests.training_fixtures import begun, train
 from util.device import choose
 from util.files import write_whole
 from util.json_file import read_lines
-from util.pages.training_page import curves, loss_groups
+from util.pages.training_page import curves, write_training_page
 from util.text import duration
-from util.training.loss_log import LossLog, first_bad
 from util.training.previews import Previews
 from util.training.progress import Progress
 from util.training.run_folder import CHECKPOINT_FORMAT, RunFolder
-from util.training.run_log import RunLog
+from util.training.run_log import LossLog, RunLog
 from util.training.run_reader import RunReader
 from util.training.state import NotFinite
 
@@ -33,10 +31,8 @@ def test_losses_arrive_as_means_one_collection_late() -> None:
         log.add({"a": torch.tensor(value), "b": torch.tensor(2 * value)})
     assert log.collect(2) is None
     log.add({"a": torch.tensor(10.0), "b": torch.tensor(0.0)})
-    assert log.flush(3) == [{"step": 2, "a": 2.0, "b": 4.0}, {"step": 3, "a": 10.0, "b": 0.0}]
+    assert log.flush(3) == [(2, {"a": 2.0, "b": 4.0}), (3, {"a": 10.0, "b": 0.0})]
     assert log.flush(3) == [], "nothing is told twice"
-    assert first_bad({"a": 1.0, "b": float("nan")}) == "b" and first_bad({"a": float("inf")}) == "a"
-    assert first_bad({"a": 1.0}) is None
 
 
 def test_records_after_a_checkpoint_are_forgotten_and_a_torn_line_too(tmp_path: Path) -> None:
@@ -45,7 +41,7 @@ def test_records_after_a_checkpoint_are_forgotten_and_a_torn_line_too(tmp_path: 
         run.append({"step": step})
     with run.losses.open("a") as file:
         file.write('{"step": 8')
-    assert [record["step"] for record in run.records()] == [20, 40, 60]
+    assert [record["step"] for record in read_lines(run.losses)] == [20, 40, 60]
     run.forget_after(40)
     assert run.losses.read_text() == '{"step": 20}\n{"step": 40}\n'
 
@@ -178,7 +174,6 @@ def test_a_line_that_no_run_wrote_counts_as_none(tmp_path: Path, line: dict) -> 
     start = {"step": 0, "epoch": 0, "event": "start", "time": 2.0, "steps": 4, "epochs": 2, "metric": "ssim"}
     for one in (start, line, record):
         run.append(one)
-    assert run.records() == [start, record]
     reader = RunReader(tmp_path)
     reader.read()
     assert reader.scores == [record] and reader.events == [start]
@@ -206,13 +201,17 @@ def test_weights_by_name() -> None:
 
 def test_progress_counts_from_where_it_went_on(capsys: pytest.CaptureFixture) -> None:
     now = [100.0]
-    progress = Progress(epochs=2, steps=10, done=15, images=4, every=0.0, shown=True, clock=lambda: now[0])
+    groups = {"adv": ("adv_infrared", "adv_visible")}
+    progress = Progress(2, 10, 15, images=4, every=0.0, shown=True, groups=groups, clock=lambda: now[0])
     progress.start_epoch(1, 5)
-    progress.show({"step": 15, "adv_infrared": 1.0, "adv_visible": 2.0, "self_visible": 0.5})
+    progress.show({"adv_infrared": 1.0, "adv_visible": 2.0, "self_visible": 0.5})
     now[0] += 10
     progress.step(waited=2.0)
     line = capsys.readouterr().out
-    assert "epoch 2/2 step 6/10  0.4 img/s, waits 20% for images, 40 s left in all" in line and "adv 3 self 0.5" in line
+    assert (
+        "epoch 2/2 step 6/10  0.4 img/s, waits 20% for images, 40 s left in all" in line
+        and "adv 3 self_visible 0.5" in line
+    )
     assert progress.rate == pytest.approx(0.4) and progress.remaining == pytest.approx(40)
     assert progress.wait_share == pytest.approx(0.2)
     assert [duration(s) for s in (5, 65, 7300)] == ["5 s", "1 min 5 s", "2 h 1 min"]
@@ -220,7 +219,7 @@ def test_progress_counts_from_where_it_went_on(capsys: pytest.CaptureFixture) ->
 
 def test_rates_forget_slow_first_steps_and_leave_out_what_is_between_epochs() -> None:
     now = [0.0]
-    progress = Progress(epochs=3, steps=50, done=0, images=1, every=1e9, shown=False, clock=lambda: now[0])
+    progress = Progress(epochs=3, steps=50, done=0, images=1, every=1e9, shown=False, groups={}, clock=lambda: now[0])
     progress.start_epoch(0, 0)
     for seconds in [60.0] + [1.0] * 49:
         now[0] += seconds
@@ -236,18 +235,24 @@ def test_rates_forget_slow_first_steps_and_leave_out_what_is_between_epochs() ->
     assert progress.remaining == pytest.approx(99 + 2 * 20), "but time is left for the validations to come"
 
 
-def test_curves_group_terms_and_show_baselines() -> None:
-    records = [
-        {"step": 20, "losses": {"adv_infrared": 1.0, "adv_visible": 2.0, "self_visible": 0.1}},
-        {"step": 40, "losses": {"adv_infrared": 0.5, "adv_visible": 1.0, "self_visible": 0.2}},
+def test_curves_group_terms_and_show_baselines(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_options({}, {"loss_groups": {"adversarial": ["adv_infrared", "adv_visible"], "other": ["absent"]}})
+    for record in (
+        {"step": 20, "losses": {"adv_infrared": 1.0, "adv_visible": 2.0, "self": 0.1}},
+        {"step": 40, "losses": {"adv_infrared": 0.5, "adv_visible": 1.0, "self": 0.2}},
         {"step": 40, "epoch": 1, "val": {"generated": {"ssim": 0.4}, "luminance": {"ssim": 0.3}}},
-    ]
-    plots = {curve.title: curve.series for curve in curves(json.loads(json.dumps(records)))}
-    assert plots["Adversarial losses, generators"]["adv_visible"] == [(20, 2.0), (40, 1.0)]
-    assert set(plots["Self-similarity losses"]) == {"self_visible"}
+    ):
+        run.append(record)
+    reader = RunReader(tmp_path)
+    reader.read()
+    plots = {curve.title: curve.series for curve in curves(reader)}
+    assert list(plots) == ["Adversarial losses", "Self losses", "Validation SSIM"]
+    assert plots["Adversarial losses"]["adv_visible"] == [(20, 2.0), (40, 1.0)]
     assert plots["Validation SSIM"] == {"generated": [(40, 0.4)], "luminance": [(40, 0.3)]}
-    assert loss_groups(["a_b", "c", "a_d"]) == {"a": ["a_b", "a_d"], "c": ["c"]}
-    assert loss_groups(["real_x", "fake_x"]) == {"discriminator": ["real_x", "fake_x"]}, "of one scale"
+    for damaged in (3, {"adversarial": 3}):
+        run.write_options({}, {"loss_groups": damaged})
+        assert list(reader.loss_groups()) == ["adv_infrared", "adv_visible", "self"], "each by itself"
 
 
 def test_previews_are_listed_newest_first(tmp_path: Path) -> None:
@@ -315,36 +320,36 @@ def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path: Path) -
 
 def test_a_run_records_losses_scores_and_their_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     state, run = begun(), RunFolder(tmp_path)
-    progress = Progress(epochs=2, steps=4, done=0, images=1, every=1e9, shown=False)
-    log = RunLog(run, state, choose("cpu", "fp32"), progress, {"ssim": True}, {"method": "toy"})
+    progress = Progress(epochs=2, steps=4, done=0, images=1, every=1e9, shown=False, groups={})
+    log = RunLog(run, state, choose("cpu", "fp32"), progress)
     for value in (1.0, 3.0):
         train(state, 1)
         log.add({"loss": torch.tensor(value)})
     log.collect()
-    assert run.records() == [], "losses arrive one collection late"
+    assert read_lines(run.losses) == [], "losses arrive one collection late"
     train(state, 1)
     log.add({"loss": torch.tensor(9.0)})
     log.flush()
     state.epoch = 1
     log.validated({"generated": {"ssim": 0.5}}, True)
-    log.write_page(running=True)
-    first, second, scores = run.records()
+    write_training_page(log.reader, {"method": "toy"}, {"ssim": True}, running=True)
+    first, second, scores = read_lines(run.losses)
     assert [(record["step"], record["losses"]) for record in (first, second)] == [(2, {"loss": 2}), (3, {"loss": 9})]
     assert set(first) == {"step", "epoch", "losses", "lr", "images_per_second", "data_wait", "time"}
     assert (scores["step"], scores["epoch"], scores["val"]) == (3, 1, {"generated": {"ssim": 0.5}})
     assert "epoch 1 val (best so far)" in capsys.readouterr().out
     page = (run.web / "index.html").read_text()
-    assert "toy" in page and "1 of 2" in page and "Validation after epoch 1" in page and "best weights" not in page
+    assert "toy" in page and "Validation after epoch 1" in page and "best weights" not in page
     state.epoch = 2
     log.validated({"generated": {"ssim": 0.25}}, False)
-    log.write_page(running=True)
+    write_training_page(log.reader, {"method": "toy"}, {"ssim": True}, running=True)
     page = (run.web / "index.html").read_text()
     assert page.index("Validation of the best weights, epoch 1") < page.index("Validation after epoch 2")
     log.validated({"generated": {"ssim": 0.2, "cc": -0.1}, "constant": {"ssim": 0.1, "cc": float("nan")}}, False)
-    assert run.records()[-1]["val"]["constant"] == {"ssim": 0.1} and "NaN" not in run.losses.read_text()
+    assert read_lines(run.losses)[-1]["val"]["constant"] == {"ssim": 0.1} and "NaN" not in run.losses.read_text()
     assert "swapped" not in capsys.readouterr().out
     log.validated({"generated": {"ssim": 0.2, "cc": -0.2}}, False)
-    log.write_page(running=True)
+    write_training_page(log.reader, {"method": "toy"}, {"ssim": True}, running=True)
     assert (
         "below 0 twice in a row (-0.20)" in capsys.readouterr().out
         and "n/a" not in (run.web / "index.html").read_text()
@@ -352,7 +357,7 @@ def test_a_run_records_losses_scores_and_their_page(tmp_path: Path, capsys: pyte
     log.add({"loss": torch.tensor(float("nan"))})
     with pytest.raises(NotFinite, match="the loss loss at step 3"):
         log.flush()
-    assert len(run.records()) == 6, "what is no number is not recorded"
+    assert len(read_lines(run.losses)) == 6, "what is no number is not recorded"
 
 
 def test_batches_reach_the_device_and_unreadable_images_are_named_once(capsys: pytest.CaptureFixture) -> None:

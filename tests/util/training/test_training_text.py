@@ -1,4 +1,4 @@
-"""What train.py says at its beginning and its end, from plain values."""
+"""What train.py says after a validation and at its end, from plain values."""
 
 from __future__ import annotations
 
@@ -6,33 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.training_fixtures import begun, train
-from util.training.messages import beginning, failed, finished, inverted, stopped, validated
+from util.training.messages import failed, finished, inverted, stopped, validated
 from util.training.ranks import RankLost
 from util.training.run_folder import RunFolder
 from util.training.state import NotFinite
 from util.training.validation import TASKS
-
-
-def test_the_first_page_says_what_happens() -> None:
-    state, run = begun(), RunFolder(Path("runs/x"))
-    common = {"data": ["10 pairs", "2 files skipped"], "device": "cpu", "epochs": 5, "batch_size": 2, "remarks": ["r"]}
-    lines = beginning(run, state, "toy", False, accumulate=1, validated=True, **common)
-    assert lines == [
-        "run       x (toy), new",
-        "data      10 pairs",
-        "          2 files skipped",
-        "networks  maker 0.000 M parameters, judge 0.000 M parameters",
-        "device    cpu",
-        "length    5 epochs of 4 steps, batch 2 a rank",
-        "note      a toy",
-        "note      r",
-        "writes    runs/x/: losses.jsonl, last.pt, best.safetensors, web/index.html",
-    ]
-    train(state, 3)
-    again = beginning(run, state, "toy", True, accumulate=3, validated=False, **common)
-    assert "last.pt, last.safetensors, web" in again[-1]
-    assert again[0] == "run       x (toy), goes on at epoch 1, step 3"
-    assert again[5] == "length    5 epochs of 4 steps, batch 2 a rank, 3 batches a step"
 
 
 def test_validation_has_a_line_for_each_method() -> None:

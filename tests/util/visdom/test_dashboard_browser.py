@@ -92,9 +92,9 @@ def test_the_dashboard_shows_curves_and_images(run: Path, server: Server, page: 
     assert whole.shape[:2] == (1600, 1366)
     titles = page.locator(".js-plotly-plot .gtitle").all_text_contents()
     for wanted in (
-        "Adversarial losses, generators",
+        "Adversarial losses",
         "Content losses",
-        "Self-similarity losses",
+        "Self losses",
         "Learning rate",
         "Speed",
     ):

@@ -19,11 +19,17 @@ import pytest
 import torch
 from PIL import Image
 
+from models.cycle_gan import CycleGAN
 from scripts.dashboard import follow, update
 from tests.conftest import TINY
+from tests.training_fixtures import begun
 from tests.visdom_fixtures import Server, free_port, running_server
+from util.device import choose
+from util.json_file import read_lines
 from util.training.previews import Previews
+from util.training.progress import Progress
 from util.training.run_folder import RunFolder
+from util.training.run_log import RunLog
 from util.training.state import NotFinite
 from util.visdom.client import NoAnswer, VisdomClient
 from util.visdom.display import FIRST_ANSWER_S, LAST_S, Comparison, Display, RunView
@@ -47,7 +53,8 @@ def note(run: RunFolder, step: int) -> None:
 def written(path: Path, steps: int = 5) -> RunFolder:
     """A run that has validated twice and goes on."""
     run = RunFolder(path)
-    run.write_options({"run": {"name": path.name, "model": "cycle_gan"}}, {"data": {"summary": "two pairs"}})
+    facts = {"data": {"summary": "two pairs"}, "loss_groups": CycleGAN.loss_groups}
+    run.write_options({"run": {"name": path.name, "model": "cycle_gan"}}, facts)
     run.append({"step": 0, "epoch": 0, "event": "start", "time": 1000.0, "steps": 50, "epochs": 4})
     for step in range(20, 20 * steps + 1, 20):
         note(run, step)
@@ -85,7 +92,7 @@ def test_windows_hold_what_the_run_wrote(server: Server, tmp_path: Path) -> None
     RunView(run.path, client).update()
     shown = windows(client)
     assert list(shown)[:4] == ["state", "scores", "options", "samples"]
-    adversarial = curves(shown["loss_adv"])
+    adversarial = curves(shown["loss_adversarial"])
     assert adversarial["adv_infrared raw"][0] == [20, 40, 60, 80, 100]
     assert adversarial["adv_infrared raw"][1] == pytest.approx([1 / s for s in (20, 40, 60, 80, 100)], rel=1e-5)
     assert set(curves(shown["loss_content"])) == {"content_visible", "content_visible raw"}, "scales stand apart"
@@ -118,7 +125,7 @@ def test_only_what_changed_is_sent_and_all_of_it_to_a_new_server(server: Server,
     view.update()
     after = windows(client)
     changed = {name for name in after if after[name]["contentID"] != before[name]["contentID"]}
-    assert "loss_adv" in changed and not changed & {"options", "samples", "scores"}
+    assert "loss_adversarial" in changed and not changed & {"options", "samples", "scores"}
     server.kill()
     with pytest.raises(NoAnswer, match="refused"):
         view.update()
@@ -127,11 +134,11 @@ def test_only_what_changed_is_sent_and_all_of_it_to_a_new_server(server: Server,
     view.update()
     again = windows(client)
     assert set(again) == set(after)
-    assert curves(again["loss_adv"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120, 140]
+    assert curves(again["loss_adversarial"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120, 140]
     server.kill()
     server.start()
     view.update()  # nothing new, and the server's end went unnoticed
-    assert curves(windows(client)["loss_adv"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120, 140]
+    assert curves(windows(client)["loss_adversarial"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120, 140]
 
 
 def test_a_server_that_ends_in_mid_run_costs_one_line(
@@ -143,7 +150,7 @@ def test_a_server_that_ends_in_mid_run_costs_one_line(
     display.interval_s, display.back_off_s = 0.05, (0.05, 0.1)
     client = server.client("three")
     assert display.start() == client.url
-    until(lambda: "loss_adv" in windows(client))
+    until(lambda: "loss_adversarial" in windows(client))
     server.kill()
     for step in range(120, 400, 20):
         note(run, step)
@@ -153,13 +160,13 @@ def test_a_server_that_ends_in_mid_run_costs_one_line(
     server.start()
 
     def complete() -> bool:
-        return curves(windows(client)["loss_adv"])["adv_infrared raw"][0] == list(range(20, 400, 20))
+        return curves(windows(client)["loss_adversarial"])["adv_infrared raw"][0] == list(range(20, 400, 20))
 
     until(complete)
     until(lambda: display.connected)
     note(run, 400)
     display.close()
-    assert curves(windows(client)["loss_adv"])["adv_infrared raw"][0] == list(range(20, 401, 20)), "the last is shown"
+    assert curves(windows(client)["loss_adversarial"])["adv_infrared raw"][0] == list(range(20, 401, 20)), "the last"
     assert len(lines) == 1, "silence after the line"
 
 
@@ -184,7 +191,7 @@ def test_following_waits_for_a_server_that_ends(server: Server, tmp_path: Path) 
     assert len(lines) == 2 and f"{server.port} does not answer" in lines[0] and "is back" in lines[1]
     for run in runs:
         shown = windows(server.client(run.path.name))
-        assert curves(shown["loss_adv"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120]
+        assert curves(shown["loss_adversarial"])["adv_infrared raw"][0] == [20, 40, 60, 80, 100, 120]
         assert "finished" in shown["state"]["content"] and len(shown["samples"]["content"]) == 2
         assert list(server.folder.glob(f"start {server.starts}/{run.path.name}.json")), "and keeps it"
     assert "loss_adv_infrared" in windows(server.client("four and five"))
@@ -266,8 +273,8 @@ def test_a_run_and_its_resumption_make_one_curve(
     assert "finished" in windows(client)["state"]["content"]
     command("train.py", "--name", "whole run", "--continue_train", "--n_epochs", 4)
     shown = windows(client)
-    steps, _ = curves(shown["loss_adv"])["adv_infrared raw"]
-    records = RunFolder(tmp_path / "checkpoints" / "whole run").records()
+    steps, _ = curves(shown["loss_adversarial"])["adv_infrared raw"]
+    records = read_lines(tmp_path / "checkpoints" / "whole run" / "losses.jsonl")
     assert steps == [r["step"] for r in records if "losses" in r] == sorted(set(steps)) and steps[-1] == 16
     assert curves(shown["score_ssim"])["generated"][0] == [4, 8, 12, 16]
     assert len(shown["samples"]["content"]) == 4
@@ -290,7 +297,7 @@ def test_runs_are_replayed_and_compared(command: Callable, server: Server, tmp_p
     where = ["--display_server", "http://127.0.0.1", "--display_port", server.port]
     done = command("scripts.dashboard", "--name", "x", "y", *where)
     assert re.findall(r"/env/(\w+)", done.stdout) == ["x", "y", "comparison"]
-    assert "loss_adv" in windows(server.client("x"))
+    assert "loss_adversarial" in windows(server.client("x"))
     shown = windows(server.client("comparison"))
     adversarial = curves(shown["loss_adv_infrared"])
     assert len(adversarial["x raw"][0]) == 4 and len(adversarial["y raw"][0]) == 6
@@ -314,11 +321,14 @@ def test_runs_are_replayed_and_compared(command: Callable, server: Server, tmp_p
 def test_every_end_is_noted(tmp_path: Path, error: BaseException | None, event: str) -> None:
     run = RunFolder(tmp_path)
     expected = pytest.raises(type(error)) if error is not None else nullcontext()
-    with expected, Watch(run, lambda: {"step": 3, "epoch": 1}, {"steps": 5, "epochs": 2}):
+    state = begun()
+    state.total, state.epoch = 3, 1
+    log = RunLog(run, state, choose("cpu", "fp32"), Progress(2, 5, 3, 1, 1e9, False, {}))
+    with expected, Watch(log, {"steps": 5, "epochs": 2}):
         if error is not None:
             raise error
-    begun, ended = run.records()
-    assert begun["event"] == "start" and begun["steps"] == 5
+    first, ended = read_lines(run.losses)
+    assert first["event"] == "start" and first["steps"] == 5
     assert ended["event"] == event and ended["step"] == 3
     assert ("reason" in ended) == (event in ("nan", "error"))
 
