@@ -26,8 +26,8 @@ from tests.util.training.test_step import FEW_CHANNELS, SMALL
 from util.device import Compute
 from util.metrics.fusion import fusion_scores
 from util.metrics.generation import generation_scores
-from util.training.loss_log import LossLog
 from util.training.optimizers import Optimizers, train_step
+from util.training.run_log import LossLog
 from util.training.state import EMA
 
 CUDA = torch.device("cuda", 0)
