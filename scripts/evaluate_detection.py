@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from data.coco import CocoFolder, find_folder, note_unlisted, read_coco
@@ -20,13 +20,13 @@ from data.inputs import ensure_sample, evenly
 from options.data import DataOptions
 from options.detection import DetectionOptions
 from scripts import augment
-from scripts.detection.report import GREY, Result, shown, write_results
+from scripts.detection.drawing import draw_boxes
+from scripts.detection.report import GREY, Report, Result, shown
 from scripts.detection.training import find_all, train_detector, truth_of
 from util.command_line import parse, run_command
 from util.device import Compute, choose
 from util.files import check_apart, check_file, check_folder, code_version
 from util.metrics.detection import Boxes, average_precision
-from util.pages.detection_page import draw_boxes, save
 from util.pages.image_rows import Row
 from util.text import plural
 
@@ -52,8 +52,10 @@ def common_classes(options: DetectionOptions, test: CocoFolder, training: Sequen
     """Names of the classes: those asked for, or those in all labels with enough test boxes, most frequent first."""
 
     def counted(labels: CocoFolder, min_side: float) -> Counter[str]:
-        sizes = {image["id"]: (image.get("height") or THERMAL[0], image.get("width") or THERMAL[1])
-                 for image in labels.images}  # fmt: skip
+        sizes = {
+            image["id"]: (image.get("height") or THERMAL[0], image.get("width") or THERMAL[1])
+            for image in labels.images
+        }
         notes = (note for of_image in labels.annotations.values() for note in of_image)
         kept = (n for n in notes if not is_ignored(n, n["bbox"][2:], sizes[n["image_id"]], min_side))
         return Counter(labels.categories[note["category_id"]] for note in kept)
@@ -133,8 +135,8 @@ class TrainingSets:
                 found.append(("real infrared", arm, ""))
             else:
                 text = "generated" if arm == "generated" else "real + generated"
-                found += [(f"{text} ({name})" if len(self.generated) > 1 else text, arm, name)
-                          for name in self.generated]  # fmt: skip
+                several = len(self.generated) > 1
+                found += [(f"{text} ({name})" if several else text, arm, name) for name in self.generated]
         return found
 
     def read(self, labels: CocoFolder, look: Look, limit: int | None = None) -> Labelled:
@@ -158,18 +160,20 @@ class TrainingSets:
         return self.infrared("") + self.infrared(name) if arm == "mixed" else self.infrared(name)
 
 
-def run_arms(options: DetectionOptions, sets: TrainingSets, test: Labelled, truth: list[Boxes], compute: Compute
-             ) -> tuple[dict[str, Result], list[Row]]:  # fmt: skip
-    """Every training set in turn; results, and the example rows of the page."""
+def run_arms(
+    options: DetectionOptions, sets: TrainingSets, test: Labelled, truth: list[Boxes], compute: Compute
+) -> tuple[dict[str, Result], list[Row]]:
+    """Train and test on every training set in turn; return the results, and the rows of examples for the page."""
     results: dict[str, Result] = {}
+    draw = partial(draw_boxes, options.folder() / "images", sets.classes)
     examples = evenly(range(len(test)), options.examples)
-    pictures = {k: {"truth": draw(options, test, k, truth[k], sets.classes, "truth")} for k in examples}
+    pictures = {k: {"truth": draw(test, k, truth[k], "truth")} for k in examples}
     taught: dict[str, Path] = {}
     for name, arm, of in sets.names():
         data = sets.get(arm, of)
         if examples:
             k = len(data) * 2 // 3
-            taught[name] = draw(options, data, k, truth_of(data)[k], sets.classes, f"{name} training")
+            taught[name] = draw(data, k, truth_of(data)[k], f"{name} training")
         result = results[name] = Result(len(data), data.count())
         began = time.monotonic()
         for seed in range(options.seed, options.seed + options.seeds):
@@ -178,22 +182,12 @@ def run_arms(options: DetectionOptions, sets: TrainingSets, test: Labelled, trut
             result.scores.append(average_precision(truth, found, sets.classes))
             if seed == options.seed:
                 for k in examples:
-                    pictures[k][name] = draw(options, test, k, found[k], sets.classes, name)
+                    pictures[k][name] = draw(test, k, found[k], name)
         result.seconds = time.monotonic() - began
-        print(f"{name}: mAP {shown(result.of('map'))}, AP50 {shown(result.of('ap50'))} ({result.seconds:.0f} s)",
-              flush=True)  # fmt: skip
+        scores = f"mAP {shown(result.of('map'))}, AP50 {shown(result.of('ap50'))}"
+        print(f"{name}: {scores} ({result.seconds:.0f} s)", flush=True)
     rows = [Row(test.names[k], images) for k, images in pictures.items()]
     return results, rows + ([Row("One of the images that each was trained on", taught)] if taught else [])
-
-
-def draw(options: DetectionOptions, data: Labelled, k: int, boxes: Boxes, classes: Sequence[str], name: str) -> Path:
-    """An image with boxes, as a file of the page."""
-    height, width = data.images.shape[-2:]
-    across, down = width / data.sizes[k][1], height / data.sizes[k][0]
-    twice = data.images[k, 0].repeat_interleave(2, 0).repeat_interleave(2, 1).numpy()
-    moved = Boxes(boxes.boxes * [2 * across, 2 * down, 2 * across, 2 * down], boxes.labels, boxes.what)
-    file = f"{data.names[k]}-{''.join(c if c.isalnum() else '_' for c in name)}.png"
-    return save(draw_boxes(twice, moved, classes), options.folder() / "images" / file)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -216,16 +210,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     test = sets.read(test_folder, "infrared", options.max_images)
     truth = truth_of(test)
     ignored = sum(int(boxes.what.sum()) for boxes in truth)
-    facts = {"detector": f"{options.detector}, {options.size[1]}x{options.size[0]}, {plural(options.steps, 'step')} of "
-             f"{options.batch_size}", "seeds": options.seeds, "device": compute.describe(),
-             "data": str(options.dataroot), "test": f"{plural(len(test), 'image')} of {test_folder.path.name}",
-             "boxes": f"{test.count()} to be found, {ignored} ignored (a side below {options.min_side:g} pixels, "
-             "heavily occluded, crowds)", "code": code_version()}  # fmt: skip
+    height, width = options.size
+    why = f"a side below {options.min_side:g} pixels, heavily occluded, crowds"
+    facts = {
+        "detector": f"{options.detector}, {width}x{height}, {plural(options.steps, 'step')} of {options.batch_size}",
+        "seeds": options.seeds,
+        "device": compute.describe(),
+        "data": str(options.dataroot),
+        "test": f"{plural(len(test), 'image')} of {test_folder.path.name}",
+        "boxes": f"{test.count()} to be found, {ignored} ignored ({why})",
+        "code": code_version(),
+    }
     for name, text in facts.items():
         print(f"{name:9} {text}", flush=True)
     print(f"{'classes':9} {', '.join(sets.classes)}", flush=True)
     results, rows = run_arms(options, sets, test, truth, compute)
-    write_results(options, results, sets.classes, truth, rows, facts)
+    report = Report(options, results, sets.classes, truth)
+    print(report.text())
+    print(f"page      {report.write(rows, facts).resolve()}")
     return 1 if sets.skipped else 0
 
 

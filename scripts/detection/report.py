@@ -7,13 +7,14 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from options.detection import DetectionOptions
 from util.command_line import to_dict
 from util.files import write_whole
 from util.metrics.detection import Boxes, Precision
-from util.pages.detection_page import bars_panel
+from util.pages.charts import bars_panel
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.table_panel import Table
@@ -35,7 +36,7 @@ class Result:
     seconds: float = 0.0
 
     def of(self, name: str, of_class: str | None = None) -> tuple[float, float]:
-        """Mean and standard deviation over the seeds (0 for one) of "map" or "ap50", or of a class's AP at 0.50."""
+        """Return mean and standard deviation over the seeds (0 for one) of "map" or "ap50", or of a class's AP50."""
         values = [score.by_class[of_class] if of_class else getattr(score, name) for score in self.scores]
         mean = statistics.fmean(values)  # nan for a class without test boxes, whose deviation stdev cannot tell
         return mean, statistics.stdev(values) if len(values) > 1 and not math.isnan(mean) else 0.0
@@ -70,62 +71,98 @@ def shown(value: tuple[float, float]) -> str:
     return f"{value[0]:.3f}" + (f" ± {value[1]:.3f}" if value[1] > 0 else "")
 
 
-def write_results(
-    options: DetectionOptions, results: Mapping[str, Result], classes: Sequence[str], truth: Sequence[Boxes],
-    rows: Sequence[Row], facts: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """The table on the terminal, scores.json, --out, and the page."""
-    counts = next(iter(results.values())).scores[0].boxes
-    columns = ["mAP", "AP50", *(f"AP50 {name}" for name in classes)]
-    values = {name: [result.of("map"), result.of("ap50"), *(result.of("ap50", c) for c in classes)]
-              for name, result in results.items()}  # fmt: skip
-    width = max(len(name) for name in results) + 2
-    cell = 1 + max(13 if options.seeds > 1 else 7, max(len(column) for column in columns))
-    print(f"{'trained on':{width}}{'images':>7}{'boxes':>7}" + "".join(f"{column:>{cell}}" for column in columns))
-    for name, result in results.items():
-        print(f"{name:{width}}{result.images:>7}{result.boxes:>7}"
-              + "".join(f"{shown(value):>{cell}}" for value in values[name]))  # fmt: skip
-    print(f"{'test boxes':{width}}{'':14}{sum(counts.values()):>{cell}}{'':>{cell}}"
-          + "".join(f"{counts[name]:>{cell}}" for name in classes))  # fmt: skip
-    lines = verdicts(results)
-    print("\n".join(lines))
+@dataclass(frozen=True)
+class Report:
+    """The results of every training set, of detectors that know `classes`; truth: the labels of the test images."""
 
-    def plain(number: float) -> float | None:
-        return None if math.isnan(number) else number
+    options: DetectionOptions
+    results: Mapping[str, Result]
+    classes: Sequence[str]
+    truth: Sequence[Boxes]
 
-    content = {"convention": CONVENTION, **facts, "options": to_dict(options), "classes": list(classes)}
-    content |= {"test_boxes": counts, "test_boxes_ignored": sum(int(boxes.what.sum()) for boxes in truth)}
-    content |= {"baseline": "luminance", "remarks": lines}
-    content["arms"] = {
-        name: {"images": result.images, "boxes": result.boxes, "seconds": round(result.seconds, 1)}
-        | {column: {"mean": plain(mean), "std": deviation}
-           for column, (mean, deviation) in zip(columns, values[name], strict=True)}
-        | {"mAP of each seed": [plain(score.map) for score in result.scores]}
-        for name, result in results.items()
-    }  # fmt: skip
-    text = json.dumps(content, indent=2).encode()
-    folder = options.folder()
-    for path in (folder / "scores.json", *([options.out] if options.out else [])):
-        write_whole(path, text)
-    bars = bars_panel("Average precision on real infrared", {name: cells[:2] for name, cells in values.items()},
-                      columns[:2], "Plain grey is the baseline to beat.")  # fmt: skip
-    by_class = bars_panel("AP50 by class", {name: cells[2:] for name, cells in values.items()}, list(classes))
-    cells = [[name, result.images, result.boxes, *(round(value[0], 4) for value in values[name])]
-             for name, result in results.items()]  # fmt: skip
-    if options.seeds > 1:
-        cells = [row[:3] + [shown(value) for value in values[row[0]]] for row in cells]
-    best = dict.fromkeys(columns, "max") if options.seeds == 1 else {}
-    title = f"Detectors on {plural(len(truth), 'real infrared test image')}, {plural(sum(counts.values()), 'box')}"
-    note = " ".join(f"{line[0].upper()}{line[1:]}." for line in lines)
-    table = Table(title, ["trained on", "images", "boxes", *columns], cells, note, best)
-    about = {key: str(value) for key, value in facts.items()} | {"convention": CONVENTION}
-    write_gallery(
-        folder / "index.html",
-        "Detectors trained on generated infrared",
-        rows,
-        [table],
-        (),
-        about,
-        plots=[bars, by_class],
-    )
-    print(f"page      {(folder / 'index.html').resolve()}")
+    @property
+    def columns(self) -> list[str]:
+        """The names of the scores."""
+        return ["mAP", "AP50", *(f"AP50 {name}" for name in self.classes)]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Test boxes to be found, by class."""
+        return next(iter(self.results.values())).scores[0].boxes
+
+    def values(self, name: str) -> list[tuple[float, float]]:
+        """Return mean and deviation of a training set's scores, in the order of the columns."""
+        result = self.results[name]
+        return [result.of("map"), result.of("ap50"), *(result.of("ap50", of_class) for of_class in self.classes)]
+
+    def text(self) -> str:
+        """Return the table for a terminal, and the verdicts below it."""
+        width = max(len(name) for name in self.results) + 2
+        cell = 1 + max(13 if self.options.seeds > 1 else 7, max(map(len, self.columns)))
+        rows = [("trained on", "images", "boxes", *self.columns)]
+        rows += [(name, r.images, r.boxes, *map(shown, self.values(name))) for name, r in self.results.items()]
+        rows += [("test boxes", "", "", sum(self.counts.values()), "", *(self.counts[name] for name in self.classes))]
+        lines = [
+            f"{name:{width}}{images:>7}{boxes:>7}" + "".join(f"{value:>{cell}}" for value in values)
+            for name, images, boxes, *values in rows
+        ]
+        return "\n".join(lines + verdicts(self.results))
+
+    def content(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what scores.json holds."""
+        return {
+            "convention": CONVENTION,
+            **facts,
+            "options": to_dict(self.options),
+            "classes": list(self.classes),
+            "test_boxes": self.counts,
+            "test_boxes_ignored": sum(int(boxes.what.sum()) for boxes in self.truth),
+            "baseline": "luminance",
+            "remarks": verdicts(self.results),
+            "arms": {name: self._arm(name) for name in self.results},
+        }
+
+    def _arm(self, name: str) -> dict[str, Any]:
+        result = self.results[name]
+        scores = zip(self.columns, self.values(name), strict=True)
+        return {
+            "images": result.images,
+            "boxes": result.boxes,
+            "seconds": round(result.seconds, 1),
+            **{column: {"mean": _plain(mean), "std": deviation} for column, (mean, deviation) in scores},
+            "mAP of each seed": [_plain(score.map) for score in result.scores],
+        }
+
+    def table(self) -> Table:
+        """Return the table of the page."""
+        one, cells = self.options.seeds == 1, []
+        for name, result in self.results.items():
+            scores = [round(value[0], 4) if one else shown(value) for value in self.values(name)]
+            cells.append([name, result.images, result.boxes, *scores])
+        boxes = plural(sum(self.counts.values()), "box")
+        title = f"Detectors on {plural(len(self.truth), 'real infrared test image')}, {boxes}"
+        note = " ".join(f"{line[0].upper()}{line[1:]}." for line in verdicts(self.results))
+        best = dict.fromkeys(self.columns, "max") if one else {}
+        return Table(title, ["trained on", "images", "boxes", *self.columns], cells, note, best)
+
+    def write(self, rows: Sequence[Row], facts: Mapping[str, Any]) -> Path:
+        """Write scores.json, --out and the page with the rows of examples; returns the page's path."""
+        folder = self.options.folder()
+        for path in (folder / "scores.json", *([self.options.out] if self.options.out else [])):
+            write_whole(path, json.dumps(self.content(facts), indent=2).encode())
+        values = {name: self.values(name) for name in self.results}
+        overall = {name: scores[:2] for name, scores in values.items()}
+        by_class = {name: scores[2:] for name, scores in values.items()}
+        charts = [
+            bars_panel("Average precision on real infrared", overall, self.columns[:2], "Grey is the one to beat."),
+            bars_panel("AP50 by class", by_class, self.classes),
+        ]
+        about = {key: str(value) for key, value in facts.items()} | {"convention": CONVENTION}
+        page = folder / "index.html"
+        write_gallery(page, "Detectors trained on generated infrared", rows, [self.table()], charts, about)
+        return page
+
+
+def _plain(number: float) -> float | None:
+    """Return what JSON has for a number: nothing for nan."""
+    return None if math.isnan(number) else number

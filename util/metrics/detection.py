@@ -1,13 +1,16 @@
-"""Average precision of detections by the COCO protocol, computed by pycocotools."""
+"""Average precision of detections by the COCO protocol, computed by torchmetrics with pycocotools."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
+import torch
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10).tolist()
+RECALLS = np.linspace(0, 1, 101).tolist()  # torchmetrics' own are rounded to float32, which misses some by one step
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,11 @@ class Boxes:
     boxes: np.ndarray
     labels: np.ndarray
     what: np.ndarray
+
+    def tensors(self, what: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """Return the boxes, labels and, under the name `what` and as dtype, the third column for torchmetrics."""
+        boxes, labels = torch.as_tensor(self.boxes, dtype=torch.float32), torch.as_tensor(self.labels)
+        return {"boxes": boxes.reshape(-1, 4), "labels": labels.long(), what: torch.as_tensor(self.what).to(dtype)}
 
 
 @dataclass(frozen=True)
@@ -32,49 +40,29 @@ class Precision:
 
 
 def average_precision(truth: Sequence[Boxes], found: Sequence[Boxes], classes: Sequence[str]) -> Precision:
-    """COCO average precision (Lin et al., 2014; 101 recall points, all areas, 100 detections an image at most).
+    """Return the COCO average precision (Lin et al., 2014; 101 recall points, all areas, 100 detections an image at
+    most) of what was found in each image beside its truth.
 
     Needs pycocotools: ValueError with the remedy where it is not installed."""
+    from torchmetrics.detection import MeanAveragePrecision
+
     try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError:
+        metric = MeanAveragePrecision(iou_thresholds=THRESHOLDS, rec_thresholds=RECALLS, extended_summary=True)
+    except ModuleNotFoundError:
         raise ValueError("average precision needs pycocotools: python -m pip install pycocotools") from None
-    images = [{"id": k} for k in range(len(truth))]
-    categories = [{"id": k, "name": name} for k, name in enumerate(classes, start=1)]
-    annotations = [
-        {"id": 0, "image_id": k, "category_id": int(label) + 1, "bbox": _coco(box), "iscrowd": int(ignored)}
-        for k, image in enumerate(truth)
-        for box, label, ignored in zip(image.boxes, image.labels, image.what, strict=True)
-    ]
-    for number, note in enumerate(annotations, start=1):  # 0 would read as "matched nothing"
-        note |= {"id": number, "area": note["bbox"][2] * note["bbox"][3]}
-    results = [
-        {"image_id": k, "category_id": int(label) + 1, "bbox": _coco(box), "score": float(score)}
-        for k, image in enumerate(found)
-        for box, label, score in zip(image.boxes, image.labels, image.what, strict=True)
-    ]
-    counts = dict.fromkeys(classes, 0)
-    for note in annotations:
-        counts[classes[note["category_id"] - 1]] += 1 - note["iscrowd"]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        reference = COCO()
-        reference.dataset = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
-        reference.createIndex()
-        if not results:
-            return Precision(0.0, 0.0, {name: 0.0 if counts[name] else float("nan") for name in classes}, counts)
-        evaluation = COCOeval(reference, reference.loadRes(results), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [thresholds, recalls, classes]
-    table = np.where(precision > -1, precision, np.nan).mean(axis=1)  # [thresholds, classes]
-    by_class = {name: float(table[0, k]) for k, name in enumerate(classes)}
-    seen = table[:, ~np.isnan(table[0])]
-    if not seen.size:
-        return Precision(float("nan"), float("nan"), by_class, counts)
-    return Precision(float(seen.mean()), float(seen[0].mean()), by_class, counts)
-
-
-def _coco(box: np.ndarray) -> list[float]:
-    left, top, right, bottom = (float(number) for number in box)
-    return [left, top, right - left, bottom - top]
+    metric.warn_on_many_detections = False
+    metric.update(
+        [boxes.tensors("scores", torch.float32) for boxes in found],
+        [boxes.tensors("iscrowd", torch.int64) for boxes in truth],
+    )
+    scores = metric.compute()
+    tables = scores["precision"][..., 0, -1].unbind(2)  # [thresholds, recalls] of each class that occurs
+    of_class = dict(zip(scores["classes"].flatten().tolist(), tables, strict=True))
+    labels = [label for image in truth for label in image.labels[~image.what.astype(bool)].tolist()]
+    counts = {name: labels.count(k) for k, name in enumerate(classes)}
+    by_class = {name: float(of_class[k][0].mean()) if counts[name] else np.nan for k, name in enumerate(classes)}
+    known = [k for k, name in enumerate(classes) if counts[name]]
+    if not known:
+        return Precision(np.nan, np.nan, by_class, counts)
+    overall = [fmean(float(of_class[k][at].mean()) for k in known) for at in (slice(None), 0)]
+    return Precision(*overall, by_class, counts)

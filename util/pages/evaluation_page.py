@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from util.metrics.score_sheet import ScoreSheet, ranks
+from util.pages.charts import score_panels
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
-from util.pages.score_plots import extremes, plots
 from util.pages.table_panel import Table
 from util.text import format_number
 
@@ -77,6 +77,15 @@ def written_beside(out: Path) -> list[Path]:
     return [out.with_suffix(".csv"), out.with_suffix(".html"), out.with_name(f"{out.stem}_images")]
 
 
+def extremes(sheet: ScoreSheet, method: str, count: int) -> Mapping[str, str]:
+    """Return label ("best 1", ..., "worst 1", ...) -> stem, by mean rank over the metrics among the method's images."""
+    stems = list(sheet.image_ranks(method))
+    best = min(count, (len(stems) + 1) // 2)
+    worst = min(count, len(stems) - best)
+    found = {f"best {i + 1}": stems[i] for i in range(best)}
+    return found | {f"worst {i + 1}": stems[-1 - i] for i in range(worst)}
+
+
 def shown_images(sheet: ScoreSheet) -> dict[str, list[tuple[str, str]]]:
     """Stem -> [(method, label)] of the images that the page shows: each method's best and worst."""
     found: dict[str, list[tuple[str, str]]] = {}
@@ -107,7 +116,7 @@ def write_evaluation_page(
         else:
             scores = {f"mean rank in {name}": places[name][stem] for name in methods}
         rows.append(Row(f"{stem} ({whose})", images_of(stem), scores))
-    write_gallery(path, title, rows, tables, (), facts, plots=plots(sheet))
+    write_gallery(path, title, rows, tables, score_panels(sheet), facts)
 
 
 def _place(labels: list[tuple[str, str]]) -> tuple[bool, int]:

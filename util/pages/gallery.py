@@ -1,4 +1,4 @@
-"""The gallery: one HTML page of image rows, score tables and loss curves, for file:// and no network."""
+"""The gallery: one HTML page of image rows, score tables and charts, for file:// and no network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dominate import tags
 from dominate.util import raw
 
 from util.files import beside
-from util.pages.curve_panel import Curve, curve_panel
 from util.pages.image_rows import Row, column_order, images_section
 from util.pages.table_panel import Table, table_panel
 from util.text import plural
@@ -52,14 +51,13 @@ def write_gallery(
     title: str,
     rows: Sequence[Row],
     tables: Sequence[Table] = (),
-    curves: Sequence[Curve] = (),
+    charts: Sequence[tags.html_tag] = (),
     facts: Mapping[str, str] | None = None,
     refresh_s: int | None = None,
-    plots: Sequence[tags.html_tag] = (),
 ) -> None:
     """Write the page at `path` in one step; images are linked relative to its folder, so move them together.
 
-    `plots`: panels drawn elsewhere, as by util.pages.score_plots; they stand below the tables.
+    `charts`: panels of util.pages.charts; they stand below the tables.
     `refresh_s`: the page reloads itself after that many seconds.
     A bad image, table or `refresh_s` is a FileNotFoundError or ValueError that names it.
     """
@@ -71,7 +69,7 @@ def write_gallery(
     if refresh_s is not None:
         about.append(f"reloads every {refresh_s} s")
     top = tags.header(tags.h1(title), tags.p((tags.span(part) for part in about if part), cls="about"))
-    kinds = (("Scores", tables), ("Plots", plots), ("Curves", curves), ("Images", rows))
+    kinds = (("Scores", tables), ("Charts", charts), ("Images", rows))
     parts = [name for name, there in kinds if there]
     if len(parts) > 1:  # a long page: its parts are one click away
         top.add(tags.nav((tags.a(name, href=f"#{name.lower()}") for name in parts), aria_label="Parts of this page"))
@@ -81,11 +79,8 @@ def write_gallery(
     if tables:
         panels = tags.div((table_panel(table) for table in tables), cls="tables")
         main.add(tags.section(tags.h2("Scores"), panels, id="scores"))
-    if plots:
-        main.add(tags.section(tags.h2("Plots"), tags.div(plots, cls="panels"), id="plots"))
-    if curves:
-        panels = tags.div((curve_panel(curve) for curve in curves), cls="panels")
-        main.add(tags.section(tags.h2("Curves"), panels, id="curves"))
+    if charts:
+        main.add(tags.section(tags.h2("Charts"), tags.div(charts, cls="panels"), id="charts"))
     main.add(images_section(rows, path.parent.absolute()))
     body = tags.body(top, main, raw(_asset("gallery.html")), tags.script(raw(_asset("gallery.js"))))
     page = tags.html(_page_head(title, refresh_s), body, lang="en")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from util.pages.curve_panel import Curve
+from util.pages.charts import Curve, curve_panel
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.table_panel import Table
@@ -55,5 +55,6 @@ def write_training_page(run: RunReader, facts: Mapping[str, str], higher: Mappin
         tables.append(score_table(f"Validation after epoch {last['epoch']}", last["val"], higher))
     page = web / "index.html"
     rows = [Row(name, images) for name, images in Previews(web).rows()]
-    write_gallery(page, run.name, rows, tables, curves(run), facts, refresh_s=60 if running else None)
+    charts = [curve_panel(curve) for curve in curves(run)]
+    write_gallery(page, run.name, rows, tables, charts, facts, refresh_s=60 if running else None)
     return page

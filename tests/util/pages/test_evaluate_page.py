@@ -1,4 +1,4 @@
-"""The evaluation page: where its plots put values, and what a visitor sees in headless Chromium."""
+"""The evaluation page: its tables, and what a visitor sees in headless Chromium."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import write_pairs
 from util.metrics.score_sheet import ScoreSheet
+from util.pages.charts import distribution_panel, ranking_panel, score_panels
 from util.pages.evaluation_page import best_and_worst_table, ranking_table
-from util.pages.score_plots import LINE, RIGHT, WIDTH, distribution_plot, name_lines, plots, ranking_plot, room_for
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -30,35 +30,35 @@ def sheet() -> ScoreSheet:
     return made
 
 
+def numbers(page: str, colour: str) -> list[list[tuple[float, float]]]:
+    """The points of each path of a chart that has a colour."""
+    paths = re.findall(r'<path d="([^"]*)"[^>]*style="[^"]*stroke: var\(--(\w+)\)', page)
+    points = [re.findall(r"[ML] ([\d.]+) ([\d.]+)", path) for path, found in paths if found == colour]
+    return [[(float(x), float(y)) for x, y in path] for path in points]
+
+
 def test_values_are_where_the_axis_says(sheet: ScoreSheet) -> None:
-    page = distribution_plot(sheet, "Q").render(pretty=False)
-    left = room_for(sheet.rows)
-    bars = [float(x) for x in re.findall(r'middle-line" d="M([\d.]+),', page)]
-    span = WIDTH - left - RIGHT  # from 2, the least value, to 10
-    assert bars == pytest.approx([left + span * (median - 2) / 8 for median in (6, 4, 8)], abs=0.1)
-    dots = [float(x) for x in re.findall(r"M([\d.]+),[\d.]+h0", page)]
-    assert len(dots) == 15 and min(dots) == left and max(dots) == WIDTH - RIGHT
+    page = distribution_panel(sheet, "Q").render(pretty=False)
+    dots, *_, median = numbers(page, "s0")  # of "good": 4, 5, 6, 7, 8
+    apart = [b[0] - a[0] for a, b in zip(dots[::2], dots[2::2], strict=False)]
+    assert len(dots) == 10 and apart == pytest.approx([apart[0]] * 4, abs=0.01) and apart[0] > 5
+    assert median[0][0] == pytest.approx(dots[4][0], abs=0.01), "6 in the middle"
+    grey = numbers(page, "soft")
+    assert any(path[0][0] == pytest.approx(median[0][0] + 2 * apart[0], abs=0.01) for path in grey), (
+        "8 two to the right"
+    )
     assert "higher is better" in page and ">a method of a very long<" in page and ">name<" in page
-    assert distribution_plot(sheet, "none") is None and len(plots(sheet)) == 3
-
-
-def test_names_have_the_room_that_they_need() -> None:
-    assert name_lines("inverted luminance") == ["inverted luminance"]
-    assert name_lines("cyclegan_resnet_9blocks_flir_v2_epoch200") == ["cyclegan_resnet_9blocks_", "flir_v2_epoch200"]
-    assert name_lines("a" * 30) == ["a" * LINE, "a" * (30 - LINE)]
-    assert name_lines("of a name that has very many words of which not all fit") == [
-        "of a name that has very", "many words of which n…"
-    ]  # fmt: skip
-    assert name_lines("\u5317" * 20)[0] == "\u5317" * 13, "they are twice as wide"
-    assert room_for(["constant"]) < room_for(["inverted luminance"]) < room_for(["a" * 90]) < WIDTH / 2
+    assert "median of good 6;" in page
+    assert distribution_panel(sheet, "none") is None and len(score_panels(sheet)) == 3
 
 
 def test_ranking(sheet: ScoreSheet) -> None:
     table = ranking_table(sheet)
     assert [row[:3] for row in table.rows] == [["good", 1.0, 1], ["a method of a very long name", 2.0, 1]]
     assert sheet.beaten("good") == ["Q"]
-    bars = re.findall(r'middle-line" d="M([\d.]+),', ranking_plot(sheet).render(pretty=False))
-    assert [float(bar) for bar in bars] == [room_for(sheet.methods), WIDTH - RIGHT]
+    page = ranking_panel(sheet).render(pretty=False)
+    (left, _), (right, _) = (numbers(page, colour)[-1][0] for colour in ("s0", "s1"))
+    assert left < right - 100 and "Mean ranks: good 1; a method of a very long name 2" in page
     assert best_and_worst_table(sheet).rows[0][:3] == ["Q", "4 (8)", "0 (4)"]
 
 
@@ -108,8 +108,8 @@ def test_in_a_browser(visit: Callable) -> None:
     ):
         tab = visit(**options)
         assert tab.evaluate("document.documentElement.scrollWidth") <= options["viewport"]["width"]
-        assert tab.locator("#plots .panel").count() == 5
-        inside = """() => [...document.querySelectorAll('#plots svg')].every(s => {
+        assert tab.locator("#charts .panel").count() == 5
+        inside = """() => [...document.querySelectorAll('#charts svg')].every(s => {
             const o = s.getBoundingClientRect();
             return [...s.querySelectorAll('text')].every(t => {
                 const b = t.getBoundingClientRect();

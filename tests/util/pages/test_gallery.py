@@ -10,10 +10,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from PIL import Image
 
-from util.pages.curve_panel import Curve, downsample, means
+from util.pages.charts import Curve, curve_panel
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row, column_order
-from util.pages.plot_parts import linear_ticks, log_ticks
 from util.pages.table_panel import Table
 from util.text import format_column, format_number
 
@@ -102,7 +101,7 @@ def test_awkward_names_come_back_unchanged(tmp_path, name):
     file = picture(tmp_path / f"dir {name.replace('/', '')}" / f"{name.replace('/', '')}.png")
     path = tmp_path / "index.html"
     row = Row(name, {f"label {name}": file}, {f"score {name}": 0.5})
-    curve, table = Curve(name, {name: [(0, 1), (1, 2)]}, name), Table(name, [name], [[name]], name)
+    curve, table = curve_panel(Curve(name, {name: [(0, 1), (1, 2)]}, name)), Table(name, [name], [[name]], name)
     write_gallery(path, name, [row], [table], [curve], {name: name})
     page = Page(path)
     assert linked_file(path, page.images()[0]["src"]) == file
@@ -130,7 +129,7 @@ def test_a_name_that_is_not_utf8_is_written(tmp_path):
 def test_nothing_is_loaded_from_elsewhere(tmp_path):
     file = picture(tmp_path / "v.png")
     rows = [Row("one", {"visible": file, "infrared": file})]
-    write_gallery(tmp_path / "i.html", "run", rows, curves=[Curve("c", {"s": [(0, 1)]}, "x")])
+    write_gallery(tmp_path / "i.html", "run", rows, charts=[curve_panel(Curve("c", {"s": [(0, 1)]}, "x"))])
     page = Page(tmp_path / "i.html")
     links = [(n, v) for _, a, _ in page.elements for n, v in a.items() if n in {"src", "href", "srcset", "action"}]
     assert links
@@ -215,7 +214,7 @@ def test_a_thousand_rows(tmp_path):
 
 
 def test_an_empty_page_says_so(tmp_path):
-    write_gallery(tmp_path / "i.html", "run", [], curves=[Curve("loss", {"G": []}, "epoch")])
+    write_gallery(tmp_path / "i.html", "run", [], charts=[curve_panel(Curve("loss", {"G": []}, "epoch"))])
     assert {"No images yet.", "Nothing to draw yet."} <= set(Page(tmp_path / "i.html").texts("p"))
 
 
@@ -260,89 +259,3 @@ def test_numbers():
     assert format_column(["x", 1.5, 10, math.nan, 2.25]) == ["x", "1.50", "10.00", "n/a", "2.25"]
     assert format_column([0.0001234, 0.5]) == ["0.0001", "0.5000"], "a tiny value does not stretch the column"
     assert format_column([0.0003, 0.00012]) == ["0.00030", "0.00012"] and format_column([0.0, 0.0]) == ["0", "0"]
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 499, 500, 501, 502, 503, 777, 20_000])
-def test_downsampling_keeps_ends_extremes_and_order(count):
-    points = [(i, math.sin(i * 0.7) * (i % 97)) for i in range(count)]
-    if count > 10:
-        points[count // 3] = (count // 3, 1e6)
-        points[count // 2] = (count // 2, -1e6)
-    few = downsample(points, 500)
-    assert len(few) == count if count <= 500 else 400 <= len(few) <= 500
-    assert few == sorted(set(few))
-    assert set(few) <= set(points)
-    if points:
-        assert few[0] == points[0]
-        assert few[-1] == points[-1]
-        assert {min(y for _, y in few), max(y for _, y in few)} == {
-            min(y for _, y in points),
-            max(y for _, y in points),
-        }
-
-
-def test_means_use_every_point_once():
-    points = [(float(i), float(i % 7)) for i in range(1003)]
-    averaged = means(points, 100)
-    assert len(averaged) == 100
-    assert averaged[0] == (4.5, sum(i % 7 for i in range(10)) / 10)
-    assert means(points[:3], 100) == points[:3]
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 7), (0.1, 0.35), (1e-9, 2e-9), (0, 123456), (5, 5.001)])
-def test_linear_ticks_are_few_and_inside(low, high):
-    ticks = linear_ticks(low, high)
-    slack = 1e-6 * (high - low)
-    assert 2 <= len(ticks) <= 7
-    assert all(low - slack <= tick <= high + slack for tick in ticks)
-
-
-def test_log_ticks():
-    assert log_ticks(0.001, 10) == pytest.approx([0.001, 0.01, 0.1, 1, 10])
-    assert log_ticks(0.05, 0.6) == pytest.approx([0.05, 0.1, 0.2, 0.5])
-    assert log_ticks(2.1, 2.9) == pytest.approx([2.2, 2.4, 2.6, 2.8])
-    assert len(log_ticks(1e-30, 1e30)) <= 8
-
-
-def drawn(page: Page) -> list[list[tuple[float, float]]]:
-    lines = [a for a in page.all("path") if a["class"].startswith("series") and a["d"] != "M2,6 26,6"]
-    return [[tuple(map(float, pair.split(","))) for pair in a["d"][1:].split()] for a in lines]
-
-
-def test_curves_stay_inside_the_plot_and_tell_what_is_left_out(tmp_path):
-    series = {
-        "G": [(1, 4.0), (2, math.nan), (3, 1.0), (4, math.inf)],
-        "D": [(1, 0.0), (2, 0.5)],
-        "one": [(2, 1.0)],
-    }
-    path = tmp_path / "i.html"
-    write_gallery(path, "run", [], curves=[Curve("loss", series, "epoch")])
-    lines = drawn(Page(path))
-    assert [len(line) for line in lines] == [2, 2, 2]
-    assert lines[2][0] == lines[2][1]
-    assert all(0 <= x <= 480 and 0 <= y <= 270 for line in lines for x, y in line)
-    assert lines[0][0][1] < lines[0][1][1]  # a larger value stands higher
-    assert "2 points left out: not finite." in Page(path).texts("p")
-    write_gallery(path, "run", [], curves=[Curve("loss", series, "epoch", log=True)])
-    assert "3 points left out: not finite or not above zero." in Page(path).texts("p")
-    assert [len(line) for line in drawn(Page(path))] == [2, 2, 2]
-
-
-def test_a_constant_curve_and_a_long_one(tmp_path):
-    series = {"flat": [(i, 2.0) for i in range(4)], "long": [(i, 2.0 + i % 2) for i in range(3000)]}
-    for log in (False, True):
-        write_gallery(tmp_path / "i.html", "run", [], curves=[Curve("loss", series, "step", log=log)])
-        page = Page(tmp_path / "i.html")
-        assert [len(line) for line in drawn(page)] == [4, 500, 100]
-        assert len(page.all("path", **{"class": "series s1 d0 faint"})) == 1
-    write_gallery(tmp_path / "i.html", "run", [], curves=[Curve("loss", {"flat": series["flat"]}, "step", log=True)])
-    assert len(drawn(Page(tmp_path / "i.html"))) == 1
-
-
-def test_eight_series_look_different(tmp_path):
-    series = {f"loss {i}": [(0, i), (1, i)] for i in range(8)}
-    write_gallery(tmp_path / "i.html", "run", [], curves=[Curve("loss", series, "step")])
-    page = Page(tmp_path / "i.html")
-    looks = [a["class"] for a in page.all("path")]
-    assert len(set(looks)) == 8
-    assert len(looks) == 16  # each once in the plot and once in the legend

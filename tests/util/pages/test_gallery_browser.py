@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from util.pages.curve_panel import Curve
+from util.pages.charts import Curve, curve_panel
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.table_panel import Table
@@ -46,11 +46,11 @@ def gallery(tmp_path_factory):
         if name == "sample 1":
             del files["infrared"]
         rows.append(Row(name, files, {"SSIM": score}))
-    curves = [Curve("loss", {"a long name of a loss": [(i, 1 + i % 3) for i in range(2000)]}, "step", log=True)]
+    curve = curve_panel(Curve("loss", {"a long name of a loss": [(i, 1 + i % 3) for i in range(2000)]}, "step"))
     table = Table("t", ["method", *(f"score {i}" for i in range(9))], [["ours", *range(9)]])
     facts = {"command": "python test.py --a_very_long_option " + "x" * 90}
     for file, refresh_s in (("index.html", None), ("live.html", 600)):
-        write_gallery(folder / "web" / file, AWKWARD, rows, [table], curves, facts, refresh_s)
+        write_gallery(folder / "web" / file, AWKWARD, rows, [table], [curve], facts, refresh_s)
     return folder / "web" / "index.html"
 
 
@@ -121,7 +121,7 @@ def test_every_image_shows(visit):
 
 def test_the_parts_of_the_page_are_one_click_away(visit):
     page = visit()
-    for part in ("Scores", "Curves", "Images"):
+    for part in ("Scores", "Charts", "Images"):
         page.get_by_role("navigation").get_by_role("link", name=part).click()
         box = page.get_by_role("heading", name=part, level=2).bounding_box()
         assert 0 <= box["y"] < 900
