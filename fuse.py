@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,17 +12,16 @@ from typing import Any
 
 import torch
 
-from data.images import ThermalRange
+from data.images import Source, ThermalRange, write_image
 from data.inputs import Job, evenly, find_to_fuse
-from data.output.finished import notes
-from data.output.fused import KINDS, PIPELINE, Results, fits
-from data.output.fused_video import fuse_video, fused_video
-from data.output.generated import PIPELINE as GENERATED
-from data.output.generated import at_own_size
-from data.output.made import MADE, Made, own_folder
-from data.output.writing import Wait, Writers, fetch
+from data.output.fused_video import fuse_video, note_videos, open_videos
+from data.output.results import MADE, Results, manifest_key, own_folder, remove_all_parts
+from data.output.writing import Wait, Writers, at_own_size, coloured, copy_small, fetch
+from data.scoring.cases import EvaluationCase
+from data.scoring.fusion import FUSED, FusedScorer
+from data.scoring.scores import Scores, are_scores
 from data.transforms import Preprocess, resize
-from data.video import FramePairs, is_video
+from data.video import is_video
 from data.views import CUTS, note_views
 from data.visible_images import FusionInputs, batch_limits, images_in, read_batches
 from models import METHODS
@@ -39,13 +39,16 @@ from models.inference.translator import Translator
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.train import TrainOptions
+from scripts.report import print_scores, score_results, tell, tell_skipped, write_results_page
 from util.command_line import given, parse, run_command, to_dict
 from util.device import Compute, choose
-from util.files import check_folder, digest
-from util.text import plural
+from util.files import check_folder, digest, write_whole
+from util.text import first_few, plural
 from util.training.run_folder import RunFolder
 
 POLICIES = ("minmax", "clip")
+KINDS = {"fused": ".png", "infrared": ".png", "previews/visible": ".jpg", "previews/infrared": ".jpg"}
+"""Folder of results -> how its files end."""
 
 
 def read_command(argv: Sequence[str]) -> tuple[FuseOptions, TrainOptions | None]:
@@ -146,11 +149,44 @@ def fuse_batch(
     return fused, spans, wait
 
 
-def fuse_images(
-    options: FuseOptions, jobs: Sequence[Job], fuser: Fuser, partner: Partner | None, results: Results
+def finish(
+    results: Results,
+    item: Mapping[str, Any],
+    fused: torch.Tensor,
+    span: torch.Tensor,
+    gray: bool,
+    shown: bool,
+    wait: Wait,
 ) -> None:
-    """Every pair: read in workers, fused in batches, written in threads."""
-    device, threads = fuser.compute.device, options.sources.num_threads
+    """Write one fused image, of luminance [1, H, W], the infrared one where it was made, and, if shown, copies of the
+    inputs, so that the results can be moved alone; runs in a writer thread. item: of FusionInputs, with "infrared".
+    span: grey levels of the network's raw output, [2]. wait: until all have arrived on the CPU."""
+    wait()
+    job, images = item["job"], {kind: item[kind] for kind in ("visible", "infrared")}
+    stem = job.visible.stem
+    if (inputs := results.inputs(job)) is None:
+        return
+    write_image(results.file("fused", stem), coloured(images["visible"], fused, gray))
+    if job.real is None:
+        write_image(results.file("infrared", stem), images["infrared"][0].numpy())
+    for kind, image in images.items() if shown else ():
+        copy_small(results.file(f"previews/{kind}", stem), image)
+    facts = {"visible": str(job.visible.path), "infrared": str(job.real.path) if job.real else "generated"}
+    facts["raw_range"] = [round(end, 2) for end in span.tolist()]
+    facts |= {"infrared_size_before": list(item["resized"])} if "resized" in item else {}
+    results.add(stem, {"inputs": inputs, "facts": facts})
+
+
+def fits(record: Mapping[str, Any]) -> bool:
+    """Whether a record read back is as `finish` and `score` make it."""
+    return isinstance(record.get("facts"), dict) and ("scores" not in record or are_scores(record))
+
+
+def fuse_images(
+    options: FuseOptions, jobs: Sequence[Job], fuser: Fuser, partner: Partner | None, results: Results, shown: set[str]
+) -> None:
+    """Every pair: read in workers, fused in batches, written in threads. shown: stems of those in the gallery."""
+    device, threads, gray = fuser.compute.device, options.sources.num_threads, options.output.gray
     limit, pixels = batch_limits(options.network.batch_size, device)
     thermal, sees = ThermalRange.from_options(options.data), partner.sees if partner else None
     dataset, pinned = FusionInputs(jobs, thermal, sees, pixels), device.type == "cuda"
@@ -160,24 +196,68 @@ def fuse_images(
             fused, spans, wait = fuse_batch(visible, items, fuser, partner)
             for item, image, span in zip(items, fused, spans, strict=True):
                 held = sum(x.numel() * x.element_size() for x in (item["visible"], item["infrared"], image))
-                writers.submit(held, results.write, item, image, span, wait)
+                copied = item["job"].visible.stem in shown
+                writers.submit(held, finish, results, item, image, span, gray, copied, wait)
 
 
-def made_by(facts: dict[str, Any], options: FuseOptions, compute: Compute, partner: Partner | None) -> dict[str, Any]:
-    """By what images are fused: those that were fused by anything else are made anew. facts: with weights, range."""
+def made_by(
+    facts: Mapping[str, Any], options: FuseOptions, compute: Compute, partner: Partner | None
+) -> dict[str, Any]:
+    """By what images are fused, besides the weights. facts: with the range."""
     sees, made = partner and partner.sees, None
     if partner:
-        made = [digest(partner.weights), asdict(sees) if sees else "input", partner.statistics, GENERATED]
+        made = [digest(partner.weights), asdict(sees) if sees else "input", partner.statistics]
     return {
-        "weights": digest(Path(facts["weights"])),
         "generator": made,
         "thermal range": asdict(ThermalRange.from_options(options.data)),
         "precision": str(compute.dtype),
         "tiles": options.network.tile,
         "range": facts["range"],
         "gray": options.output.gray,
-        "code": PIPELINE,
     }
+
+
+def columns(results: Results, job: Job) -> dict[str, Path]:
+    """Column of the gallery -> file, of a job's result."""
+    kinds = {"visible": "previews/visible", "infrared": "previews/infrared", FUSED: "fused"}
+    return {label: results.file(kind, job.visible.stem) for label, kind in kinds.items()}
+
+
+def needed(results: Results, job: Job, shown: bool) -> Iterable[Path]:
+    """The files without which a job is not done."""
+    stem = job.visible.stem
+    kinds = ["fused"] + (["infrared"] if job.real is None else [])
+    return [*(results.file(kind, stem) for kind in kinds), *(columns(results, job).values() if shown else ())]
+
+
+def score(results: Results, jobs: Sequence[Job], options: FuseOptions, device: torch.device) -> Scores:
+    """Score the fused images as they were saved; scores are kept in their records."""
+
+    def written(kind: str, job: Job) -> Source:
+        return Source(results.file(kind, job.visible.stem), job.visible.stem)
+
+    cases = [
+        EvaluationCase(
+            job.visible.stem, job.visible, job.real or written("infrared", job), {FUSED: written("fused", job)}
+        )
+        for job in jobs
+    ]
+    scorer = FusedScorer(ThermalRange.from_options(options.data), device)
+    return score_results(results, cases, scorer, options.sources.num_threads, options.data.strict)
+
+
+def report(folder: Path, facts: Mapping[str, Any], images: Mapping[str, Any], rows: Mapping[str, Mapping[str, Path]],
+           scores: Scores | None, count: int) -> None:  # fmt: skip
+    """Records, scores, page. images: name -> facts. rows: name -> column of the gallery -> file. count: of all."""
+    write_whole(folder / "results.json", json.dumps({**facts, "images": images}, indent=2).encode())
+    if scores is not None and scores.sheet.rows:
+        scores.sheet.write(folder / "scores.json", scores.facts | facts)
+        print_scores(scores, f"{plural(len(scores.sizes), 'image')}; range: {facts['range']}")
+    else:  # an earlier command's, perhaps of other images
+        for name in ("scores.json", "scores.csv"):
+            (folder / name).unlink(missing_ok=True)
+    about = {key: str(facts[key]) for key in ("weights", "range", "infrared", "device")}
+    write_results_page(folder, "fused", rows, scores, about | {"images": f"{len(rows)} of {count} shown"})
 
 
 def main() -> int:
@@ -197,86 +277,79 @@ def main() -> int:
         if sources.generator is not None
         else None
     )
-    videos = [path for path in (sources.visible, sources.infrared) if path is not None and is_video(path)]
     facts = {key: facts[key] for key in ("model", "weights", "source", "run", "epoch") if key in facts}
     facts |= {"range": policy, "infrared": f"generated by {partner.about}" if partner else "given"}
     facts |= {"device": compute.describe(), "method": to_dict(method)}
     folder = options.output.results_dir / (network_options.name or facts["model"])
-    if videos:
-        return run_video(options, fuser, partner, folder, facts)
-    found = find_to_fuse(sources, options.data)
-    jobs, thermal = found.jobs, ThermalRange.from_options(options.data)
-    announce(facts, found.summary, folder)
-    tell(found.notes)
+    opening = {"network": f"{facts['model']}, {facts['weights']}"}
+    opening |= {name: facts[name] for name in ("infrared", "range", "device")} | {"writes": f"{folder}/"}
+    for label, text in opening.items():
+        tell(label, [text])
+    if any(is_video(path) for path in (sources.visible, sources.infrared) if path is not None):
+        return run_videos(options, fuser, partner, folder, facts)
+    return run_images(options, fuser, partner, folder, facts)
+
+
+def run_images(
+    options: FuseOptions, fuser: Fuser, partner: Partner | None, folder: Path, facts: Mapping[str, Any]
+) -> int:
+    """Fuse images; exit status 1 where some were skipped."""
+    sources, compute, inputs = options.sources, fuser.compute, find_to_fuse(options.sources, options.data)
+    jobs = inputs.jobs
+    tell("data", [inputs.summary])
+    tell("note", inputs.notes)
     if sources.visible is not None:  # data sets have notes of their own
         pairs = [(job.visible, job.real) for job in jobs if job.real is not None]
         remedy, why = CUTS.format("--visible and --infrared"), "they are fused pixel by pixel"
-        tell(note_views(pairs, "visible images", "their infrared partners", remedy, why=why))
-    read = [source.path for job in jobs for source in (job.visible, job.real) if source is not None]
-    with own_folder(options.output.results_dir, folder, read, KINDS):
-        made = Made(folder / MADE, made_by(facts, options, compute, partner), options.output.overwrite, fits)
-        shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
-        results = Results(folder, options.output, shown, made)
-        results.errors += found.skipped
-        left, unscored = results.take_finished(jobs)
-        tell(notes(made, len(jobs) - len(left), jobs, folder / "fused", ".png"))
-        results.score_written(unscored, thermal, sources.num_threads)
-        if results.errors and options.data.strict:
-            raise results.errors[0]
-        fuse_images(options, left, fuser, partner, results)
-        return results.report(facts, len(jobs), f"images    {len(results.records)} in {folder / 'fused'}")
+        tell("note", note_views(pairs, "visible images", "their infrared partners", remedy, why=why))
+    key = manifest_key(Path(facts["weights"]), made_by(facts, options, compute, partner))
+    shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
+    with own_folder(options.output.results_dir, folder, inputs.paths, KINDS):
+        results = Results(folder, KINDS, key, options.output.overwrite, fits)
+        left = results.left(jobs, lambda job: needed(results, job, job.visible.stem in shown))
+        tell("note", results.notes(jobs, left, "fused"))
+        fuse_images(options, left, fuser, partner, results, shown)
+        done = [job for job in jobs if job.visible.stem in results.records]
+        scores = score(results, done, options, compute.device) if options.output.evaluate else None
+        images = {job.visible.stem: results.records[job.visible.stem]["facts"] for job in done}
+        rows = {job.visible.stem: columns(results, job) for job in done if job.visible.stem in shown}
+        report(folder, facts, images, rows, scores, len(jobs))
+        if resized := [stem for stem, of_image in images.items() if "infrared_size_before" in of_image]:
+            pairs = plural(len(resized), "pair")
+            tell("note", [f"infrared resized to its visible image's size in {pairs}: {first_few(resized)}"])
+        status = tell_skipped([*inputs.skipped, *results.errors])
+        status |= tell_skipped(scores.errors, ", not scored") if scores is not None else 0
+        print(f"images    {len(done)} in {folder / 'fused'}")
+        return status
 
 
-def tell(lines: Sequence[str]) -> None:
-    """Notes."""
-    for line in lines:
-        print(f"note      {line}", flush=True)
-
-
-def announce(facts: dict[str, Any], found: str, folder: Path) -> None:
-    """The opening lines."""
-    for name, text in (("network", f"{facts['model']}, {facts['weights']}"), ("data", found),
-                       ("infrared", facts["infrared"]), ("range", facts["range"]), ("device", facts["device"]),
-                       ("writes", f"{folder}/")):  # fmt: skip
-        print(f"{name:9} {text}", flush=True)
-
-
-def run_video(options: FuseOptions, fuser: Fuser, partner: Partner | None, folder: Path, facts: dict[str, Any]) -> int:
-    """As main, for videos."""
-    sources = options.sources
-    if options.output.evaluate:
+def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, folder: Path, facts: dict[str, Any]) -> int:
+    """Fuse a visible video and an infrared one, or one that is made here; exit status 1 where one ended broken."""
+    sources, output, device = options.sources, options.output, fuser.compute.device
+    if output.evaluate:
         raise ValueError("--evaluate scores images as they are saved, which a video's frames are not: leave it out")
-    if not all(is_video(path) for path in (sources.visible, sources.infrared) if path is not None):
-        raise ValueError(f"--visible {sources.visible} and --infrared {sources.infrared}: give two videos or none")
-    device = fuser.compute.device
     limits, pinned = batch_limits(options.network.batch_size, device), device.type == "cuda"
-    thermal = ThermalRange.from_options(options.data)
-    pairs = FramePairs(sources.visible, sources.infrared, limits, sources.num_test, thermal, pinned)
-    announce(facts, f"{sources.visible}, {float(pairs.visible.rate):g} frames/s", folder)
-    if pairs.infrared and pairs.infrared.rate != pairs.visible.rate:
-        tell([f"{sources.infrared} has {float(pairs.infrared.rate):g} frames/s: the nearest in time are fused"])
-    if facts["range"] == "minmax":
-        tell(["every frame is stretched by itself, so brightness can flicker; --range clip does not stretch"])
+    pairs = open_videos(sources, ThermalRange.from_options(options.data), limits, pinned)
+    tell("data", [f"{sources.visible}, {float(pairs.visible.rate):g} frames/s"])
+    tell("note", note_videos(pairs, facts["range"]))
 
     def fuse(visible: torch.Tensor, infrared: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Wait]:
         infrared = partner.of_frames(visible) if partner else infrared
         fetched, wait = fetch([infrared, fuser(visible, infrared)[0]], device)
         return *fetched, wait
 
-    results = Results(folder, options.output, set())
-    read = [path for path in (sources.visible, sources.infrared) if path is not None]
-    with own_folder(options.output.results_dir, folder, read, KINDS):
-        results.remove_parts()
+    with own_folder(output.results_dir, folder, pairs.paths, KINDS), torch.inference_mode():
+        remove_all_parts(folder, (*KINDS, "previews/fused"))
         (folder / MADE).touch()  # whose folder this is
-        with torch.inference_mode():
-            count = fuse_video(pairs, fuse, results)
-        results.errors = pairs.errors
+        count, video, rows = fuse_video(pairs, fuse, folder, output.gray, output.gallery)
         if pairs.errors and options.data.strict:
             raise pairs.errors[0]
         if pairs.steps and pairs.steps.ended:
-            tell([pairs.steps.ended])
-        written = f"video     {plural(count, 'frame')} in {fused_video(folder, sources.visible)}"
-        return results.report(facts | {"frames": count}, count, written)
+            tell("note", [pairs.steps.ended])
+        report(folder, {**facts, "frames": count}, {}, rows, None, count)
+        status = tell_skipped(pairs.errors)
+        print(f"video     {plural(count, 'frame')} in {video}")
+        return status
 
 
 if __name__ == "__main__":

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.counts import ThermalRange
-from data.images import ImageError
-from data.inputs import Job, evenly, find_to_generate
-from data.output.finished import notes
-from data.output.generated import GENERATED, KINDS, PIPELINE, Results, at_own_size, fits, score_batch
-from data.output.made import MADE, Made, own_folder
-from data.output.writing import Writers, fetch
-from data.scoring.generated_scores import Case, mean_grey, print_scores, score_cases, write_scores
+from data.images import Source, write_image
+from data.inputs import Inputs, Job, evenly, find_to_generate
+from data.output.results import Results, manifest_key, own_folder
+from data.output.writing import Wait, Writers, at_own_size, copy_small, fetch
+from data.scoring.cases import EvaluationCase
+from data.scoring.generation import GeneratedScorer, mean_grey
+from data.scoring.scores import Scores, are_scores
 from data.threads import thread_count
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, batch_limits, read_batches
 from models.inference.trained import find_weights, load_network, open_run
 from models.inference.translator import Translator
 from options.test import GenerateOptions, TestOptions
+from scripts.report import print_scores, score_results, tell, tell_skipped, write_evaluation, write_results_page
 from util.command_line import given, parse, run_command
 from util.device import Compute, choose
-from util.files import check_folder, digest, write_whole
-from util.metrics.generation import HIGHER_IS_BETTER, METRICS, Generate, baselines
+from util.files import check_folder, write_whole
+from util.metrics.generation import METRICS
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.metrics.score_sheet import finite
-from util.pages.gallery import write_gallery
-from util.pages.table_panel import Table
-from util.pages.training_page import score_table
-from util.text import format_number, metric_title, plural
+from util.text import metric_title, plural
 from util.training.run_folder import RunFolder
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
+GENERATED = "generated"
+KINDS = {"infrared": ".png", "visible": ".jpg", "real": ".jpg"}  # folder of results -> how its files end
 CONVENTION = (
     "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255; CC Pearson correlation of "
     "grey levels, edge CC of Sobel magnitudes: none of a constant image"
@@ -58,42 +57,107 @@ def read_command(argv: Sequence[str]) -> TestOptions:
     return parse(TestOptions, argv, TestOptions().with_data(trained.data, given(argv, "--dataroot")))
 
 
+def finish(results: Results, job: Job, image: torch.Tensor, copies: Mapping[str, torch.Tensor], wait: Wait) -> None:
+    """Write one generated image uint8 [1, H, W] and the small copies that the gallery shows; runs in a writer thread.
+    copies: kind of file -> image [C, H, W]. wait: until the image has arrived on the CPU."""
+    wait()
+    stem = job.visible.stem
+    if (inputs := results.inputs(job)) is None:
+        return
+    write_image(results.file("infrared", stem), image[0].numpy())
+    for kind, copied in copies.items():
+        copy_small(results.file(kind, stem), copied)
+    results.add(stem, {"inputs": inputs})
+
+
 def generate(
-    translator: Translator, dataset: VisibleImages, options: GenerateOptions, results: Results,
-    methods: dict[str, Generate], strict: bool,
-) -> None:  # fmt: skip
-    """Every image of the dataset: read in workers, generated in batches, written in threads."""
-    compute, threads = translator.compute, thread_count(options.num_threads)
-    limit = batch_limits(options.batch_size, compute.device)[0]
+    translator: Translator, dataset: VisibleImages, options: TestOptions, results: Results, shown: set[str]
+) -> None:
+    """Every image of the dataset: read in workers, generated in batches, written in threads. shown: stems of those in
+    the gallery."""
+    opts, compute = options.generate, translator.compute
+    threads, limit = thread_count(opts.num_threads), batch_limits(opts.batch_size, compute.device)[0]
     if len(dataset.working_sizes()) <= FEW_SIZES:
         compute.expect_one_size()
     pinned = compute.device.type == "cuda"
-    read = read_batches(dataset, limit, threads, strict, results.errors, "generating", pinned)
+    read = read_batches(dataset, limit, threads, options.data.strict, results.errors, "generating", pinned)
     with closing(read) as reading, Writers(threads) as writers, torch.inference_mode():
         for visible, items in reading:
-            made = translator(visible)
-            scores = score_batch(made, items, methods, compute)
-            images = at_own_size(made, [item["size"] for item in items])
-            fetched, wait = fetch([*images, *scores], compute.device)
-            images, scores = fetched[: len(items)], fetched[len(items) :]
-            for item, image, score, shown in zip(items, images, scores, visible, strict=True):
-                kept = item["job"].visible.stem in results.shown  # what waits to be written holds no more than it needs
-                item = {"job": item["job"]} | ({"shown": shown, "real": item.get("real")} if kept else {})
-                writers.submit(image.numel(), results.write, item, image, score, wait)
+            made = at_own_size(translator(visible), [item["size"] for item in items])
+            images, wait = fetch(made, compute.device)
+            for item, image, seen in zip(items, images, visible, strict=True):
+                copies = {"visible": seen} | ({"real": item["real"]} if "real" in item else {})
+                kept = item["job"].visible.stem in shown  # what waits to be written holds no more than it needs
+                writers.submit(image.numel(), finish, results, item["job"], image, copies if kept else {}, wait)
 
 
-def made_by(weights: Path, preprocess: Preprocess | None, thermal: ThermalRange, opts: GenerateOptions,
-            compute: Compute) -> dict[str, Any]:  # fmt: skip
-    """By what results are made: images that were made by anything else are made anew."""
+def score(
+    results: Results,
+    jobs: Sequence[Job],
+    options: TestOptions,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    learned: LearnedMetrics | None,
+) -> Scores | None:
+    """Score the generated images as they were saved, and print the table: by all metrics with --evaluate, whose files
+    are written too, else by those that take little time, which are kept in the records; None where there is no real
+    image to score against."""
+    opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
+    cases = [
+        EvaluationCase(stem, job.visible, job.real, {GENERATED: Source(results.file("infrared", stem), stem)})
+        for job in jobs
+        if job.real is not None and (stem := job.visible.stem) in results.records
+    ]
+    if not cases:
+        return None
+    constant, whose = None, "the training"
+    if "mean_infrared" in facts:
+        constant = (float(facts["mean_infrared"]) + 1) * 127.5
+    elif learned is not None:
+        constant, whose = mean_grey(cases, thermal, opts.num_threads), "these real"
+    scorer = GeneratedScorer(thermal, device, constant, learned)
+    scores = score_results(results, cases, scorer, opts.num_threads, options.data.strict)
+    if not scores.sheet.rows:
+        return scores
+    about = "none" if constant is None else f"grey level {constant:.0f}, mean of {whose} images"
+    print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {about}")
+    if scores.resized:
+        tell("note", [f"generated images were resized to their real image's size in {len(scores.resized)} cases"])
+    if learned is not None:
+        kept = {key: str(facts[key]) for key in ("weights", "epoch", "scale") if key in facts} | {"constant": about}
+        scored = [case for case in cases if case.stem in scores.sizes]
+        write_evaluation(results.folder / "evaluation.json", f"{opts.result_name}: scores", scores, scored, kept)
+    return scores
+
+
+def write_scores(path: Path, scores: Scores, facts: Mapping[str, Any]) -> None:
+    """Write scores.json: means of the generated images and of the baselines, and every image's values."""
+    titles = {metric: metric_title(metric) for metric in METRICS}
+
+    def named(values: Mapping[str, float]) -> dict[str, float | None]:
+        return finite({metric: values[title] for metric, title in titles.items()})
+
+    means = {row: named(values) for row, values in scores.sheet.means().items()}
+    images = {stem: named(values) for stem, values in sorted(scores.sheet.rows[GENERATED].items())}
+    content = {"convention": CONVENTION, "count": len(images), **facts}
+    content |= {"mean": means.pop(GENERATED), "baselines": means, "images": images}
+    write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode())
+
+
+def made_by(options: TestOptions, preprocess: Preprocess | None, compute: Compute, statistics: str | None) -> dict:
+    """By what results are made, besides the weights. statistics: of batch norms."""
     return {
-        "weights": digest(weights),
         "scale": asdict(preprocess) if preprocess else "input",
-        "thermal range": asdict(thermal),
+        "thermal range": asdict(ThermalRange.from_options(options.data.for_root())),
         "precision": str(compute.dtype),
-        "tiles": [opts.tile, opts.tile_statistics],
-        "scores": list(METRICS),
-        "code": PIPELINE,
+        "tiles": [options.generate.tile, options.generate.tile_statistics],
+        "norm statistics": statistics,
     }
+
+
+def fits(record: Mapping[str, Any]) -> bool:
+    """Whether a record read back is as `finish` and `score` make it."""
+    return "scores" not in record or are_scores(record)
 
 
 def main() -> int:
@@ -109,106 +173,59 @@ def main() -> int:
     translator = Translator(network, compute, opts.tile, opts.tile_statistics, opts.compile)
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
     inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)
-    jobs, found = inputs.jobs, inputs.summary
+    jobs, folder = inputs.jobs, opts.results_dir / opts.result_name
     if opts.evaluate and not any(job.real for job in jobs):
-        raise ValueError(f"--evaluate: {found} have no real infrared images to score against; leave it out")
+        raise ValueError(f"--evaluate: {inputs.summary} have no real infrared images to score against; leave it out")
     learned = load_learned(opts.inception_weights, opts.lpips_weights, compute.device) if opts.evaluate else None
-    folder = opts.results_dir / opts.result_name
-    for name, text in (("weights", str(weights)), ("data", found), ("device", compute.describe()),
-                       ("writes", f"{folder}/")):  # fmt: skip
-        print(f"{name:9} {text}", flush=True)
+    opening = {"weights": weights, "data": inputs.summary, "device": compute.describe(), "writes": f"{folder}/"}
+    for label, text in opening.items():
+        tell(label, [text])
     sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if opts.scale == "train" else None
-    scale = "train" if preprocess else "input"
-    thermal = ThermalRange.from_options(options.data.for_root())
+    thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, compute.device)
     if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
-    constant = metadata.get("mean_infrared")
-    methods = baselines(None if constant is None else float(constant))
-    read = [source.path for job in jobs for source in (job.visible, job.real) if source is not None]
-    with own_folder(opts.results_dir, folder, read, KINDS):
-        key = made_by(weights, preprocess, thermal, opts, compute)
-        key["norm statistics"] = metadata.get("norm_statistics")
-        made = Made(folder / MADE, key, opts.overwrite, partial(fits, baselines=methods))
-        results = Results(folder, {job.visible.stem for job in evenly(jobs, opts.gallery)}, made, methods)
-        left = results.take_finished(jobs)
-        for line in list(inputs.notes) + notes(made, len(jobs) - len(left), jobs, folder / "infrared", ".png"):
-            print(f"note      {line}", flush=True)
-        dataset = VisibleImages(left, thermal, preprocess, batch_limits(opts.batch_size, compute.device)[1])
-        generate(translator, dataset, opts, results, methods, options.data.strict)
-        facts = {key: value for key, value in metadata.items() if key != "options"} | {"scale": scale}
-        return report(results, options, facts, jobs, inputs.skipped, compute, learned)
+    key = manifest_key(weights, made_by(options, preprocess, compute, metadata.get("norm_statistics")))
+    shown = {job.visible.stem for job in evenly(jobs, opts.gallery)}
+    with own_folder(opts.results_dir, folder, inputs.paths, KINDS):
+        results = Results(folder, KINDS, key, opts.overwrite, fits)
+        left = results.left(jobs, lambda job: columns(results, job, job.visible.stem in shown).values())
+        tell("note", [*inputs.notes, *results.notes(jobs, left, "infrared")])
+        generate(translator, VisibleImages(left, thermal, preprocess, limits[1]), options, results, shown)
+        facts = {key: value for key, value in metadata.items() if key != "options"}
+        facts["scale"] = "train" if preprocess else "input"
+        return report(results, options, facts, inputs, shown, compute, learned)
 
 
-def evaluate(
-    results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job], compute: Compute,
-    learned: LearnedMetrics,
-) -> list[ImageError]:  # fmt: skip
-    """--evaluate: the fuller table of the images as they were saved, as scripts.evaluate generation prints it; what
-    could not be scored."""
-    opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
-    made = results.scores.get(GENERATED, {})  # those of which the real image could be read
-    cases = [
-        Case(job.visible.stem, job.real, {GENERATED: results.written(job.visible.stem)}, job.visible)
-        for job in jobs
-        if job.visible.stem in made
-    ]
-    if not cases:
-        print("note      --evaluate: no generated image has a real one that can be read: none is scored")
-        return []
-    trained = facts.get("mean_infrared")
-    constant = mean_grey(cases, thermal, opts.num_threads) if trained is None else (float(trained) + 1) * 127.5
-    about = f"grey level {constant:.0f}, mean of {'these real' if trained is None else 'the training'} images"
-    scored = score_cases(cases, thermal, learned, constant, compute.device, opts.num_threads)
-    if scored.errors and options.data.strict:
-        raise scored.errors[0]
-    print_scores(scored, about)
-    kept = {key: str(facts[key]) for key in ("weights", "epoch", "scale") if key in facts}
-    out = results.folder / "evaluation.json"
-    page = write_scores(out, f"{opts.result_name}: scores", scored, cases, thermal, kept | {"constant": about})
-    print(f"scores    {page.resolve()}")
-    return scored.errors
+def columns(results: Results, job: Job, whole: bool = True) -> dict[str, Path]:
+    """Column of the gallery -> file, of a job's result. whole: with the copies of what it was made of and is to be."""
+    stem = job.visible.stem
+    made = {GENERATED: results.file("infrared", stem)}
+    real = {"infrared": results.file("real", stem)} if job.real else {}
+    return {"visible": results.file("visible", stem)} | made | real if whole else made
 
 
 def report(
-    results: Results, options: TestOptions, facts: dict[str, str], jobs: Sequence[Job],
-    passed_over: Sequence[ImageError], compute: Compute, learned: LearnedMetrics | None,
+    results: Results, options: TestOptions, facts: dict[str, str], inputs: Inputs, shown: set[str], compute: Compute,
+    learned: LearnedMetrics | None,
 ) -> int:  # fmt: skip
-    """Scores, page, closing lines; exit status 1 where some images could not be read. passed_over: files of the data
-    set that are in no job."""
-    opts, folder, count = options.generate, results.folder, len(jobs)
-    made = count - len(results.errors)
-    results.errors += passed_over
-    means = results.means()
-    tables: list[Table] = []
-    if means:
-        scored = len(results.scores["generated"])
-        known = {method: finite(values) for method, values in means.items()}
-        content = {"convention": CONVENTION, "count": scored} | facts
-        content |= {"mean": known["generated"], "baselines": {k: v for k, v in known.items() if k != "generated"}}
-        content |= {"images": {stem: finite(values) for stem, values in sorted(results.scores["generated"].items())}}
-        write_whole(folder / "scores.json", json.dumps(content, indent=2, allow_nan=False).encode())
-        tables.append(score_table(f"Scores on {plural(scored, 'real infrared image')}", means, HIGHER_IS_BETTER))
-        print(f"{'':20}" + "".join(f"{metric_title(metric):>10}" for metric in METRICS))
-        for method, values in means.items():
-            print(f"{method:20}" + "".join(f"{format_number(values[metric]):>10}" for metric in METRICS))
+    """Scores, page, closing lines; exit status 1 where some images could not be read or scored."""
+    done = [job for job in inputs.jobs if job.visible.stem in results.records]
+    scores = score(results, done, options, facts, compute.device, learned)
+    if learned is not None and (scores is None or not scores.sheet.rows):
+        tell("note", ["--evaluate: no generated image has a real one that can be read: none is scored"])
+    if scores is not None and scores.sheet.rows:
+        write_scores(results.folder / "scores.json", scores, facts)
     else:
-        (folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
-    if not (opts.gallery and results.rows):
-        (folder / "index.html").unlink(missing_ok=True)
-    else:
-        shown = [results.rows[stem] for stem in sorted(results.rows)]
-        about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"],
-                 "device": compute.describe(), "images": f"{len(shown)} of {count} shown"}  # fmt: skip
-        write_gallery(folder / "index.html", f"{opts.result_name}: generated infrared", shown, tables, (), about)
-        print(f"gallery   {(folder / 'index.html').resolve()}")
-    for error in results.errors:
-        print(f"skipped {error}", file=sys.stderr)
-    unscored = evaluate(results, options, facts, jobs, compute, learned) if learned is not None else []
-    for error in unscored:
-        print(f"skipped {error}, not scored", file=sys.stderr)
-    print(f"images    {made} in {folder / 'infrared'}")
-    return 1 if results.errors or unscored else 0
+        (results.folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
+    rows = {job.visible.stem: columns(results, job) for job in done if job.visible.stem in shown}
+    about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"]}
+    about |= {"device": compute.describe(), "images": f"{len(rows)} of {len(inputs.jobs)} shown"}
+    write_results_page(results.folder, "generated infrared", rows, scores, about)
+    unscored = scores.errors if scores is not None else []
+    status = tell_skipped([*results.errors, *inputs.skipped]) | tell_skipped(unscored, ", not scored")
+    print(f"images    {len(done)} in {results.folder / 'infrared'}")
+    return status
 
 
 if __name__ == "__main__":

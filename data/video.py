@@ -203,6 +203,7 @@ class FramePairs:
         self.steps = InStep(self.visible, self.infrared) if infrared else None
         self.limits, self.limit, self.pinned = limits, limit, pinned
         self.errors: list[ImageError] = []
+        self.paths = [video.path for video in (self.visible, self.infrared) if video]
 
     def _frames(self) -> Iterator[tuple[float, torch.Tensor, torch.Tensor | None]]:
         size = None

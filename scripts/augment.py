@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -37,10 +36,8 @@ from data.output.augmented import (
     take_finished,
     write_labels,
 )
-from data.output.finished import stamp_of
-from data.output.generated import PIPELINE, at_own_size
-from data.output.made import MADE, Made, other_than, records_in
-from data.output.writing import Wait, Writers, fetch
+from data.output.results import MADE, Results, manifest_key, other_than, records_in, stamp_of
+from data.output.writing import Wait, Writers, at_own_size, fetch
 from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, read_batches
@@ -48,9 +45,10 @@ from models.inference.trained import find_weights, load_network
 from models.inference.translator import Translator
 from options.augment import AugmentOptions
 from options.data import DataOptions
+from scripts.report import tell, tell_skipped
 from util.command_line import parse, run_command
 from util.device import Compute, choose
-from util.files import alone_in, check_folder, code_version, digest, first_inside, remove_parts, write_whole
+from util.files import alone_in, check_folder, code_version, first_inside, write_whole
 from util.json_file import read_lines
 from util.text import plural
 
@@ -101,18 +99,18 @@ def check_out(options: AugmentOptions, key: Mapping[str, Any], labels: Mapping[s
             )
 
 
-def made_with(
-    weights: Path, preprocess: Preprocess | None, options: AugmentOptions, compute: Compute
+def made_by(
+    preprocess: Preprocess | None, options: AugmentOptions, compute: Compute, statistics: str | None
 ) -> dict[str, Any]:
-    """By what images are made: those that were made by anything else are not gone on with."""
+    """By what images are made, besides the weights: those that were made by anything else are not gone on with.
+    statistics: of batch norms."""
     return {
         "dataroot": str(options.dataroot.resolve()),
-        "weights": digest(weights),
         "scale": asdict(preprocess) if preprocess else "input",
         "camera_crop": options.camera_crop,
         "size": options.size,
         "precision": str(compute.dtype),
-        "code": PIPELINE,
+        "norm statistics": statistics,
     }
 
 
@@ -125,24 +123,23 @@ def write_one(path: Path, image: torch.Tensor, place: Placement) -> Written:
 
 def generate(
     labels: CocoFolder, folder: Path, translator: Translator, preprocess: Preprocess | None, options: AugmentOptions,
-    made: Made, errors: list[ImageError],
+    results: Results,
 ) -> dict[str, Written]:  # fmt: skip
     """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written, now or earlier."""
     camera = "flir_v2" if options.camera_crop else "none"
-    written = take_finished(labels, folder, camera, made)
+    written = take_finished(labels, folder, camera, results)
     if written:
-        print(f"note      {len(written)} of {len(labels.images)} images of {folder.name} are there already "
-              "(--overwrite makes them anew)", flush=True)  # fmt: skip
+        there = f"{len(written)} of {len(labels.images)} images of {folder.name} are there already"
+        tell("note", [f"{there} (--overwrite makes them anew)"])
     for name in LABEL_FILES:  # they say that a folder is complete
         (folder / name).unlink(missing_ok=True)
     entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
     sources = [Source(path, path.stem, camera) for path in entries]
     alike, lines = with_one_white(sources, headers_of(sources), None)
-    for line in lines:
-        print(f"note      {line}", flush=True)
+    tell("note", lines)
     jobs = [Job(alike.get(source, source)) for source in sources]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
-    read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, errors, folder.name,
+    read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, results.errors, folder.name,
                         translator.compute.device.type == "cuda")  # fmt: skip
 
     def write(source: Path, image: torch.Tensor, wait: Wait) -> None:
@@ -150,12 +147,12 @@ def generate(
         try:
             stamp, file = stamp_of(source), pixel_size(source)
         except ImageError as error:
-            errors.append(error)
+            results.errors.append(error)
             return
         entry = entries[source]
         place, name = placement(entry, file, camera, tuple(image.shape[-2:])), entry["file_name"]
         written[name] = done = write_one(folder / name, image, place)
-        note_finished(made, folder, name, stamp, file, done)
+        note_finished(results, folder, name, stamp, file, done)
 
     with closing(read) as batches, Writers(options.num_threads) as writers, torch.inference_mode():
         for visible, items in batches:
@@ -165,7 +162,7 @@ def generate(
                 writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
     images = {image["file_name"]: image for image in labels.images if image["file_name"] in written}
     note_exchanged(labels, [name for name, image in images.items()
-                            if exchanged(image, tuple(made.records[f"{folder.name}/{name}"]["file"]))])  # fmt: skip
+                            if exchanged(image, tuple(results.records[f"{folder.name}/{name}"]["file"]))])  # fmt: skip
     return {name: written[name] for name in images}
 
 
@@ -180,44 +177,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = visible_folders(options)
     sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if options.scale == "train" else None
-    key = made_with(weights, preprocess, options, compute)
-    key["norm statistics"] = metadata.get("norm_statistics")
+    key = manifest_key(weights, made_by(preprocess, options, compute, metadata.get("norm_statistics")))
     check_out(options, key, folders)
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
     translator = Translator(network, compute)
-    made_by: dict[str, Any] = {
+    provenance: dict[str, Any] = {
         "run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"],
         "epoch": metadata.get("epoch", ""), "code_version": code_version(),
     }  # fmt: skip
-    facts = {"generated_from": str(options.dataroot.resolve()), **made_by, "scale": options.scale,
+    facts = {"generated_from": str(options.dataroot.resolve()), **provenance, "scale": options.scale,
              "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
     for name, text in (("weights", str(weights)), ("device", compute.describe()), ("writes", f"{options.out}/")):
         print(f"{name:9} {text}", flush=True)
     for labels in folders.values():
         note_unlisted(labels)
-    errors: list[ImageError] = []
     total = Carried()
     with alone_in(options.out, "wait for it, or give another --out"):
         check_out(options, key, folders)  # again: another command may just have ended
         write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
-        remove_parts(options.out)
-        made = Made(options.out / MADE, key, options.overwrite, fits)
+        results = Results(options.out, {}, key, options.overwrite, fits)
         for name in (infrared for _, infrared in FOLDERS.values() if options.overwrite):
-            for file in (*images_in(made.forgotten, name), *LABEL_FILES):
+            for file in (*images_in(results.forgotten, name), *LABEL_FILES):
                 (options.out / name / file).unlink(missing_ok=True)
         for name, labels in folders.items():
-            written = generate(labels, options.out / name, translator, preprocess, options, made, errors)
-            content, carried = carry(labels, written, made_by)
+            written = generate(labels, options.out / name, translator, preprocess, options, results)
+            content, carried = carry(labels, written, provenance)
             write_labels(options.out / name, content, carry_index(indexes[name], written) if indexes[name] else None)
             print(f"{name:20} {carried.text()}", flush=True)
             total += carried
-        counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(errors)}
+        counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(results.errors)}
         write_whole(options.out / RECORD, json.dumps(facts | {"finished": True} | counts, indent=2).encode())
-    for error in errors:
-        print(f"skipped {error}", file=sys.stderr)
-    missed = f"; {plural(len(errors), 'visible file')} missing or unreadable, left out" if errors else ""
+    status, missed = tell_skipped(results.errors), plural(len(results.errors), "visible file")
+    missed = f"; {missed} missing or unreadable, left out" if results.errors else ""
     print(f"in all    {total.text()}{missed}; in {options.out}")
-    return 1 if errors else 0
+    return status
 
 
 if __name__ == "__main__":

@@ -81,3 +81,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return [record for line in lines if (record := record_in(line)) is not None]
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value read back is two whole numbers of at least 1."""
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) and side >= 1 for side in value)

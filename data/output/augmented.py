@@ -12,9 +12,9 @@ from typing import Any
 
 from data.coco import CocoFolder, Placement, labelled_size
 from data.coco_entries import Entry, box, entries, whole
-from data.output.made import Made, is_size
+from data.output.results import Results
 from util.files import remove_parts, stamp, write_whole
-from util.json_file import read_json
+from util.json_file import is_size, read_json
 from util.text import plural
 
 LABEL_FILES = ("coco.json", "index.json", "coco_annotation_counts.txt", "coco_annotation_counts.tsv")
@@ -37,11 +37,11 @@ def placement(image: Mapping[str, Any], file: tuple[int, int], camera: str, size
 
 
 def note_finished(
-    made: Made, folder: Path, name: str, source: Sequence[Any], file: tuple[int, int], done: Written
+    results: Results, folder: Path, name: str, source: Sequence[Any], file: tuple[int, int], done: Written
 ) -> None:
     """Keep in mind that folder/name is there in full, made of a file of (W, H) pixels with the stamp `source`."""
     facts = {"input": list(source), "file": file, "size": [done.place.height, done.place.width]}
-    made.add(f"{folder.name}/{name}", facts | {"bytes": done.bytes, "md5": done.md5})
+    results.add(f"{folder.name}/{name}", facts | {"bytes": done.bytes, "md5": done.md5})
 
 
 def fits(record: Mapping[str, Any]) -> bool:
@@ -50,18 +50,18 @@ def fits(record: Mapping[str, Any]) -> bool:
     return all(map(is_size, sizes)) and isinstance(known[0], int) and isinstance(known[1], str) and "input" in record
 
 
-def take_finished(labels: CocoFolder, folder: Path, camera: str, made: Made) -> dict[str, Written]:
+def take_finished(labels: CocoFolder, folder: Path, camera: str, results: Results) -> dict[str, Written]:
     """file_name -> what earlier calls wrote to `folder` from the files as they are now. What else they wrote there
     is removed."""
     for parent in {folder, *((folder / image["file_name"]).parent for image in labels.images)}:
         remove_parts(parent)
     finished = {}
     for image in labels.images:
-        name, record = image["file_name"], made.records.get(f"{folder.name}/{image['file_name']}")
+        name, record = image["file_name"], results.records.get(f"{folder.name}/{image['file_name']}")
         if record is not None and _stands(record, labels.file(image), folder / name):
             place = placement(image, tuple(record["file"]), camera, tuple(record["size"]))
             finished[name] = Written(place, record["bytes"], record["md5"])
-    for name in images_in(made.records, folder.name) - finished.keys():
+    for name in images_in(results.records, folder.name) - finished.keys():
         (folder / name).unlink(missing_ok=True)
     return finished
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from data.counts import ThermalRange
 from data.inputs import evenly
-from data.output.fused import Results, coloured
-from data.output.writing import Wait
-from data.video import FramePairs, VideoWriter
+from data.output.writing import Wait, coloured, copy_small
+from data.video import FramePairs, VideoWriter, is_video
+from options.fuse import SourceOptions
 from util.training.progress import Counting
 
 SHOWN = 12  # frames in the gallery, at most
@@ -23,14 +24,17 @@ luminance [N, 1, H, W] in [-1, 1], and what waits until both have arrived on the
 
 
 class _FrameWriter:
-    """A context that writes the fused video, the infrared one where it is made here, and frames for the gallery."""
+    """A context that writes the fused video, the infrared one where it is made here, and frames for the gallery. rows:
+    name of a frame that is shown -> column -> file."""
 
-    def __init__(self, results: Results, pairs: FramePairs) -> None:
-        self.results, self.stem, self.done = results, pairs.visible.path.stem, 0
-        self.shown = set(evenly(range(max(1, pairs.visible.count)), min(SHOWN, results.options.gallery)))
+    def __init__(self, pairs: FramePairs, folder: Path, gray: bool, gallery: int) -> None:
+        self.folder, self.gray, self.stem, self.done = folder, gray, pairs.visible.path.stem, 0
+        self.shown = set(evenly(range(max(1, pairs.visible.count)), min(SHOWN, gallery)))
+        self.rows: dict[str, dict[str, Path]] = {}
         timing = pairs.visible.rate, pairs.visible.tick
-        self.fused = VideoWriter(fused_video(results.folder, pairs.visible.path), *timing)
-        heat = results.folder / "infrared" / f"{self.stem}.mp4"
+        self.path = folder / "fused" / f"{self.stem}.mp4"
+        self.fused = VideoWriter(self.path, *timing)
+        heat = folder / "infrared" / f"{self.stem}.mp4"
         self.heat = VideoWriter(heat, *timing) if pairs.infrared is None else None
         self.stack = ExitStack()
 
@@ -47,25 +51,45 @@ class _FrameWriter:
         """The next frames; times in seconds; batch: visible, infrared, fused, there after wait."""
         wait()
         for number, (time, colour, heat, image) in enumerate(zip(times, *batch, strict=True), self.done):
-            array = coloured(colour, image, self.results.options.gray)
+            array = coloured(colour, image, self.gray)
             self.fused.write(time, array)
             if self.heat is not None:
                 self.heat.write(time, heat[0].numpy())
             if number in self.shown:
-                self.results.show_frame(f"{self.stem}_{number:06d}", colour, heat, array)
+                name, columns = f"{self.stem}_{number:06d}", {"visible": colour, "infrared": heat, "fused": array}
+                self.rows[name] = {label: self.folder / "previews" / label / f"{name}.jpg" for label in columns}
+                for label, picture in columns.items():
+                    copy_small(self.rows[name][label], picture)
         self.done += len(times)
 
 
-def fused_video(folder: Path, visible: Path) -> Path:
-    """Where the fused video of a visible one goes."""
-    return folder / "fused" / f"{visible.stem}.mp4"
+def open_videos(sources: SourceOptions, thermal: ThermalRange, limits: tuple[int, int], pinned: bool) -> FramePairs:
+    """The frames to fuse. limits, pinned: as of FramePairs. ImageError for what is no video."""
+    paths = [path for path in (sources.visible, sources.infrared) if path is not None]
+    if not all(map(is_video, paths)):
+        raise ValueError(f"--visible {sources.visible} and --infrared {sources.infrared}: give two videos or none")
+    return FramePairs(sources.visible, sources.infrared, limits, sources.num_test, thermal, pinned)
 
 
-def fuse_video(pairs: FramePairs, fuse: Fuse, results: Results) -> int:
-    """Every frame, into the results' folder, with a bar or a line now and then; returns the number of frames."""
+def note_videos(pairs: FramePairs, policy: str) -> list[str]:
+    """Lines about rates that differ, and brightness that may flicker. policy: how grey levels are brought to 0..255."""
+    notes = []
+    if pairs.infrared and pairs.infrared.rate != pairs.visible.rate:
+        rate = f"{float(pairs.infrared.rate):g} frames/s"
+        notes.append(f"{pairs.infrared.path} has {rate}: the nearest in time are fused")
+    if policy == "minmax":
+        notes.append("every frame is stretched by itself, so brightness can flicker; --range clip does not stretch")
+    return notes
+
+
+def fuse_video(
+    pairs: FramePairs, fuse: Fuse, folder: Path, gray: bool, gallery: int
+) -> tuple[int, Path, dict[str, dict[str, Path]]]:
+    """Fuse every frame, into a folder of results, with a bar or a line now and then; returns the number of frames, the
+    video, and, of the frames that are shown, name -> column -> file. gallery: how many these are at most."""
     count = min(pairs.visible.count, pairs.limit or pairs.visible.count)
-    bar = Counting(count, "fusing", "frame")
-    with _FrameWriter(results, pairs) as video, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar:
+    bar, files = Counting(count, "fusing", "frame"), _FrameWriter(pairs, folder, gray, gallery)
+    with files, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar:
         batches, written = iter(pairs), None
         reading = reader.submit(next, batches, None)
         while (batch := reading.result()) is not None:
@@ -74,8 +98,8 @@ def fuse_video(pairs: FramePairs, fuse: Fuse, results: Results) -> int:
             infrared, fused, wait = fuse(visible, infrared)
             if written:
                 written.result()
-            written = writer.submit(video.write, times, wait, visible, infrared, fused)
+            written = writer.submit(files.write, times, wait, visible, infrared, fused)
             bar.update(len(times))
         if written:
             written.result()
-    return video.done
+    return files.done, files.path, files.rows

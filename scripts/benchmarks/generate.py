@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.images import list_images, read_visible, write_image
-from data.output.generated import at_own_size
+from data.output.writing import at_own_size
 from data.transforms import as_tensor, resize
 from models.cycle_gan import Generators
 from models.inference.trained import load_network

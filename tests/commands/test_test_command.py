@@ -17,17 +17,16 @@ from PIL import Image
 
 from data.images import ThermalRange, list_images, read_infrared, to_uint8, write_image
 from data.inputs import Job
-from data.output.generated import at_own_size, copy_small, grey_bytes, score_batch
-from data.output.made import Made
+from data.output.results import Results
+from data.output.writing import at_own_size, copy_small
 from data.transforms import resize
 from data.visible_images import LARGE, VisibleImages, read_batches
 from models.generators import make_generator
 from options.cycle_gan import CycleGANOptions
 from tests.conftest import ROOT, kill_midway, modified, write_pairs
 from tests.layout_fixtures import picture, two_folders
+from util.colour import grey_bytes
 from util.command_line import to_dict
-from util.device import choose
-from util.metrics.generation import baselines, generation_scores
 from util.training.state import save_weights
 
 SERIAL = ("--num_threads", 0, "--device", "cpu", "--precision", "fp32")
@@ -169,28 +168,6 @@ def test_images_go_to_their_own_sizes_as_one_by_one() -> None:
     assert torch.equal(grey_bytes(levels), levels)
 
 
-def test_scores_of_a_batch_are_those_of_its_images() -> None:
-    generator = torch.Generator().manual_seed(0)
-    compute, methods = choose("cpu", "fp32"), baselines(0.1)
-    made = torch.rand(4, 1, 30, 40, generator=generator) * 2 - 1
-    items = []
-    for size in ((30, 40), None, (22, 35), (30, 40)):
-        if size is None:
-            items.append({})
-            continue
-        real = torch.randint(0, 256, (1, *size), generator=generator, dtype=torch.uint8)
-        items.append({"real": real, "visible_at_real": torch.randint(0, 256, (3, *size), dtype=torch.uint8)})
-    scores = score_batch(made, items, methods, compute)
-    assert scores[1] is None
-    for item, one, of_image in zip(items, made, scores, strict=True):
-        if "real" in item:
-            real = compute.images(item["real"][None])
-            shown = resize(one[None], tuple(real.shape[-2:]))
-            candidates = [shown] + [m(compute.images(item["visible_at_real"][None])) for m in methods.values()]
-            expected = [[float(v) for v in generation_scores(c, real).values()] for c in candidates]
-            torch.testing.assert_close(of_image.float(), torch.tensor(expected), equal_nan=True)
-
-
 def test_images_of_a_few_pixels_are_made_and_copied(command: Callable, tmp_path: Path, weights: Path) -> None:
     sizes = [(1, 1), (2, 2), (3, 5), (7, 7), (1, 300), (300, 1), (15, 16)]
     root = tmp_path / "data"
@@ -231,20 +208,24 @@ def test_large_images_go_through_in_tiles(command: Callable, tmp_path: Path, wei
 
 def test_records_survive_a_torn_line_and_other_files(tmp_path: Path) -> None:
     path = tmp_path / "made.jsonl"
-    made = Made(path, {"weights": "a", "scale": 1})
+
+    def opened(key: dict, overwrite: bool = False) -> Results:
+        return Results(tmp_path, {}, key, overwrite)
+
+    made = opened({"weights": "a", "scale": 1})
     made.add("x", {"value": 1})
     made.add("x", {"value": 2})
     with path.open("a") as file:
         file.write('{"name": "y", "va')
-    again = Made(path, {"weights": "a", "scale": 1})
+    again = opened({"weights": "a", "scale": 1})
     assert again.records == {"x": {"name": "x", "value": 2}} and not again.changed
     assert path.read_text().count("\n") == 2, "written anew, without what is over"
-    assert Made(path, {"weights": "a", "scale": 1}, overwrite=True).records == {}
-    Made(path, {"weights": "a", "scale": 1}).add("z", {})
-    other = Made(path, {"weights": "b", "scale": 1})
+    assert opened({"weights": "a", "scale": 1}, True).records == {}
+    opened({"weights": "a", "scale": 1}).add("z", {})
+    other = opened({"weights": "b", "scale": 1})
     assert other.changed == ["weights"] and not other.records
     path.write_bytes(b"\xff\x00 nothing\n[1]\n")
-    assert Made(path, {"weights": "b"}).records == {}
+    assert opened({"weights": "b"}).records == {}
 
 
 @pytest.mark.cuda

@@ -14,7 +14,7 @@ import torch
 from data.coco import read_coco
 from data.detection import Labelled, draw_batch, read_labelled, standardise
 from data.images import write_image
-from data.output.made import own_folder
+from data.output.results import own_folder
 from models.detection.centre import STRIDE, CentreDetector, find_objects
 from models.detection.detectors import FasterRcnn
 from options.data import DataOptions

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from data.images import read_infrared, read_visible, write_image
-from data.scoring.fusion_scores import TRIVIAL
+from data.scoring.fusion import TRIVIAL
 from data.threads import in_threads
 from tests.conftest import SHARED, write_pairs
 from util.metrics.fusion import fusion_scores

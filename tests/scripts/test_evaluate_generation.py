@@ -16,12 +16,13 @@ from torch import nn
 
 from data.counts import ThermalRange
 from data.images import list_images, read_infrared, write_image
-from data.scoring.generated_scores import Case, candidates, score_cases
+from data.scoring.cases import EvaluationCase, find_generation_cases
+from data.scoring.generation import GeneratedScorer
+from data.scoring.scores import Scores, score_cases
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from options.evaluate import EvaluateGenerationOptions
 from options.train import InputOptions, for_method
-from scripts.evaluate_generation import find_cases
 from tests.commands.test_test_command import SERIAL, write_weights
 from tests.conftest import write_pairs
 from tests.layout_fixtures import flir_adas_v1, flir_adas_v2, v2_map, write_json
@@ -77,14 +78,15 @@ def test_palettes_and_one_white_for_all(command: Callable, folders: dict[str, Pa
     assert "note      real: 3 of 3 infrared images are stored in colour" in done.stdout and "jet" in done.stdout
     options = EvaluateGenerationOptions(generated=(str(folders["near"]),), real=folders["real"],
                                         visible=folders["visible"])  # fmt: skip
-    assert {case.visible.white for case in find_cases(options)[0]} == {4095}
+    assert {case.visible.white for case in find_generation_cases(options).cases} == {4095}
 
 
 def test_the_range_of_real_images_is_not_that_of_generated_ones(folders: dict[str, Path]) -> None:
     """Real images brought to a range of percentiles; the generated ones stay as they were written."""
     thermal = ThermalRange(eight_bit="percentile")
-    (source, *_), near = list_images(folders["real"]), list_images(folders["near"])[0].path
-    real, rows, _ = candidates(Case(source.stem, source, {"near": near}), thermal, 100.0)
+    (source, *_), near = list_images(folders["real"]), list_images(folders["near"])[0]
+    case = EvaluationCase(source.stem, None, source, {"near": near})
+    real, rows, _ = GeneratedScorer(thermal, CPU, 100.0).candidates(case)
     assert real.min() == 0 and real.max() == 255
     assert np.array_equal(rows["near"][0].numpy(), read_infrared(near, ThermalRange()))
 
@@ -124,6 +126,10 @@ def test_mistakes_are_one_line_and_write_nothing(command: Callable, folders: dic
     assert "--real is missing" in command("scripts.evaluate", "generation", "--generated", "x", status=2).stderr
 
 
+def scored_by(learned: LearnedMetrics, cases: list[EvaluationCase], num_threads: int) -> Scores:
+    return score_cases(cases, GeneratedScorer(ThermalRange(), CPU, 100.0, learned), num_threads)
+
+
 class Patches(nn.Module):
     """Three features of an image: the means of its thirds."""
 
@@ -134,11 +140,13 @@ class Patches(nn.Module):
 def test_learned_metrics_of_sets(folders: dict[str, Path]) -> None:
     real = {source.stem: source for source in list_images(folders["real"])}
     made = {name: {s.stem: s for s in list_images(folders[name])} for name in ("near", "far")}
-    cases = [Case(stem, source, {name: made[name][stem] for name in made}) for stem, source in real.items()]
+    cases = [
+        EvaluationCase(stem, None, source, {name: made[name][stem] for name in made}) for stem, source in real.items()
+    ]
     learned = LearnedMetrics(
         lpips=lambda a, b: (a - b).abs().mean((1, 2, 3)), inception=Patches(), about={"FID": {"x": "y"}}
     )
-    scored = score_cases(cases, ThermalRange(), learned, 100.0, CPU, 2)
+    scored = scored_by(learned, cases, 2)
     sets, means = scored.sheet.of_sets, scored.sheet.means()
     assert sets["near"]["FID"] < sets["far"]["FID"] and sets["near"]["KID"] < sets["far"]["KID"]
     assert means["near"]["LPIPS"] < means["far"]["LPIPS"] and means["near"]["FID"] == sets["near"]["FID"]
@@ -146,14 +154,14 @@ def test_learned_metrics_of_sets(folders: dict[str, Path]) -> None:
         "generated images": 3, "real images": 3, "sizes": ["53x41"], "features": 3, "x": "y"
     }  # fmt: skip
     assert not scored.notes
-    assert len(score_cases(cases[:2], ThermalRange(), learned, 100.0, CPU, 0).notes) == 1, "fewer than three features"
+    assert len(scored_by(learned, cases[:2], 0).notes) == 1, "fewer than three features"
 
 
 def test_large_images_are_scored_one_at_a_time(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Several threads would hold several large images at once, and networks more than fits."""
     real = list_images(folders["real"])
     made = {source.stem: source for source in list_images(folders["near"])}
-    cases = [Case(source.stem, source, {"near": made[source.stem]}) for source in real]
+    cases = [EvaluationCase(source.stem, None, source, {"near": made[source.stem]}) for source in real]
     at_once, most, seen = 0, 0, []
 
     def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -165,12 +173,12 @@ def test_large_images_are_scored_one_at_a_time(folders: dict[str, Path], monkeyp
         seen.append(a.shape[-2])
         return (a - b).abs().mean((1, 2, 3))
 
-    whole = score_cases(cases, ThermalRange(), LearnedMetrics(lpips=distance), 100.0, CPU, 3)
+    whole = scored_by(LearnedMetrics(lpips=distance), cases, 3)
     assert most > 1 and set(seen) == {41}
     most, seen = 0, []
-    monkeypatch.setattr("data.scoring.generated_scores.LARGE", 41 * 53 - 1)
+    monkeypatch.setattr("data.scoring.scores.LARGE", 41 * 53 - 1)
     monkeypatch.setattr("util.metrics.learned.LPIPS_PIXELS", 41 * 53 - 1)
-    parts = score_cases(cases, ThermalRange(), LearnedMetrics(lpips=distance), 100.0, CPU, 3)
+    parts = scored_by(LearnedMetrics(lpips=distance), cases, 3)
     assert most == 1 and set(seen) == {20, 21}
     for stem, values in whole.sheet.rows["near"].items():
         assert parts.sheet.of("near", stem) == pytest.approx(values, nan_ok=True), "LPIPS too, of this mean of pixels"

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from data.images import Source, list_images, probe, read_visible, write_image
-from data.inputs import Job
-from data.scoring.fusion_record import note_sources, range_policy, record_of
-from data.scoring.scored import by_stem, named_methods
+from data.scoring.cases import EvaluationCase, note_sources, range_policy, record_of
+from data.scoring.methods import by_stem, named_methods
 from data.views import cut_sizes, unlike
 from models import METHODS
 from models.stdfusion_net import initialise
@@ -121,19 +120,19 @@ def test_images_of_other_size_say_why(command: Callable, weights: Path, flir_v1:
 
 
 def test_what_was_fused_is_known_from_its_record(tmp_path: Path) -> None:
-    job = Job(Source(Path("vi/1.jpg"), "1"), Source(Path("ir/1.tiff"), "1"))
-    fused = [(job, Source(Path("x/1_m.png"), "1"))]
+    sources = Source(Path("vi/1.jpg"), "1"), Source(Path("ir/1.tiff"), "1")
+    cases = [EvaluationCase("1", *sources, {"m": Source(Path("x/1_m.png"), "1")})]
 
     def notes(infrared: object, of_data_set: bool = True) -> list[str]:
         record = {"images": {"1": {"visible": "elsewhere/vi/1.jpg", "infrared": infrared}}, "range": "clip"}
         write_json(tmp_path / "results.json", record)
-        return note_sources(record_of(tmp_path / "fused"), fused, of_data_set)
+        return note_sources(record_of(tmp_path / "fused"), cases, "m", of_data_set)
 
     assert notes("elsewhere/1.tiff") == [] == notes("generated", of_data_set=False)
     assert "1 image was fused with generated infrared" in notes("generated")[0] and len(notes("generated")) == 1
     assert "(1.jpeg, here 1.tiff)" in notes("ir/1.jpeg")[0]
     (tmp_path / "results.json").write_text('{"images": [')
-    assert record_of(tmp_path) == {} and note_sources({"images": 3}, fused, True) == []
+    assert record_of(tmp_path) == {} and note_sources({"images": 3}, cases, "m", True) == []
     assert range_policy({"range": "clip"}) == "clip, saved as 8 bit" and range_policy({}) == "as saved, 8 bit"
 
 

@@ -1,4 +1,4 @@
-"""Files to score: several methods' images joined to theirs by stem, and how each is read as it was saved."""
+"""Images of several methods, joined to what they were made of by the names of their files."""
 
 from __future__ import annotations
 
@@ -9,23 +9,11 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-import torch
-
-from data.counts import COUNT_MODES
 from data.files import SPELLINGS, name_key
-from data.images import Source, list_images, probe, read_visible
-from data.transforms import as_tensor
+from data.images import Source, list_images
 from util.text import first_few
 
-GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
 MOST_METHODS = 12  # in one folder: more different endings of names are no methods'
-
-
-def read_saved(source: Source | Path) -> torch.Tensor:
-    """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. ImageError if unreadable."""
-    image = as_tensor(read_visible(source))
-    path = source.path if isinstance(source, Source) else source
-    return image[:1] if probe(path)[0] in GREY_MODES else image
 
 
 def results_of(folder: Path, inner: str) -> list[Source]:

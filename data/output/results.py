@@ -1,0 +1,177 @@
+"""One folder of results: where the files of each go, and made.jsonl, so that a half-done folder goes on where it
+stopped.
+
+Its first line says by what the results are made; every other line is one finished result, written after its files. It
+is also what tells a results folder from any other."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from data.files import natural_key
+from data.images import ImageError
+from data.inputs import Job
+from options.detection import PAGE
+from util.files import alone_in, digest, first_inside, naming, remove_parts, stamp, write_whole
+from util.json_file import read_lines
+from util.text import first_few, plural
+
+MADE = "made.jsonl"
+PIPELINE = 1
+"""Part of what is recorded of images: raise it when the same weights, options and files give other pixels, whatever
+part of the code that is due to, so that images made before are made anew."""
+
+
+def manifest_key(weights: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """By what results are made, as JSON: those that were made by anything else are made anew. facts: besides the
+    weights, which are known by content."""
+    return json.loads(json.dumps({"weights": digest(weights), **facts, "code": PIPELINE}))
+
+
+def _key_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    key = lines[0].get("made_by") if lines else None
+    return key if isinstance(key, dict) else None
+
+
+def other_than(key: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What of the key is another than that of the records in these lines; nothing where they have no key."""
+    before = _key_of(lines)
+    return [] if before in (None, key) else sorted(k for k in key | before if key.get(k) != before.get(k))
+
+
+def _is_name(name: Any) -> bool:
+    """Whether it names a result: what is called otherwise may lie anywhere, and results are removed by their names."""
+    return isinstance(name, str) and "\0" not in name and not {"..", "/"} & set(PurePosixPath(name).parts)
+
+
+def records_in(lines: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Name -> record, of the lines behind the first; one that has no name of a result counts as none."""
+    return {line["name"]: line for line in lines[1:] if _is_name(line.get("name"))}
+
+
+def stamp_of(path: Path) -> list[Any]:
+    """As util.files.stamp, of an input: ImageError where it is gone since it was listed or read."""
+    try:
+        return stamp(path)
+    except OSError as error:
+        raise ImageError(path, f"is gone since this command began ({error.strerror})") from None
+
+
+def inputs_of(job: Job) -> list[Any]:
+    """What a result is made from: the files as they are now and how they are read. ImageError where one is gone."""
+    return [[stamp_of(source.path), source.camera, source.half, source.white] for source in job.sources]
+
+
+class Results:
+    """A folder of results, each with a name, a record and a file of several kinds. Several threads may add records,
+    and several processes: each is one line, appended in one write. errors: of inputs that could not be used."""
+
+    def __init__(
+        self,
+        folder: Path,
+        kinds: Mapping[str, str],
+        key: Mapping[str, Any],
+        overwrite: bool = False,
+        fits: Callable[[Mapping[str, Any]], bool] = bool,
+    ) -> None:
+        """kinds: sub-folder -> how its files end. key: by what results are made. Records made by another key, or if
+        overwrite, are forgotten. fits: whether a record is as it should be; others count as none, as damaged lines do.
+        What killed commands left half-written is removed."""
+        self.folder, self.kinds, self.path, self.lock = folder, kinds, folder / MADE, threading.Lock()
+        self.errors: list[ImageError] = []
+        lines = read_lines(self.path)
+        same = _key_of(lines) == key and not overwrite
+        named = records_in(lines)
+        self.changed = [] if overwrite else other_than(key, lines)
+        """What of the key is another than that of the records forgotten."""
+        self.forgotten = [] if same else list(named)
+        """Names of results whose records are forgotten; their files may still be there."""
+        self.records = {name: line for name, line in named.items() if fits(line)} if same else {}
+        content = [{"made_by": key}, *self.records.values()]
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in content).encode())
+        remove_all_parts(folder, kinds)
+
+    def file(self, kind: str, name: str) -> Path:
+        """Where a file of a result goes; kind: one of kinds."""
+        return self.folder / kind / f"{name}{self.kinds[kind]}"
+
+    def add(self, name: str, record: Mapping[str, Any]) -> None:
+        """Record one more finished result; its files must be there in full."""
+        line = {"name": name, **record}
+        with self.lock, naming(self.path), self.path.open("a", encoding="utf-8") as file:
+            self.records[name] = line
+            file.write(json.dumps(line) + "\n")
+
+    def inputs(self, job: Job) -> list[Any] | None:
+        """As inputs_of; None where a file is gone, which is added to the errors."""
+        try:
+            return inputs_of(job)
+        except ImageError as error:
+            self.errors.append(error)
+            return None
+
+    def left(self, jobs: Sequence[Job], needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
+        """The jobs that are still to be done: those without a record of the same inputs, or without one of the files
+        that are needed; a machine that loses its power can leave empty ones. Images of other weights or options, which
+        must not lie among those that are made now, are removed."""
+        for name in set(self.forgotten) - {job.visible.stem for job in jobs}:
+            for kind in self.kinds:
+                self.file(kind, name).unlink(missing_ok=True)
+        return [job for job in jobs if not self._stands(job, needed(job))]
+
+    def _stands(self, job: Job, files: Iterable[Path]) -> bool:
+        record = self.records.get(job.visible.stem)
+        try:
+            made_of = record is not None and record.get("inputs") == inputs_of(job)
+            return made_of and all(path.is_file() and path.stat().st_size for path in files)
+        except ImageError:  # reading says so
+            return False
+
+    def notes(self, jobs: Sequence[Job], left: Sequence[Job], kind: str) -> list[str]:
+        """Lines on what was there already. jobs: all that are wanted. left: those of them that are still to be done.
+        kind: of the results."""
+        lines, kept, folder, suffix = [], len(jobs) - len(left), self.folder / kind, self.kinds[kind]
+        if self.changed:
+            lines.append(f"what is there was made with other {' and '.join(self.changed)}: every image is made anew")
+        elif kept:
+            lines.append(f"{kept} of {len(jobs)} images are there already (--overwrite makes them anew)")
+        stems = {job.visible.stem for job in jobs}
+        there = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+        other = [path.name for path in there if path.stem not in stems]
+        if other:
+            count = (
+                f"{plural(len(other), 'image')} of no input of this command {'stays' if len(other) == 1 else 'stay'}"
+            )
+            lines.append(f"{count} in {folder}: {first_few(sorted(other, key=natural_key))}")
+        return lines
+
+
+def remove_all_parts(folder: Path, kinds: Iterable[str]) -> None:
+    """Remove what killed commands left half-written in a folder of results."""
+    for kind in ("", *kinds):
+        remove_parts(folder / kind)
+
+
+@contextmanager
+def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: Iterable[str]) -> Iterator[None]:
+    """A context in which this command alone writes results in the folder, which --results_dir has. ValueError where
+    another one does, where results would lie over inputs, or beside what no command that leaves MADE there wrote, but
+    for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
+    remedy = "give another --results_dir, or another name"
+    if (hit := first_inside(inputs, [folder, *(folder / part for part in parts)])) is not None:
+        raise ValueError(
+            f"--results_dir {results_dir}: results would lie over {hit}, which this command reads; {remedy}"
+        )
+    there = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    others = sorted(name for name in there if name[0] != "." and name != PAGE)
+    if others and not (folder / MADE).is_file():
+        raise ValueError(
+            f"--results_dir {results_dir}: {folder} holds {others[0]}, which this command did not write; {remedy}"
+        )
+    with alone_in(folder, f"wait for it, or {remedy}"):
+        yield

@@ -1,0 +1,106 @@
+"""Scores of fused images against their two sources, beside the average, the maximum and the sources alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from data.counts import COUNT_MODES, ThermalRange
+from data.images import ImageError, Source, probe, read_infrared, read_visible
+from data.scoring.cases import EvaluationCase
+from data.scoring.scores import CaseScores, Scores
+from data.transforms import as_tensor, grey_tensor, resize
+from data.views import size_remedy, text
+from util.metrics.fusion import FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
+
+FUSED = "fused"
+TRIVIAL = ("average", "maximum", "visible", "infrared")
+GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
+
+
+def read_saved(source: Source) -> torch.Tensor:
+    """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. ImageError if unreadable."""
+    image = as_tensor(read_visible(source))
+    return image[:1] if probe(source.path)[0] in GREY_MODES else image
+
+
+def trivial_rows(visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What every fused image should be compared with. uint8 [N, 1 or 3, H, W] each -> row name -> float64
+    [N, 1, H, W] in 0..255, of the luminances."""
+    light, heat = grey(eight_bit(visible)), grey(eight_bit(infrared))
+    return {
+        "average": (light + heat) / 2,
+        "maximum": torch.maximum(light, heat),
+        "visible": light,
+        "infrared": heat,
+    }
+
+
+class FusedScorer:
+    """A scorer of fused images."""
+
+    trivial, of_sets = TRIVIAL, False
+
+    def __init__(
+        self,
+        thermal: ThermalRange,
+        device: torch.device,
+        metrics: Sequence[str] | None = None,
+        convention: str = "standard",
+        of_data_set: bool = False,
+    ) -> None:
+        """thermal: how counts become grey. metrics: all of the convention's by default; ValueError for what it does not
+        know. of_data_set: whether --dataroot gave the cases, which remedies speak of."""
+        names = check_request(metrics, convention)
+        self.thermal, self.device, self.convention, self.of_data_set = thermal, device, convention, of_data_set
+        self.higher_is_better = {name: FUSION_METRICS[name].higher_is_better for name in names}
+        self.smallest_sides = {name: FUSION_METRICS[name].smallest_side for name in names}
+
+    def sources(self, case: EvaluationCase, in_colour: bool) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """(Visible uint8 [1 or 3, H, W] as saved, infrared of its size, whether that was resized). in_colour: whether
+        infrared saved in colour keeps its channels; else it has one."""
+        visible = read_saved(case.visible)
+        if in_colour and probe(case.infrared.path)[0] not in GREY_MODES:
+            infrared = read_saved(case.infrared)
+        else:
+            infrared = grey_tensor(read_infrared(case.infrared, self.thermal))
+        size = tuple(visible.shape[-2:])
+        return visible, resize(infrared, size), tuple(infrared.shape[-2:]) != size
+
+    def __call__(self, case: EvaluationCase) -> CaseScores:
+        """As Scorer. ImageError for a fused image of another size than the visible one, too."""
+        visible, infrared, resized = self.sources(case, self.convention == "vifb")
+        size, rows = tuple(visible.shape[-2:]), {}
+        for name, source in case.outputs.items():
+            rows[name] = read_saved(source)[None].to(self.device)
+            if (found := tuple(rows[name].shape[-2:])) != size:
+                remedy = size_remedy(found, case.visible, self.of_data_set)
+                raise ImageError(source.path, f"is {text(found)}, its visible image {text(size)}: {remedy}")
+        visible, infrared = visible[None].to(self.device), infrared[None].to(self.device)
+        rows |= trivial_rows(visible, infrared)
+        scorer = FusionScorer(visible, infrared, list(self.higher_is_better), self.convention)
+        values = {name: {m: float(v) for m, v in scorer(image).items()} for name, image in rows.items()}
+        return CaseScores(values, size, resized)
+
+    def pictures(self, case: EvaluationCase) -> dict[str, torch.Tensor]:
+        """As Scorer."""
+        visible, infrared, _ = self.sources(case, in_colour=False)
+        made = {name: read_saved(source) for name, source in case.outputs.items()}
+        return {"visible": visible, "infrared": infrared} | made
+
+    def explain(self, scores: Scores) -> None:
+        """As Scorer: the convention, and which metrics are undefined for which images."""
+        scores.facts = {"convention": self.convention}
+        for metric in self.higher_is_better:
+            undefined = {
+                f"{stem} of {name}"
+                for name, images in scores.sheet.rows.items()
+                for stem, values in images.items()
+                if math.isnan(values[metric]) and not scores.small(stem, metric)
+            }
+            if undefined:
+                reason = f"undefined for flat images, here {len(undefined)}, such as {min(undefined)}"
+                known = scores.sheet.why_none.get(metric)
+                scores.sheet.why_none[metric] = f"{known}; {reason}" if known else reason

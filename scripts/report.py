@@ -1,0 +1,125 @@
+"""What the commands that make or score images print and write at their end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.images import ImageError
+from data.output.results import Results
+from data.output.writing import copy_small
+from data.scoring.cases import Cases, EvaluationCase
+from data.scoring.scores import CaseScores, Scorer, Scores, score_cases
+from util.files import remove_parts
+from util.pages.evaluation_page import shown_images, write_evaluation_page
+from util.pages.gallery import write_gallery
+from util.pages.image_rows import Row
+from util.pages.training_page import score_table
+from util.text import plural
+
+
+def tell(label: str, lines: Iterable[str]) -> None:
+    """Print lines under a label, such as note."""
+    for line in lines:
+        print(f"{label:9} {line}", flush=True)
+
+
+def tell_skipped(errors: Sequence[ImageError], why: str = "") -> int:
+    """Name on stderr what was skipped; returns the command's exit status."""
+    for error in errors:
+        print(f"skipped {error}{why}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def score_results(
+    results: Results, cases: Sequence[EvaluationCase], scorer: Scorer, num_threads: int | None, strict: bool
+) -> Scores:
+    """Score results as they were saved. What their records keep is not scored again; what is new is kept there."""
+    known = {case.stem: CaseScores.of_record(results.records[case.stem], case, scorer) for case in cases}
+    known = {stem: found for stem, found in known.items() if found is not None}
+
+    def keep(stem: str, found: CaseScores) -> None:
+        results.add(stem, {**results.records[stem], **found.record()})
+
+    return score_cases(cases, scorer, num_threads, strict, known, keep)
+
+
+def tell_cases(found: Cases, kind: str, folders: Mapping[str, Path], notes: Iterable[str]) -> None:
+    """Print what scripts.evaluate is about to score. kind: of the scenes. folders: of each method."""
+    tell("data", [f"{plural(len(found.cases), kind)} of {found.where}"])
+    tell("scored", [", ".join(f"{name} in {folder}" for name, folder in folders.items())])
+    tell("missing", found.missing)
+    tell("note", notes)
+
+
+def score_all(found: Cases, kind: str, scorer: Scorer, num_threads: int | None, strict: bool) -> Scores:
+    """The scores of cases, of which ValueError where none can be read. kind: of the scenes."""
+    scores = score_cases(found.cases, scorer, num_threads, strict)
+    if not scores.sheet.rows:
+        raise ValueError(f"none of {plural(len(found.cases), kind)} could be scored: {scores.errors[0]}")
+    return scores
+
+
+def print_scores(scores: Scores, about: str) -> None:
+    """Print means and deviations, the ranking of several methods, what FID depends on, and notes. about: what the means
+    are over."""
+    print(f"\nmean ± standard deviation over {about}\n")
+    print(scores.sheet.text())
+    if len(scores.sheet.methods) > 1:
+        print(f"\n{scores.sheet.ranking_text()}")
+    if depends := scores.facts.get("FID depends on"):
+        print(f"FID       of {_joined(depends)}")
+    tell("note", scores.notes)
+
+
+def _joined(facts: Mapping[str, Any]) -> str:
+    texts = {name: " ".join(value) if isinstance(value, list) else str(value) for name, value in facts.items()}
+    return ", ".join(f"{name} {text[:12] if len(text) == 64 else text}" for name, text in texts.items())
+
+
+def write_evaluation(
+    out: Path,
+    title: str,
+    scores: Scores,
+    cases: Sequence[EvaluationCase],
+    facts: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write out (.json), the .csv and the page beside it, and small copies of the images that the page shows. facts:
+    for the file and the page; about: for the page alone."""
+    facts, images, copies = scores.facts | dict(facts), out.with_name(f"{out.stem}_images"), {}
+    scores.sheet.write(out, facts)
+    for folder in images.glob("*"):
+        remove_parts(folder)
+    shown, page = shown_images(scores.sheet), out.with_suffix(".html")
+    for case in (case for case in cases if case.stem in shown):
+        copies[case.stem] = {}
+        for label, picture in scores.scorer.pictures(case).items():
+            copies[case.stem][label] = images / label / f"{case.stem}.jpg"
+            copy_small(copies[case.stem][label], picture)
+    told = {name: str(value) for name, value in (facts | dict(about or {})).items() if not isinstance(value, Mapping)}
+    told |= {name: _joined(facts[name]) for name in ("FID depends on",) if name in facts}
+    told |= {"note": "; ".join(scores.notes)} if scores.notes else {}
+    write_evaluation_page(page, title, scores.sheet, copies.__getitem__, told)
+    print(f"written   {out}, {out.with_suffix('.csv').name}")
+    print(f"page      {page.resolve()}")
+
+
+def write_results_page(
+    folder: Path, kind: str, images: Mapping[str, Mapping[str, Path]], scores: Scores | None, facts: Mapping[str, str]
+) -> None:
+    """Write the gallery of a folder of results, or remove an earlier one where nothing is shown. kind: of the results.
+    images: name -> column -> file. scores: of all results, their first row's beside each image."""
+    page = folder / "index.html"
+    if not images:
+        page.unlink(missing_ok=True)
+        return
+    tables, sheet = [], scores.sheet if scores is not None and scores.sheet.rows else None
+    if sheet is not None:
+        title = f"Scores of {plural(len(sheet.rows[sheet.methods[0]]), f'{kind} image')}"
+        tables.append(score_table(title, sheet.means(), sheet.higher))
+    rows = [Row(stem, files, sheet.of(sheet.methods[0], stem) if sheet else {}) for stem, files in images.items()]
+    write_gallery(page, f"{folder.name}: {kind} images", rows, tables, (), facts)
+    print(f"gallery   {page.resolve()}")
