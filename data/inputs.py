@@ -44,11 +44,6 @@ class Job:
     visible: Source
     real: Source | None = None
 
-    @property
-    def sources(self) -> list[Source]:
-        """The files that are read for it."""
-        return [self.visible] if self.real is None else [self.visible, self.real]
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -85,7 +80,7 @@ class Inputs:
     @property
     def paths(self) -> list[Path]:
         """All files that are read."""
-        return [source.path for job in self.jobs for source in job.sources]
+        return [source.path for job in self.jobs for source in (job.visible, job.real) if source is not None]
 
 
 def unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:

@@ -64,7 +64,8 @@ def stamp_of(path: Path) -> list[Any]:
 
 def inputs_of(job: Job) -> list[Any]:
     """What a result is made from: the files as they are now and how they are read. ImageError where one is gone."""
-    return [[stamp_of(source.path), source.camera, source.half, source.white] for source in job.sources]
+    sources = [job.visible] if job.real is None else [job.visible, job.real]
+    return [[stamp_of(source.path), source.camera, source.half, source.white] for source in sources]
 
 
 class Results:
