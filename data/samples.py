@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.cache import Cache
-from data.cache_files import key_of
-from data.disk_cache import DiskCache
+from data.cache import Cache, key_of
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
 from data.inputs import evenly
 from data.layouts import Pair, Split
@@ -85,8 +83,8 @@ class Reader:
         return {name: key_of(name, facts) for name in names}
 
     def claim(self, pairs: Sequence[Pair], visible: Sequence[Source], infrared: Sequence[Source]) -> int:
-        """How many images of these a cache on disk has from earlier runs; from now on it keeps them for this one."""
-        if not isinstance(self.cache, DiskCache):
+        """Return how many images of these the cache has from earlier runs; from now on it keeps them for this one."""
+        if self.cache is None:
             return 0
         listed = ((pairs, self.pair_keys), (visible, self.visible_keys), (infrared, self.infrared_keys))
         wanted = [(item, keys_of) for items, keys_of in listed for item in items] if len(self.cache) else []

@@ -1,10 +1,13 @@
-"""The cache of decoded images: what comes back, what never does, and many processes at once."""
+"""The cache of decoded images: what comes back, what never does, what makes room, and many processes at once."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.cache import open_cache
-from data.cache_files import CacheFiles, key_of
+from data.cache import HEAD, Cache, key_of, open_cache
 from data.images import ImageError, Source, ThermalRange, write_image
 from data.layouts import find
 from data.samples import Reader
@@ -34,13 +36,18 @@ def options_for(root: Path, runs: Path, **changes: object) -> TrainOptions:
     return TrainOptions(run, TrainDataOptions(dataroot=(root,)), InputOptions(**values), method=CycleGANOptions())
 
 
-def cache_in(folder: Path, limit: int = 10**6) -> CacheFiles:
-    return CacheFiles(folder / "index", folder / "pixels", limit)
+def cache_in(folder: Path, limit: int = 10**6) -> Cache:
+    folder.mkdir(exist_ok=True)
+    return Cache(folder, limit)
 
 
 def batches(options: TrainOptions, count: int, masks: bool = False) -> list[dict]:
     loader = iter(make_loader(TrainingImages(find(options.data).splits["train"], options, masks), options))
     return [next(loader) for _ in range(count)]
+
+
+def taken(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.image"))
 
 
 def same(a: dict, b: dict) -> bool:
@@ -59,14 +66,14 @@ def test_images_come_back_bit_for_bit_to_whoever_opens_it(tmp_path: Path) -> Non
         assert torch.equal(cache.get(b"a" * 16), EIGHT_BIT) and cache.get(b"a" * 16).dtype == torch.uint8
         assert torch.equal(cache.get(b"b" * 16), floats) and len(cache) == 2
     first.put(b"a" * 16, EIGHT_BIT)
-    assert (tmp_path / "pixels").stat().st_size == EIGHT_BIT.nbytes + floats.nbytes, "what is there is not added"
+    assert taken(tmp_path) == 2 * HEAD.size + EIGHT_BIT.nbytes + floats.nbytes, "what is there is not added"
 
 
 def test_it_never_grows_past_its_limit(tmp_path: Path) -> None:
-    cache = cache_in(tmp_path, 2 * EIGHT_BIT.nbytes + 5)
+    cache = cache_in(tmp_path, 2 * (HEAD.size + EIGHT_BIT.nbytes) + 5)
     for i in range(4):
         cache.put(key_of(i), EIGHT_BIT)
-    assert len(cache) == 2 and cache.full and (tmp_path / "pixels").stat().st_size == 2 * EIGHT_BIT.nbytes
+    assert len(cache) == 2 and cache.full and taken(tmp_path) == 2 * (HEAD.size + EIGHT_BIT.nbytes)
     assert cache.get(key_of(3)) is None and torch.equal(cache.get(key_of(1)), EIGHT_BIT)
 
 
@@ -74,27 +81,23 @@ def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cache = cache_in(tmp_path)
     cache.put(key_of(0), EIGHT_BIT)
 
-    def no_space(*arguments: object) -> int:
+    def no_space(self: Path, content: bytes) -> int:
+        self.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", no_space)
+    monkeypatch.setattr(Path, "write_bytes", no_space)
     cache.put(key_of(1), EIGHT_BIT)
-    assert cache.full and len(cache) == 1 and cache.get(key_of(1)) is None
+    assert cache.full and len(cache) == 1 and cache.get(key_of(1)) is None and not list(tmp_path.glob("*.part"))
 
 
-@pytest.mark.parametrize("lost", ["pixels", "part of a record", "records"])
-def test_what_a_power_failure_cut_short_is_absent_and_replaced(tmp_path: Path, lost: str) -> None:
+@pytest.mark.parametrize("left", [0, 10, HEAD.size, -1, None])
+def test_what_a_power_failure_cut_short_is_absent_and_replaced(tmp_path: Path, left: int | None) -> None:
     before = cache_in(tmp_path)
     for i in range(2):
         before.put(key_of(i), EIGHT_BIT + i)
-    index, pixels = tmp_path / "index", tmp_path / "pixels"
-    record = index.stat().st_size // 2
-    if lost == "pixels":
-        pixels.write_bytes(pixels.read_bytes()[: EIGHT_BIT.nbytes] + b"\0" * (EIGHT_BIT.nbytes // 2))
-    elif lost == "records":
-        index.write_bytes(index.read_bytes()[:record] + b"\0" * record)
-    else:
-        index.write_bytes(index.read_bytes()[:-3])
+    path = tmp_path / f"{key_of(1).hex()}.image"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)) if left is None else whole[:left])
     after = cache_in(tmp_path)
     assert torch.equal(after.get(key_of(0)), EIGHT_BIT) and after.get(key_of(1)) is None
     after.put(key_of(1), EIGHT_BIT + 1)
@@ -102,7 +105,7 @@ def test_what_a_power_failure_cut_short_is_absent_and_replaced(tmp_path: Path, l
         assert torch.equal(cache.get(key_of(0)), EIGHT_BIT) and torch.equal(cache.get(key_of(1)), EIGHT_BIT + 1)
 
 
-def _fill(cache: CacheFiles, process: int) -> None:
+def _fill(cache: Cache, process: int) -> None:
     for i in range(60):
         number = (i * 7 + process * 11) % 40  # every image by several processes, in orders of their own
         if cache.get(key_of(number)) is None:
@@ -111,8 +114,6 @@ def _fill(cache: CacheFiles, process: int) -> None:
 
 def test_many_processes_fill_it_at_once(tmp_path: Path) -> None:
     cache = cache_in(tmp_path)
-    cache.unlink()
-    assert list(tmp_path.iterdir()) == []
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_fill, args=(cache, i)) for i in range(4)]
     for process in processes:
@@ -121,7 +122,7 @@ def test_many_processes_fill_it_at_once(tmp_path: Path) -> None:
         process.join()
         assert process.exitcode == 0
     for mine in (cache, pickle.loads(pickle.dumps(cache))):
-        assert len(mine) == 40 and mine.used == 40 * 600
+        assert len(mine) == 40 and mine.taken() == 40 * (600 + HEAD.size)
         assert all(bool((mine.get(key_of(i)) == i).all()) for i in range(40))
 
 
@@ -141,7 +142,23 @@ def test_ranks_of_a_machine_share_one_in_memory(
     first, (second,) = open_cache(options), others
     second.put(key_of(1), EIGHT_BIT)
     assert torch.equal(first.get(key_of(1)), EIGHT_BIT)
-    assert not any(path.exists() and path.parent == first.place for path in (*first.paths, *second.paths))
+    place = first.place
+    assert place == second.place and place.stat().st_mode & 0o77 == 0
+    others.clear()
+    del first, second
+    assert not place.exists()
+
+
+def test_what_a_killed_run_left_in_memory_goes(pairs_root: Path, tmp_path: Path) -> None:
+    options = options_for(pairs_root, tmp_path, cache="memory")
+    alive = open_cache(options)
+    alive.put(key_of(1), EIGHT_BIT)
+    left = alive.place.with_name("images-left")
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "a.image").touch()
+    assert open_cache(options).place != alive.place
+    assert not left.exists() and torch.equal(alive.get(key_of(1)), EIGHT_BIT)
 
 
 def test_nothing_stale_comes_out(tmp_path: Path) -> None:
@@ -235,3 +252,151 @@ def test_options_say_what_is_wrong(pairs_root: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(ValueError, match="Linux only"):
         open_cache(options_for(pairs_root, tmp_path, cache="memory"))
+
+
+BYTES = 7 * 5 + HEAD.size  # of a small image
+LONG_AGO = 1e9
+
+
+def image(number: int) -> torch.Tensor:
+    return torch.full((1, 5, 7), number % 251, dtype=torch.uint8)
+
+
+def there(cache: Cache, numbers: Iterable[int]) -> list[int]:
+    """Those of the numbers whose images are there."""
+    found = {number: cache.get(key_of(number)) for number in numbers}
+    assert all(torch.equal(got, image(number)) for number, got in found.items() if got is not None)
+    return [number for number, got in found.items() if got is not None]
+
+
+def filled(cache: Cache, numbers: Sequence[int]) -> list[int]:
+    """Those of the numbers that are there after each was put."""
+    for number in numbers:
+        cache.put(key_of(number), image(number))
+    return there(cache, numbers)
+
+
+def age(folder: Path, numbers: Iterable[int], seconds: float = LONG_AGO) -> None:
+    """The images of these numbers were last used then."""
+    for number in numbers:
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it
+            os.utime(folder / f"{key_of(number).hex()}.image", (seconds, seconds))
+
+
+def test_what_has_not_been_used_longest_makes_room(tmp_path: Path) -> None:
+    limit = 64 * BYTES
+    assert filled(Cache(tmp_path, limit), range(60)) == list(range(60))
+    age(tmp_path, range(20), LONG_AGO)
+    age(tmp_path, range(20, 40), LONG_AGO + 5)
+    run = Cache(tmp_path, limit, since=LONG_AGO + 9)
+    assert filled(run, range(60, 74)) == list(range(60, 74)) and not run.full and taken(tmp_path) <= limit
+    left = [number for number in range(40) if (tmp_path / f"{key_of(number).hex()}.image").exists()]
+    assert 28 <= len(left) <= 30 and left[-20:] == list(range(20, 40)), "no more goes than must, and a few"
+    assert filled(run, range(74, 100)) == list(range(74, 100)) and taken(tmp_path) <= limit
+    assert not there(run, range(20)) and there(run, range(40, 100)) == list(range(40, 100))
+    assert len(filled(run, range(100, 110))) <= 4 and run.full, "what has been used since it began stays"
+    assert there(pickle.loads(pickle.dumps(run)), range(40, 100)) == list(range(40, 100))
+
+
+def test_a_run_never_removes_what_it_uses_itself(tmp_path: Path) -> None:
+    """Data of twice the size: half of it stays, epoch after epoch, in place of all being decoded in each."""
+    limit = 64 * BYTES
+    filled(Cache(tmp_path, limit), range(20))
+    age(tmp_path, range(20))
+    run = Cache(tmp_path, limit)
+    assert run.claim(key_of(number) for number in range(5, 128)) == 15
+    kept = filled(run, range(5, 128))
+    assert run.full and len(kept) >= 60 and kept[:15] == list(range(5, 20)), "what it claims stays"
+    for _ in range(2):
+        assert filled(run, range(5, 128)) == kept and taken(tmp_path) <= limit
+
+
+def test_reading_is_use(tmp_path: Path) -> None:
+    filled(Cache(tmp_path, 4 * BYTES), range(4))
+    age(tmp_path, range(4))
+    run = Cache(tmp_path, 4 * BYTES)
+    assert there(run, [2]) == [2]
+    assert filled(run, range(10, 14)) == [10, 11, 12] and there(run, range(4)) == [2]
+
+
+def test_a_lower_limit_is_kept_from_the_start(tmp_path: Path) -> None:
+    filled(Cache(tmp_path, 64 * BYTES), range(64))
+    age(tmp_path, range(64))
+    run = Cache(tmp_path, 20 * BYTES)
+    assert run.claim(key_of(number) for number in range(6)) == 6
+    assert taken(tmp_path) <= 20 * BYTES and there(run, range(6)) == list(range(6))
+
+
+def test_a_folder_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    cache = cache_in(tmp_path / "cache")
+    assert filled(cache, range(3)) == list(range(3))
+    shutil.rmtree(tmp_path / "cache")  # somebody tidies up
+    cache.put(key_of(99), image(99))
+    assert cache.full and there(cache, [0, 99]) == [] and len(cache) == 0 and cache.claim([key_of(0)]) == 0
+
+
+def _use(folder: Path, process: int) -> None:
+    limit, own = 40 * BYTES, range(1000, 1030) if process % 2 else range(30)
+    cache = Cache(folder, limit)
+    for _ in range(6):
+        for i in range(30):
+            number = own[(i * 7 + process * 11) % 30]
+            if (found := cache.get(key_of(number))) is None:
+                cache.put(key_of(number), image(number))
+            else:
+                assert torch.equal(found, image(number))
+            with cache._locked():
+                assert taken(folder) <= limit
+        age(folder, own)  # so that both runs go on removing what the other has
+
+
+def test_runs_that_remove_each_others_images_get_none_wrong(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_use, args=(tmp_path, i)) for i in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+
+
+def test_only_what_a_run_will_use_is_counted(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", 10)
+    split = find(options_for(root, tmp_path).data).splits["train"]
+
+    def remark(**changes: object) -> str:
+        options = options_for(root, tmp_path, cache="disk", **changes)
+        dataset = TrainingImages(split, options)
+        (line,) = dataset.remarks()
+        loader = iter(make_loader(dataset, options))
+        for _ in range(len(dataset)):
+            next(loader)
+        return line
+
+    assert "already" not in remark()
+    assert f"{2 * len(split.pairs)} of them are there already" in remark()
+    assert "already" not in remark(load_size=36), "images of another size are of no use"
+    assert "already" not in remark(sampling="paired")
+    assert "6 of them are there already" in remark(max_dataset_size=3)
+    picture = split.visible[0].path
+    os.utime(picture, ns=(0, picture.stat().st_mtime_ns + 1))
+    assert f"{2 * len(split.pairs) - 1} of them are there already" in remark()
+
+
+def test_later_runs_of_another_size_take_the_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_pairs(tmp_path / "data", 10)
+    plain = options_for(root, tmp_path)
+    split = find(plain.data).splits["train"]
+    needed = TrainingImages(split, options_for(root, tmp_path, cache="memory"))._decoded_bytes()
+    for size in (40, 36, 40):
+        options = options_for(root, tmp_path, cache="disk", load_size=size, cache_gb=1.3 * needed / 1e9)
+        dataset, bare = (TrainingImages(split, o) for o in (options, options_for(root, tmp_path, load_size=size)))
+        for _ in range(2):
+            for position in range(len(dataset)):
+                cached, read = dataset[0, position], bare[0, position]
+                assert all(torch.equal(cached[name], read[name]) for name in ("visible", "infrared"))
+        cache = open_cache(options)
+        assert len(cache) >= 2 * len(split.pairs) and not dataset.reader.cache.full
+        assert cache.taken() <= cache.limit
+        for path in cache.place.glob("*.image"):
+            os.utime(path, (LONG_AGO, LONG_AGO))
