@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Literal
 
 import torch
@@ -17,22 +16,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import normalises_images
+from models.generators import UNetLevel
 from models.inference.tiling import Tile
-
-
-class Measured(Exception):
-    """Raised by a norm that has measured a tile: what comes after it in the network is of no use then."""
 
 
 class TileNorm(nn.Module):
     """Instance norm of [N, C, H, W] by statistics that are taken from a sample, then fixed.
 
     sample: those of the inner part of all N images together, which are crops of one image; the norm then enters
-    itself in `order`. fixed: as before. measure: the moments of what a tile keeps are added up for `adopt`."""
+    itself in `order`. fixed: as before. measure: the moments of what a tile keeps are added up for `adopt`, and an
+    empty batch goes on, so that the rest of the network costs nothing."""
 
-    def __init__(self, norm: nn.Module, order: list[TileNorm]) -> None:
-        """norm: in whose place it is put."""
+    def __init__(self, norm: nn.Module, order: list[TileNorm], joins: bool) -> None:
+        """norm: in whose place it is put. joins: whether the network joins what goes on to images from before, which
+        an empty batch does not fit."""
         super().__init__()
+        self.joins = joins
         self.eps, self.weight, self.bias, self.order = norm.eps, norm.weight, norm.bias, order
         self.mode: Literal["sample", "fixed", "measure"] = "sample"
         self.tile: Tile | None = None
@@ -49,7 +48,7 @@ class TileNorm(nn.Module):
             self.order.append(self)
         elif self.mode == "measure":
             self.moments.append(self._moments(x))
-            raise Measured
+            return x if self.joins else x[:0]
         return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, training=False, eps=self.eps)
 
     def _moments(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,10 +78,11 @@ def with_tile_norms(network: nn.Module) -> list[TileNorm]:
 
     The list returned is filled, in the order in which the norms run, when the network runs with them on a sample."""
     order: list[TileNorm] = []
+    joins = any(isinstance(module, UNetLevel) for module in network.modules())
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if normalises_images(child):
-                module.add_module(name, TileNorm(child, order))
+                module.add_module(name, TileNorm(child, order, joins))
     return order
 
 
@@ -100,10 +100,9 @@ def take_exact(
     run: Callable[[torch.Tensor], object], norms: list[TileNorm], image: torch.Tensor, tiles: Sequence[Tile]
 ) -> None:
     """Fix the norms' statistics to those of the whole image [1, C, H, W]: first norm, second norm, ..., each with one
-    run over all tiles as far as that norm, which needs the earlier ones' statistics."""
+    run over all tiles, in which only what comes before that norm counts, with the earlier ones' statistics."""
     for norm in norms:
         norm.mode = "measure"
         for norm.tile in tiles:
-            with suppress(Measured):
-                run(norm.tile.cut(image))
+            run(norm.tile.cut(image))
         norm.adopt()
