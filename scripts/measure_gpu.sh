@@ -1,65 +1,65 @@
 #!/usr/bin/env bash
-# Takes every figure of docs/benchmarks.md that wants a CUDA GPU:  bash scripts/measure_gpu.sh OUT [REFERENCE] [ROADSCENE]
-# OUT: folder for JSON and logs. REFERENCE: a checkout of pytorch-CycleGAN-and-pix2pix to run beside. ROADSCENE: the data
-# set, to train on at 256 pixels. PARTS="train generate" takes some of the figures; DEVICE=cpu rehearses, at small sizes.
+# Nine minutes on a CUDA GPU, on a fresh machine: tests, figures of docs/benchmarks.md, and training in the time that is left.
+#   [ROOTS="DATA DATA ..."] [TRAIN="OPTIONS of train.py"] bash scripts/measure_gpu.sh OUT [REFERENCE]
+# OUT: folder for JSON, logs and weights; what is known is there at once, and parts.jsonl says how each part ended.
+# REFERENCE: a checkout of pytorch-CycleGAN-and-pix2pix to run beside. ROOTS: data sets on which the generator that comes with
+# the project is trained on. LIMIT: seconds in all, 540; PARTS="train data" takes some parts; DEVICE=cpu rehearses.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE] [ROADSCENE]}
-reference=${2:-} roadscene=${3:-}
-device=${DEVICE:-cuda}
-python=${PYTHON:-.venv/bin/python}
+out=${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE]}
+limit=${LIMIT:-540} device=${DEVICE:-cuda} python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
 mkdir -p "$out"
+run=$(mktemp -d)
+trap 'rm -rf "$run"' EXIT
 failed=0
+export PYTHONUNBUFFERED=1 # a part that is stopped has written what it said
 
-part() { # NAME COMMAND...: runs it if it is wanted, with its output in OUT/NAME.log
-    local name=$1 begun=$SECONDS
-    shift
+part() { # NAME SECONDS GRACE COMMAND...: runs it if it is wanted, for as long at most (of LIMIT 540), its output in OUT/NAME.log
+    local name=$1 grace=$3 begun=$SECONDS status seconds=$(($2 * limit / 540)) left=$((limit - SECONDS - $3 - 2)) how=done
+    shift 3
     case " ${PARTS:-$name} " in *" $name "*) ;; *) return ;; esac
-    echo "== $name: $*"
-    if "$@" >"$out/$name.log" 2>&1; then
-        echo "   done in $((SECONDS - begun)) s"
-    else
-        failed=1
-        echo "   FAILED after $((SECONDS - begun)) s; the end of $out/$name.log:"
-        tail -n 5 "$out/$name.log"
-    fi
+    ((seconds > left)) && seconds=$left
+    ((seconds < 5)) && { echo "== $name: no time left"; return; }
+    echo "== $name, at most $seconds s: $*"
+    timeout -k "$grace" "$seconds" "$@" >"$out/$name.log" 2>&1
+    status=$?
+    case $status in 0) ;; 124 | 137) how="stopped at its limit" ;; *) how="FAILED" failed=1 ;; esac
+    echo "   $how after $((SECONDS - begun)) s; $((limit - SECONDS)) s are left; its last lines:"
+    tail -n 3 "$out/$name.log" | cut -c 1-160
+    echo "{\"part\": \"$name\", \"status\": $status, \"seconds\": $((SECONDS - begun)), \"limit\": $seconds}" >>"$out/parts.jsonl"
+}
+
+measure() { # NAME SECONDS ARGUMENTS...: one of scripts.benchmark
+    local name=$1 seconds=$2
+    shift 2
+    part "$name" "$seconds" 3 "$python" -m scripts.benchmark "$name" --device "$device" --out "$out/$name.json" "$@"
 }
 
 beside=()
-[ -n "$reference" ] && beside=(--reference "$reference")
+[ -n "${2:-}" ] && beside=(--reference "$2")
 if [ "$device" = cpu ]; then
-    size=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --seconds 0 --warm_up 1 --num_threads 0)
-    batches=(--batch_size 1 2) one=(--batch_size 1) best=(--batch_size 2) graphs=default tuned=default
-    generate=(--ngf 16 --size 192 256 --images 16 --repeats 1)
-    data=(--pairs 8) length=(--n_epochs 1 --n_epochs_decay 0 --ngf 4 --ndf 4 --max_dataset_size 2)
-    fuse=(--repeats 1)
+    train=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --seconds 0 --warm_up 1 --num_threads 0 --batch_size 1 2)
+    generate=(--ngf 16 --size 192 256 --images 16 --batch_sizes 1) fuse=(--precision fp32) data=(--pairs 8 --workers 0 1)
+    small=(--load_size 72 --crop_size 64 --batch_size 2 --num_threads 1 --max_dataset_size 40 --val_size 2)
 else
-    size=(--num_threads 14) batches=(--batch_size 1 4 8 16 32) one=(--batch_size 1) best=(--batch_size 16)
-    graphs=reduce-overhead tuned=max-autotune generate=()
-    data=(--pairs 2048 --workers 4 8 16 --device cuda) length=(--n_epochs 60 --n_epochs_decay 60) fuse=()
+    train=(--steps 10 --seconds 2 --warm_up 3 --num_threads 8 --batch_size 1 16)
+    generate=(--images 1024 --batch_sizes 1 16) fuse=(--precision bf16) data=(--pairs 512 --workers 8 16 --cache off)
+    small=(--load_size 384 --crop_size 256 --batch_size 8 --num_threads 14 --val_size 100)
 fi
 
-part tests "$python" -m pytest -q -m cuda
-training() { # ARGUMENTS...: of the benchmark of training steps, at the sizes above, beside the reference
-    "$python" -m scripts.benchmark train --device "$device" "${size[@]}" "${beside[@]}" "$@"
-}
-
-part train training "${batches[@]}" --out "$out/train.json"
-part compiled training "${one[@]}" "${best[1]}" --compile default --out "$out/compiled.json"
-part graphs training "${one[@]}" --compile "$graphs" --out "$out/graphs.json"
-part layout training "${best[@]}" --objective plain --channels_last off --compile off default --out "$out/layout.json"
-part tuned training "${best[@]}" --objective plain --compile "$tuned" --out "$out/tuned.json"
-part generate "$python" -m scripts.benchmark generate --device "$device" "${generate[@]}" --out "$out/generate.json"
-part fuse "$python" -m scripts.benchmark fuse --device "$device" "${fuse[@]}" --out "$out/fuse.json"
-part metrics "$python" -m scripts.benchmark metrics --device "$device" --out "$out/metrics.json"
-part data "$python" -m scripts.benchmark data "${data[@]}" --out "$out/data.json"
-if [ -n "$roadscene" ]; then
-    weights=imagenet
-    "$python" -c 'from models.vgg import VGG16; VGG16(["relu1_1"])' 2>/dev/null || weights=random
-    common=(--dataroot "$roadscene" --device "$device" --display none --checkpoints_dir "$out/checkpoints" --load_size 320
-        --crop_size 256 --batch_size 4 --upsample resize --ema 0.999 --vgg_weights "$weights" "${length[@]}")
-    part roadscene "$python" train.py --name roadscene "${common[@]}"
-    part roadscene_paired "$python" train.py --name roadscene_paired --sampling paired --lambda_paired 30 "${common[@]}"
-fi
+mapfile -t tests < <(grep -rl "mark\.cuda" tests --include "test_*.py")
+part tests 90 5 "$python" -m pytest -v -m cuda --durations 5 -p no:cacheprovider "${tests[@]}"
+measure train 180 "${train[@]}" --compile off default "${beside[@]}"
+measure generate 35 "${generate[@]}"
+measure fuse 35 "${fuse[@]}"
+measure metrics 20 --repeats 1
+measure data 20 "${data[@]}"
+[ -n "${ROOTS:-}" ] || exit $failed
+# shellcheck disable=SC2086 # both are lists of words
+part generator "$limit" 20 "$python" train.py --name to_infrared --model pix2pix --checkpoints_dir "$run" --device "$device" \
+    --init_from models/weights/to_infrared.safetensors --dataroot $ROOTS --infrared_range percentile "${small[@]}" \
+    --scale_jitter 0.3 --color_jitter 0.3 --shift 4 --norm_D spectral --lambda_correlation 3 --lr 1e-4 --lr_policy cosine \
+    --n_epochs 10 --n_epochs_decay 10 --best_metric cc --display none --log_seconds 5 ${TRAIN:-}
+cp "$run"/to_infrared/{best.safetensors,last.safetensors,options.json,losses.jsonl} "$out" 2>/dev/null
 exit $failed

@@ -1,14 +1,8 @@
-"""What all benchmarks share: timing, the machine's own rates, the report.
+"""What all benchmarks share: options, timing, the machine's own rates, pictures, the report.
 
-A benchmark is a module scripts/benchmarks/NAME.py with
-
-    Options                   a frozen dataclass, limits checked in __post_init__; `device: str = "auto"` and
-                              `out: Path | None = None` (the JSON file) in all of them
-    main(argv: list[str])     its command, the name left out: parses argv with util.command_line.parse, measures, ends
-    in
-                              print_report, returns the exit status; a user's mistake is a ValueError or OSError
-
-and a line in scripts/benchmark.py. Figures are medians after a warm-up; on CUDA the device's work is waited for."""
+A benchmark is a module scripts/benchmarks/NAME.py with Options, which inherit from those here, and main(argv), its
+command, which ends in Report.show and returns the exit status; and a line in scripts/benchmark.py. Figures are medians
+after a warm-up; on CUDA the device's work is waited for."""
 
 from __future__ import annotations
 
@@ -18,17 +12,49 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from data.images import write_image
+from data.sample import Pair, render
+from options.shared import DeviceOptions
 from util.files import code_version, write_whole
 
 WARM_UP = 2  # calls that are not counted
 WIDEST = 150  # characters of a table's line
+SCENES = 8  # rendered at most; more would only take longer
+SEED = 910_000  # of the first, far from those of a sample data set
 MATRIX_SIDE = {"cuda": 8192, "cpu": 2048}  # of the product that gives the matrix rate
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions(DeviceOptions):
+    """What every benchmark is told."""
+
+    out: Path | None = None
+    """JSON file to write; what is measured is in it at once."""
+
+
+def streets(count: int) -> list[Pair]:
+    """Render count scenes, or SCENES if those are fewer, as both cameras see them: uint8 [512, 640, 3], [512, 640]."""
+    return [render(SEED + number) for number in range(min(count, SCENES))]
+
+
+def write_files(folder: Path, pictures: Iterable[np.ndarray], count: int, suffix: str) -> None:
+    """Write count image files, 00000.png and so on for the suffix .png, of the pictures again and again.
+
+    A repeated picture is a hard link: files of their own would only take longer to write."""
+    written: list[Path] = []
+    for number, picture in zip(range(count), pictures, strict=False):
+        written.append(folder / f"{number:05d}{suffix}")
+        write_image(written[-1], picture)
+    for number in range(len(written), count):
+        os.link(written[number % len(written)], folder / f"{number:05d}{suffix}")
 
 
 def wait(device: torch.device) -> None:
@@ -116,32 +142,38 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def print_report(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, Any],
-    out: Path | None,
-) -> None:
-    """A table of rows, empty where a row lacks a value and on its side where it would be too wide; the facts below it;
-    all as JSON where out is given.
+@dataclass
+class Report:
+    """A table of figures, and the facts that they depend on. With a file, it holds as JSON every row that is known so
+    far: a benchmark that is stopped has not measured in vain."""
 
-    facts: machine(device), and what else the figures depend on, e.g. {"options":
-    util.command_line.to_dict(options)}."""
-    used = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    cells = [used] + [[_cell(row.get(column)) for column in used] for row in rows]
-    text = [not any(isinstance(row.get(column), (int, float)) for row in rows) for column in used]
-    if sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True)) > WIDEST:  # a line for each column, then
-        cells = [list(line) for line in zip(*cells, strict=True)]
-        text = [True] + [False] * len(rows)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    print(f"\n{title}\n")
-    for line in cells:
-        padded = (c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, text, strict=True))
-        print("  ".join(padded).rstrip())
-    plain = {key: value for key, value in facts.items() if not isinstance(value, (Mapping, list))}
-    print("\n" + ", ".join(f"{key} {_cell(value)}" for key, value in plain.items()))
-    if out is not None:
-        content = {"title": title, "columns": list(columns), "rows": [dict(row) for row in rows], "facts": dict(facts)}
-        write_whole(out, json.dumps(content, indent=2).encode())
-        print(f"written   {out}")
+    title: str
+    columns: Sequence[str]
+    facts: dict[str, Any]
+    out: Path | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, *rows: dict[str, Any]) -> None:
+        """Add rows, each column's name -> value, and write the file."""
+        self.rows += rows
+        if self.out is not None:
+            content = {"title": self.title, "columns": list(self.columns), "rows": self.rows, "facts": self.facts}
+            write_whole(self.out, json.dumps(content, indent=2).encode())
+
+    def show(self) -> None:
+        """Print the table, empty where a row lacks a value, on its side where it would be too wide; then the facts."""
+        used = [column for column in self.columns if any(row.get(column) is not None for row in self.rows)]
+        cells = [used] + [[_cell(row.get(column)) for column in used] for row in self.rows]
+        text = [not any(isinstance(row.get(column), (int, float)) for row in self.rows) for column in used]
+        if sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True)) > WIDEST:  # a line for each column
+            cells = [list(line) for line in zip(*cells, strict=True)]
+            text = [True] + [False] * len(self.rows)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        print(f"\n{self.title}\n")
+        for line in cells:
+            padded = (c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, text, strict=True))
+            print("  ".join(padded).rstrip())
+        plain = {key: value for key, value in self.facts.items() if not isinstance(value, (Mapping, list))}
+        print("\n" + ", ".join(f"{key} {_cell(value)}" for key, value in plain.items()))
+        if self.out is not None:
+            print(f"written   {self.out}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,7 @@ from data.transforms import Preprocess, to_size
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
 from options.train import InputOptions, RunOptions, TrainOptions, for_method
-from scripts.benchmarks.common import machine, print_report
-from scripts.benchmarks.pictures import streets, write_files
+from scripts.benchmarks.common import BenchmarkOptions, Report, machine, streets, write_files
 from util.command_line import parse, to_dict
 from util.files import check_file
 
@@ -31,8 +31,9 @@ COLUMNS = ("what", "cache", "workers", "pairs_per_second", "later_epochs", "cpu_
 
 
 @dataclass(frozen=True)
-class Options:
-    """Time the input of training. A pair is a visible and an infrared image, decoded, resized, cropped, flipped."""
+class Options(BenchmarkOptions):
+    """Time the input of training. A pair is a visible and an infrared image, decoded, resized, cropped, flipped. For a
+    CUDA GPU batches come in pinned memory; nothing is computed there."""
 
     dataroot: Path | None = None
     """Data set to read; none given writes 1800x1600 visible JPEGs and 640x512 thermal ones."""
@@ -50,23 +51,16 @@ class Options:
     """Side of the crop."""
     batch_size: int = 8
     """Pairs of a batch."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N: for a CUDA GPU batches come in pinned memory; nothing is computed there."""
     goal: float = 300.0
     """Pairs a second that the device is hoped to need ..."""
     goal_cores: int = 16
     """... from that many processor cores."""
-    out: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "batch_size", "goal_cores"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
+        self.check_at_least(pairs=1, batch_size=1, goal_cores=1)
+        self.check_positive("goal")
         if self.pairs < self.batch_size:
             raise ValueError(f"--pairs {self.pairs} is less than --batch_size {self.batch_size}: raise it")
-        if not self.goal > 0:
-            raise ValueError(f"--goal is {self.goal}: give a number above 0")
         for name in ("workers", "cache"):
             if not getattr(self, name):
                 raise ValueError(f"--{name}: give at least one value")
@@ -176,19 +170,19 @@ def main(argv: list[str]) -> int:
     options = parse(Options, argv)
     check_file("--out", options.out)
     torch.set_num_threads(1)  # as in a worker
+    facts = machine(torch.device("cpu")) | {"options": to_dict(options)}
+    title = f"Input: {options.preprocess} {options.load_size}, crop {options.crop_size}, batch {options.batch_size}"
+    report = Report(title, COLUMNS, facts, options.out)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         root = options.dataroot or write_pictures(scratch / "pictures", options.pairs)
-        rows = stage_rows(options, root, scratch)
-        rows += [
-            loader_row(options, root, cache, workers, scratch) for cache in options.cache for workers in options.workers
-        ]
-    facts = machine(torch.device("cpu")) | {"options": to_dict(replace(options, out=None))}
-    title = f"Input: {options.preprocess} {options.load_size}, crop {options.crop_size}, batch {options.batch_size}"
-    print_report(title, COLUMNS, rows, facts, options.out)
+        for cache, workers in itertools.product(options.cache, options.workers):
+            report.add(loader_row(options, root, cache, workers, scratch))
+        report.add(*stage_rows(options, root, scratch))
+    report.show()
     needed = options.goal / options.goal_cores
     print(f"needed    {needed:.4g} pairs a second and core, for {options.goal:g} from {options.goal_cores} cores")
-    for row in rows:
+    for row in report.rows:
         if "pairs_per_core_second" in row:
             print(f"reached   {row['pairs_per_core_second']:.4g} pairs a second and core, without a cache")
     return 0

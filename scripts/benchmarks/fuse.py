@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,13 +19,20 @@ from models import METHODS
 from models.inference.fuser import Fuser
 from options.fuse import NetworkOptions
 from scripts.benchmarks.commands import Command
-from scripts.benchmarks.common import machine, peak_memory, print_report, reset_peak_memory, timed
-from scripts.benchmarks.pictures import streets, write_files
+from scripts.benchmarks.common import (
+    BenchmarkOptions,
+    Report,
+    machine,
+    peak_memory,
+    reset_peak_memory,
+    streets,
+    timed,
+    write_files,
+)
 from util.command_line import parse, to_dict
 from util.device import Compute, choose
 from util.files import ROOT, check_file
 
-FEW, MANY = 4, 16  # images of the two whole-command runs, whose difference counts
 COLUMNS = (
     "model", "precision", "read_ms", "network_ms", "write_ms", "peak_memory_mb", "images_per_second",
     "process_memory_mb",
@@ -31,19 +40,18 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(BenchmarkOptions):
     """Time fuse.py: reading, the network and writing at 640x512, and the whole command."""
 
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
+    precision: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
+    """Arithmetic of the networks."""
+    images: int | None = None
+    """Images of the longer of the two runs of fuse.py, whose difference is timed; 16 on the CPU, 512 on CUDA."""
     repeats: int = 7
     """Timed repetitions of each stage, after two that are not counted."""
-    out: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
-        if not self.repeats >= 1:
-            raise ValueError(f"--repeats is {self.repeats}: give at least 1")
+        self.check_at_least(repeats=1, images=2)
 
 
 def write_inputs(folder: Path, count: int) -> None:
@@ -75,12 +83,14 @@ def network_row(model: str, compute: Compute, folder: Path, repeats: int) -> dic
     return row
 
 
-def command_row(model: str, device: str, precision: str, folder: Path) -> dict[str, float]:
+def command_row(model: str, device: str, precision: str, folder: Path, count: int) -> dict[str, float]:
     """Images a second of fuse.py itself, its start left out, and its peak memory in MB."""
     words = [sys.executable, ROOT / "fuse.py", "--model", model, "--visible", folder / "visible", "--infrared",
              folder / "infrared", "--device", device, "--precision", precision, "--gallery", "0",
              "--results_dir", folder / "results", "--overwrite"]  # fmt: skip
-    command = Command("fuse.py", [str(word) for word in words], folder / "command", dict(os.environ), FEW, MANY)
+    command = Command(
+        "fuse.py", [str(word) for word in words], folder / "command", dict(os.environ), count // 4 or 1, count
+    )
     command.run()
     return {"images_per_second": command.rates[0], "process_memory_mb": command.memory}
 
@@ -90,17 +100,15 @@ def main(argv: list[str]) -> int:
     options = parse(Options, argv)
     check_file("--out", options.out)
     device = choose(options.device).device
-    rows = []
+    count = options.images or (512 if device.type == "cuda" else 16)
+    facts = machine(device) | {"size": "640x512", "images": count, "options": to_dict(options)}
+    report = Report("fuse.py", COLUMNS, facts, options.out)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_inputs(folder, MANY)
-        for model in ("stdfusion_net", "fusion_gan"):
-            for precision in ("fp32", "bf16"):
-                compute = choose(str(device), precision, channels_last="on")
-                row = {"model": model, "precision": precision}
-                row |= network_row(model, compute, folder, options.repeats)
-                rows.append(row | command_row(model, str(device), precision, folder))
-    columns = [column for column in COLUMNS if any(column in row for row in rows)]
-    facts = machine(device) | {"size": "640x512", "options": to_dict(options)}
-    print_report("fuse.py", columns, rows, facts, options.out)
+        write_inputs(folder, count)
+        for model, precision in itertools.product(("stdfusion_net", "fusion_gan"), options.precision):
+            compute = choose(str(device), precision, channels_last="on")
+            row = {"model": model, "precision": precision} | network_row(model, compute, folder, options.repeats)
+            report.add(row | command_row(model, str(device), precision, folder, count))
+    report.show()
     return 0

@@ -21,9 +21,19 @@ from models.cycle_gan import Generators
 from models.inference.trained import load_network
 from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
+from options.shared import PrecisionOptions, check_size
 from scripts.benchmarks.commands import Command
-from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory, timed
-from scripts.benchmarks.pictures import streets, write_files
+from scripts.benchmarks.common import (
+    BenchmarkOptions,
+    Report,
+    machine,
+    matrix_rate,
+    peak_memory,
+    reset_peak_memory,
+    streets,
+    timed,
+    write_files,
+)
 from util.command_line import parse, to_dict
 from util.device import choose
 from util.files import ROOT, check_file
@@ -34,14 +44,10 @@ COLUMNS = ("what", "batch", "images_per_second", "ms_per_image", "tflops", "matr
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(BenchmarkOptions, PrecisionOptions):
     """Time test.py on a folder of images: the network by batch size, each stage, the whole command. A network of
     random weights does: speed does not depend on them."""
 
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of the network."""
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
     """Compile the network, in a mode of torch.compile."""
     netG: Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "resnet_9blocks"
@@ -60,16 +66,11 @@ class Options:
     """How often the whole command is run; the median counts."""
     repeats: int = 7
     """Timed repetitions of each stage, after two that are not counted."""
-    out: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
-        for name, low in (("repeats", 1), ("runs", 1), ("ngf", 1), ("images", 2)):
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"--{name} is {value}: give at least {low}")
-        if not all(side >= 16 for side in self.size):
-            raise ValueError(f"--size is {self.size[0]} {self.size[1]}: give a height and a width of at least 16")
+        super().__post_init__()
+        self.check_at_least(repeats=1, runs=1, ngf=1, images=2)
+        check_size("size", self.size)
         if not all(batch >= 1 for batch in self.batch_sizes):
             raise ValueError(f"--batch_sizes are {self.batch_sizes}: give sizes of at least 1")
 
@@ -100,20 +101,15 @@ def save_random(path: Path, options: Options) -> None:
     save_weights(path, tensors, facts | {"in_channels": "3", "out_channels": "1"})
 
 
-def network_rows(
-    translator: Translator, options: Options, batches: tuple[int, ...], rate: float
-) -> list[dict[str, Any]]:
-    """The network alone, its input already on the device, by batch size."""
-    device, rows = translator.compute.device, []
-    for batch in batches:
-        visible = torch.randint(0, 256, (batch, 3, *options.size), dtype=torch.uint8).to(device)
-        reset_peak_memory(device)
-        seconds = timed(lambda x=visible: translator(x), device, options.repeats) / batch
-        speed = flops(options, *options.size) / seconds
-        rows.append({"what": "network", "batch": batch, "images_per_second": 1 / seconds, "ms_per_image": 1e3 * seconds,
-                     "tflops": speed / 1e12, "matrix_share": speed / rate,
-                     "memory_mb": peak_memory(device) / 1e6})  # fmt: skip
-    return rows
+def network_row(translator: Translator, options: Options, batch: int, rate: float) -> dict[str, Any]:
+    """Time the network alone, a batch of its input already on the device. rate: FLOP/s of a matrix product."""
+    device = translator.compute.device
+    visible = torch.randint(0, 256, (batch, 3, *options.size), dtype=torch.uint8).to(device)
+    reset_peak_memory(device)
+    seconds = timed(lambda: translator(visible), device, options.repeats) / batch
+    speed = flops(options, *options.size) / seconds
+    return {"what": "network", "batch": batch, "images_per_second": 1 / seconds, "ms_per_image": 1e3 * seconds,
+            "tflops": speed / 1e12, "matrix_share": speed / rate, "memory_mb": peak_memory(device) / 1e6}  # fmt: skip
 
 
 def stage_rows(translator: Translator, folder: Path, options: Options, batch: int) -> list[dict[str, Any]]:
@@ -152,22 +148,23 @@ def main(argv: list[str]) -> int:
     device, on_cuda = compute.device, compute.device.type == "cuda"
     count = options.images or (2048 if on_cuda else 8)
     rate = matrix_rate(device, compute.dtype)
+    facts = machine(device) | {"size": f"{options.size[1]}x{options.size[0]}", "precision": str(compute.dtype)}
+    facts |= {"matrix_tflops": rate / 1e12, "images": count, "options": to_dict(options)}
+    report = Report(f"test.py, {options.netG}, {facts['size']}", COLUMNS, facts, options.out)
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
         (folder / "images").mkdir()
         write_folder(folder / "images", options, count)
         weights = folder / "generator.safetensors"
         save_random(weights, options)
-        compute.expect_one_size()
-        translator = Translator(load_network(weights, "generation")[0], compute, compiled=options.compile)
-        batches = options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4))
-        rows = network_rows(translator, options, batches, rate)
-        rows += stage_rows(translator, folder / "images", options, 8 if on_cuda else 1)
         whole = whole_command(weights, folder / "images", options, device, count)
         for _ in range(options.runs):
             whole.run()
-        rows.append(whole.row())
-    facts = machine(device) | {"size": f"{options.size[1]}x{options.size[0]}", "precision": str(compute.dtype)}
-    facts |= {"matrix_tflops": rate / 1e12, "images": count, "options": to_dict(options)}
-    print_report(f"test.py, {options.netG}, {facts['size']}", COLUMNS, rows, facts, options.out)
+        report.add(whole.row())
+        compute.expect_one_size()
+        translator = Translator(load_network(weights, "generation")[0], compute, compiled=options.compile)
+        for batch in options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4)):
+            report.add(network_row(translator, options, batch, rate))
+        report.add(*stage_rows(translator, folder / "images", options, 8 if on_cuda else 1))
+    report.show()
     return 0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from data.transforms import as_tensor
-from scripts.benchmarks.common import machine, print_report, timed
-from scripts.benchmarks.pictures import streets
+from scripts.benchmarks.common import BenchmarkOptions, Report, machine, streets, timed
 from util.command_line import parse, to_dict
 from util.device import choose
 from util.files import check_file
@@ -21,23 +19,17 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(BenchmarkOptions):
     """Time each fusion metric for one 640x480 pair, of one and of three channels, on one core in both conventions,
     and on CUDA in batches."""
 
-    device: str = "auto"
-    """auto (also a CUDA GPU where there is one), cpu, cuda or cuda:N."""
     repeats: int = 5
     """Timed repetitions of each, after two that are not counted."""
     batch_size: int = BATCH
     """Pairs in a batch on CUDA."""
-    out: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "batch_size"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
+        self.check_at_least(repeats=1, batch_size=1)
 
 
 def pair(channels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -65,33 +57,31 @@ def main(argv: list[str]) -> int:
     options = parse(Options, argv)
     check_file("--out", options.out)
     device = choose(options.device, "fp32").device
+    facts = machine(device) | {"size": f"{WIDTH}x{HEIGHT}", "unit": "ms an image, on one core; _1, _3 channels"}
+    facts |= {"batch_on_cuda": options.batch_size if device.type == "cuda" else "none", "options": to_dict(options)}
+    conventions = [f"{name}_{channels}" for name in reversed(CONVENTIONS) for channels in (1, 3)]
+    columns = ["metric", *(name + ending for name in conventions for ending in ("", "_cuda"))]
+    report = Report("fusion metrics, milliseconds an image", columns, facts, options.out)
+    report.rows = [{"metric": name} for name in (*FUSION_METRICS, ALL)]
     threads = torch.get_num_threads()
-    rows: dict[str, dict[str, object]] = {name: {"metric": name} for name in (*FUSION_METRICS, ALL)}
     for convention in reversed(CONVENTIONS):
-        names = [name for name, metric in FUSION_METRICS.items() if score_function(metric, convention)]
         for channels in (1, 3):
             images = pair(channels)
-            torch.set_num_threads(1)
-            for name in (*names, ALL):
-                found = milliseconds(images, convention, name, CPU, options.repeats)
-                rows[name][f"{convention}_{channels}"] = found
-            torch.set_num_threads(threads)
-            if device.type != "cuda":
-                continue
             batch = tuple(image.to(device).repeat(options.batch_size, 1, 1, 1) for image in images)
-            for name in (*names, ALL):
-                found = milliseconds(batch, convention, name, device, options.repeats)
-                rows[name][f"{convention}_{channels}_cuda"] = found
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    slower = [
-        f"{name} {column}"
-        for name, row in rows.items()
-        for column in columns
-        if f"{column}_cuda" in row and row[f"{column}_cuda"] > row[column]
-    ]
-    facts = machine(device) | {"size": f"{WIDTH}x{HEIGHT}", "unit": "ms an image, on one core; _1, _3 channels"}
+            for row in report.rows:
+                name, column = row["metric"], f"{convention}_{channels}"
+                if name != ALL and not score_function(FUSION_METRICS[name], convention):
+                    continue
+                torch.set_num_threads(1)
+                row[column] = milliseconds(images, convention, name, CPU, options.repeats)
+                torch.set_num_threads(threads)
+                if device.type == "cuda":
+                    row[f"{column}_cuda"] = milliseconds(batch, convention, name, device, options.repeats)
+                report.add()
     if device.type == "cuda":
-        facts |= {"batch_on_cuda": options.batch_size, "slower_on_cuda": ", ".join(slower) or "none"}
-    title = "fusion metrics, milliseconds an image"
-    print_report(title, columns, list(rows.values()), facts | {"options": to_dict(options)}, options.out)
+        slower = [f"{row['metric']} {name}" for row in report.rows for name in conventions
+                  if row.get(f"{name}_cuda", 0) > row.get(name, 0)]  # fmt: skip
+        report.facts["slower_on_cuda"] = ", ".join(slower) or "none"
+    report.add()
+    report.show()
     return 0

@@ -14,8 +14,16 @@ import torch
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
 from options.train import InputOptions, LoopOptions, RunOptions, TrainOptions, for_method
-from scripts.benchmarks.common import machine, matrix_rate, peak_memory, print_report, reset_peak_memory
-from scripts.benchmarks.pictures import streets, write_files
+from scripts.benchmarks.common import (
+    BenchmarkOptions,
+    Report,
+    machine,
+    matrix_rate,
+    peak_memory,
+    reset_peak_memory,
+    streets,
+    write_files,
+)
 from scripts.benchmarks.reference import reference_step
 from scripts.benchmarks.timed_steps import TimedMethod
 from util.command_line import parse, to_dict
@@ -34,12 +42,10 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(BenchmarkOptions):
     """Time training steps of the CycleGAN, 3 -> 1 channels, for every combination of the values given. Under torchrun
     the ranks train together, and images a second are those of all."""
 
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
     objective: tuple[Literal["plain", "full"], ...] = ("plain", "full")
     """plain: adversarial and pixel cycle losses only; full: this project's objective."""
     batch_size: tuple[int, ...] = (1,)
@@ -74,15 +80,9 @@ class Options:
     """Checkout of pytorch-CycleGAN-and-pix2pix to time beside it, plain objective, on the same images and sizes."""
     reference_batch_size: tuple[int, ...] = ()
     """Its batch sizes; none given means 1, its default, and those of --batch_size."""
-    out: Path | None = None
-    """JSON file to write."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "warm_up"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give at least 1")
-        if not 0 <= self.seconds < float("inf"):
-            raise ValueError(f"--seconds is {self.seconds}: give a finite number of at least 0")
+        self.check_at_least(steps=1, warm_up=1, seconds=0)
         for name in ("objective", "batch_size", "precision", "compile"):
             if not getattr(self, name):
                 raise ValueError(f"--{name}: give at least one value")
@@ -113,8 +113,8 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
     )  # fmt: skip
 
 
-def measure(options: Options, train: TrainOptions, objective: str, rates: dict[torch.dtype, float]) -> dict[str, Any]:
-    """A row of the table. rates: matrix rate by dtype, filled as needed."""
+def measure(options: Options, train: TrainOptions, objective: str, rates: dict[str, float]) -> dict[str, Any]:
+    """A row of the table. rates: matrix rate by precision, filled as needed."""
     bench = TimedMethod(train)
     compute, count = bench.compute, train.input.batch_size * ranks.world()
     flop = bench.flop()
@@ -128,9 +128,9 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[t
     batches = (bench.on_device(batch) for batch in bench.loader)
     loaded, share = bench.seconds(batches, options.warm_up + bench.read_ahead, *least)
     batches.close()
-    if compute.dtype not in rates:
-        rates[compute.dtype] = matrix_rate(compute.device, compute.dtype)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[compute.dtype]
+    if precision not in rates:
+        rates[precision] = matrix_rate(compute.device, compute.dtype)
     return {
         "objective": objective,
         "ranks": ranks.world(),
@@ -143,7 +143,7 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[t
         **{f"{name}_ms": 1e3 * seconds for name, seconds in stages.items()},
         "gflop_per_image": flop / train.input.batch_size / 1e9,
         "tflop_per_second": flop / alone / 1e12,
-        "of_matrix_rate": flop / alone / rates[compute.dtype],
+        "of_matrix_rate": flop / alone / rates[precision],
         "peak_memory_gb": peak / 1e9,
     }
 
@@ -167,49 +167,43 @@ def reference_row(options: Options, root: Path, batch: int, device: torch.device
     }
 
 
-def report(options: Options, device: torch.device, rows: list[dict], references: dict[int, dict], rates: dict) -> None:
-    """Table, facts, JSON; the fastest beside the reference at its default batch size."""
-    facts = machine(device) | {
-        f"matrix_tflop_per_second_{str(dtype).removeprefix('torch.')}": rate / 1e12 for dtype, rate in rates.items()
-    }
-    facts |= {"options": to_dict(options)}
-    title = f"Training steps, {options.netG}, {options.crop_size} px"
-    print_report(title, COLUMNS, [*rows, *references.values()], facts, options.out)
-    best = max(rows, key=lambda row: row["with_loader"])
-    if 1 in references:
-        ratio = best["with_loader"] / references[1]["with_loader"]
-        print(f"fastest   {best['objective']} at batch {best['batch']}: {ratio:.2f} times the reference at batch 1")
-
-
 def main(argv: list[str]) -> int:
     """The command."""
     options = parse(Options, argv)
     check_file("--out", options.out)
     device = ranks.start(choose(options.device).device)
-    rows: list[dict[str, Any]] = []
-    rates: dict[torch.dtype, float] = {}
+    rates: dict[str, float] = {}
+    title = f"Training steps, {options.netG}, {options.crop_size} px"
+    out = options.out if ranks.is_writer() else None
+    report = Report(title, COLUMNS, machine(device) | {"options": to_dict(options)}, out)
+    references: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         root = options.dataroot or write_streets(Path(scratch))
         sizes = options.reference_batch_size or tuple(dict.fromkeys((1, *options.batch_size)))
-        references = {}
-        if options.reference and ranks.is_writer():
-            references = {size: reference_row(options, root, size, device) for size in sizes}
+        for size in sizes if options.reference and ranks.is_writer() else ():
+            references[size] = reference_row(options, root, size, device)
+            report.add(references[size])
         ranks.barrier()
-        for objective, batch, precision, mode in itertools.product(
-            options.objective, options.batch_size, options.precision, options.compile
+        for mode, batch, objective, precision in itertools.product(
+            options.compile, options.batch_size, options.objective, options.precision
         ):
             train = train_options(options, objective, batch, precision, mode, root)
             row = measure(options, train, objective, rates)
             for column, size in (("times_reference", batch), ("times_reference_at_1", 1)):
                 if size in references:
                     row[column] = row["with_loader"] / references[size]["with_loader"]
-            rows.append(row)
+            report.facts |= {f"matrix_tflop_per_second_{dtype}": rate / 1e12 for dtype, rate in rates.items()}
+            report.add(row)
             if ranks.is_writer():
                 print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                             for key, value in row.items()), flush=True)  # fmt: skip
             torch._dynamo.reset()
             gc.collect()
     if ranks.is_writer():
-        report(options, device, rows, references, rates)
+        report.show()
+    if 1 in references:
+        best = max(report.rows, key=lambda row: row.get("times_reference_at_1", 0))
+        print(f"fastest   {best['objective']} at batch {best['batch']}: {best['times_reference_at_1']:.2f} times the "
+              "reference at batch 1")  # fmt: skip
     ranks.stop()
     return 0

@@ -15,7 +15,7 @@ import torch
 
 import scripts.benchmark as dispatcher
 from data.images import read_infrared, read_visible, write_image
-from scripts.benchmarks import commands, common, generate, pictures
+from scripts.benchmarks import commands, common, generate
 
 CPU = torch.device("cpu")
 
@@ -52,7 +52,12 @@ def test_machine_and_rates() -> None:
 
 def test_reports_are_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = [{"what": "a", "rate": 1234.5}, {"what": "b", "more": 0.5}]
-    common.print_report("title", ("what", "rate", "more"), rows, {"cores": 2, "options": {"x": 1}}, tmp_path / "o.json")
+    facts = {"cores": 2, "options": {"x": 1}}
+    report = common.Report("title", ("what", "rate", "more"), facts, tmp_path / "o.json")
+    for row in rows:
+        report.add(row)
+        assert json.loads((tmp_path / "o.json").read_text())["rows"] == report.rows, "it may be stopped at any time"
+    report.show()
     text = capsys.readouterr().out
     assert "title" in text and "cores 2" in text and "options" not in text
     assert [line.split() for line in text.splitlines() if line[:1] in "ab" and line] == [["a", "1234"], ["b", "0.5"]]
@@ -78,8 +83,8 @@ def test_pictures_fill_a_folder_again_and_again(tmp_path: Path) -> None:
             drawn.append(number)
             yield np.full((6, 9), 40 * number, np.uint8)
 
-    pictures.write_files(tmp_path / "many", draw(), 12, ".png")
-    pictures.write_files(tmp_path / "few", draw(), 2, ".png")
+    common.write_files(tmp_path / "many", draw(), 12, ".png")
+    common.write_files(tmp_path / "few", draw(), 2, ".png")
     names = sorted(path.name for path in (tmp_path / "many").iterdir())
     assert names == [f"{number:05d}.png" for number in range(12)]
     greys = [int(read_infrared(tmp_path / "many" / name, None)[0, 0]) for name in names]
@@ -88,11 +93,11 @@ def test_pictures_fill_a_folder_again_and_again(tmp_path: Path) -> None:
 
 
 def test_pictures_are_streets_seen_by_both_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "SCENES", 2)
-    scenes = pictures.streets(3)
+    monkeypatch.setattr(common, "SCENES", 2)
+    scenes = common.streets(3)
     assert [scene.visible.shape for scene in scenes] == [(512, 640, 3)] * 2
     assert all(scene.thermal.shape == (512, 640) and scene.thermal.dtype == np.uint8 for scene in scenes)
-    assert not np.array_equal(scenes[0].visible, scenes[1].visible) and len(pictures.streets(1)) == 1
+    assert not np.array_equal(scenes[0].visible, scenes[1].visible) and len(common.streets(1)) == 1
 
 
 def test_generate_reads_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_reference_is_timed_at_batch_one_and_at_ours(command: Callable, tmp_pa
         (checkout / name).write_text(text)
     command("scripts.benchmark", "train", *SMALL, "--load_size", 32, "--crop_size", 32, "--batch_size", 2,
             "--objective", "plain", "--reference", checkout, "--out", out)  # fmt: skip
-    ours, *references = rows(out)
+    *references, ours = rows(out)
     assert [row["batch"] for row in references] == [1, 2]
     assert ours["times_reference"] == pytest.approx(ours["with_loader"] / references[1]["with_loader"])
     assert ours["times_reference_at_1"] == pytest.approx(ours["with_loader"] / references[0]["with_loader"])
