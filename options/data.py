@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from options.shared import Options
 
@@ -97,6 +97,18 @@ class DataOptions(Options):
         """The options of each data set, one here."""
         return (self,)
 
+    def at(self, root: Path) -> DataOptions:
+        """These options for the data set at a root, whatever a command adds to them."""
+        return DataOptions(**{f.name: getattr(self, f.name) for f in fields(DataOptions)} | {"dataroot": root})
+
+    def values_for(self, root: Path | None) -> dict[str, Any]:
+        """A run's options, as the defaults of a command that looks at a root. Layout and folders only hold for the
+        run's own data: for another root, or none, they are found anew."""
+        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
+        if root is None or root.resolve() not in [one.dataroot.resolve() for one in self.roots]:
+            values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
+        return values
+
 
 @dataclass(frozen=True)
 class TrainDataOptions(DataOptions):
@@ -123,5 +135,4 @@ class TrainDataOptions(DataOptions):
     @property
     def roots(self) -> tuple[DataOptions, ...]:
         """The options of each data set."""
-        common = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
-        return tuple(DataOptions(**common | {"dataroot": root}) for root in self.dataroot)
+        return tuple(map(self.at, self.dataroot))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from options.data import DataOptions
+from options.shared import DeviceOptions, LearnedMetricOptions, Split
 
 
 def methods_of(option: str, given: tuple[str, ...]) -> dict[str, Path]:
@@ -35,25 +36,6 @@ def words_of(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class ScoringOptions:
-    """What every evaluation of images is told."""
-
-    out: Path
-    """Every image's values; FILE.csv, FILE.html and FILE_images/ go beside it."""
-    num_threads: int | None = None
-    """Threads that read and score; 0 scores in the main thread. By default as many as this process has processors,
-    at most 16."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
-
-    def __post_init__(self) -> None:
-        if self.out.suffix != ".json":
-            raise ValueError(f"--out is {self.out}: give a file that ends in .json; table and page go beside it")
-        if self.num_threads is not None and not self.num_threads >= 0:
-            raise ValueError(f"--num_threads is {self.num_threads}: give a whole number of at least 0")
-
-
-@dataclass(frozen=True)
 class EvaluateDataOptions(DataOptions):
     """Data: the pairs of a data set, and how infrared counts become grey levels."""
 
@@ -64,8 +46,27 @@ class EvaluateDataOptions(DataOptions):
 
     def for_root(self) -> DataOptions | None:
         """These options as a data set's own; None where there is none."""
-        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
-        return None if self.dataroot is None else DataOptions(**values)
+        return None if self.dataroot is None else self.at(self.dataroot)
+
+
+@dataclass(frozen=True)
+class ScoringOptions(DeviceOptions):
+    """What every evaluation of images is told."""
+
+    out: Path = Path()
+    """Every image's values; FILE.csv, FILE.html and FILE_images/ go beside it."""
+    split: Split | None = None
+    """Split of --dataroot; test by default."""
+    num_threads: int | None = None
+    """Threads that read and score; 0 scores in the main thread. By default as many as this process has processors,
+    at most 16."""
+    data: EvaluateDataOptions = field(default_factory=EvaluateDataOptions)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.out.suffix != ".json":
+            raise ValueError(f"--out is {self.out}: give a file that ends in .json; table and page go beside it")
+        self.check_at_least(num_threads=0)
 
 
 def check_sources(
@@ -96,9 +97,6 @@ class EvaluateFusionOptions(ScoringOptions):
     """Folder of the visible images, or one image."""
     infrared: Path | None = None
     """Folder of the infrared images, or one image."""
-    split: Literal["train", "val", "test", "all"] | None = None
-    """Split of --dataroot; test by default."""
-    data: EvaluateDataOptions = field(default_factory=EvaluateDataOptions)
     metrics: tuple[str, ...] = ()
     """Metrics by name, parted by blanks or commas; all of the convention's by default."""
     convention: Literal["standard", "vifb"] = "standard"
@@ -112,7 +110,7 @@ class EvaluateFusionOptions(ScoringOptions):
 
 
 @dataclass(frozen=True)
-class EvaluateGenerationOptions(ScoringOptions):
+class EvaluateGenerationOptions(LearnedMetricOptions, ScoringOptions):
     """Score generated infrared images against real ones, beside luminance, inverted luminance and a constant."""
 
     generated: tuple[str, ...] = ()
@@ -122,17 +120,9 @@ class EvaluateGenerationOptions(ScoringOptions):
     """Folder of the real infrared images."""
     visible: Path | None = None
     """Folder of the visible images, for the baselines luminance and inverted luminance."""
-    split: Literal["train", "val", "test", "all"] | None = None
-    """Split of --dataroot; test by default."""
-    data: EvaluateDataOptions = field(default_factory=EvaluateDataOptions)
     constant: float | None = None
     """Grey level, 0 to 255, of the baseline constant; the mean of the real images by default. A fair one is the mean
     of the training images."""
-    inception_weights: Path | None = None
-    """FID and KID: file of the Inception network, weights-inception-2015-12-05-6726825d.pth of torch-fidelity; by
-    default it is downloaded."""
-    lpips_weights: Path | None = None
-    """LPIPS: file of torchvision's AlexNet, alexnet-owt-7be5be79.pth; by default it is downloaded."""
     out: Path = Path("results/evaluation/generation.json")
 
     def __post_init__(self) -> None:

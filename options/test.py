@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from options.data import SAMPLE_ROOT, DataOptions
-from util.command_line import check_epoch
+from options.shared import GeneratorOptions, LearnedMetricOptions, PrecisionOptions, ResultsOptions, Split
 
 
 @dataclass(frozen=True)
-class GenerateOptions:
+class GenerateOptions(LearnedMetricOptions, PrecisionOptions, ResultsOptions, GeneratorOptions):
     """Generate: the run whose networks are used, its weights, where images go."""
 
-    name: str | None = None
-    """Name of the run; its networks and preprocessing are read from its options.json. Without it, and without
-    --weights, the generator that comes with the project makes the images."""
-    checkpoints_dir: Path = Path("checkpoints")
-    """Folder of all runs."""
-    results_dir: Path = Path("results")
-    """Results go to results_dir/name, where no run is named to results_dir/STEM of the weights file."""
-    epoch: str = "auto"
-    """Weights: best, last or the number of an epoch that was kept; auto is best where validation chose one,
-    else last."""
-    weights: Path | None = None
-    """Weights file of a generator instead of a run. Images are seen at the size that the file says it was trained at;
-    where it says none, as one of scripts.import_weights, at their own."""
-    norm_statistics: Literal["image", "trained"] | None = None
-    """Statistics of batch norms. image: of each image itself, as pytorch-CycleGAN-and-pix2pix's test.py does by default
-    (whose dropout is left out here). trained: those kept in training. By default as the weights say: image for those
-    that scripts.import_weights wrote, else trained."""
-    split: Literal["train", "val", "test", "all"] = "test"
+    split: Split = "test"
     """Split of a data set."""
     scale: Literal["train", "input"] = "train"
     """train: the networks see images at the size they were trained at, and what they make is resized to the
@@ -51,23 +34,10 @@ class GenerateOptions:
     """What the instance norms of tiles use. sample: statistics of 36 crops spread over the image, which leave a
     result some grey levels from that without tiles. exact: those of the whole image, norm after norm, which takes
     some ten times as long; the result is that without tiles. Neither has seams."""
-    gallery: int = 1000
-    """Images shown in index.html, evenly spread; 0 writes no gallery."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of the networks; auto is bf16 where the device computes it natively, else fp32."""
-
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
     """Compile the networks in a mode of torch.compile: a minute for each size of images, then faster."""
     evaluate: bool = False
     """Score what was made with more metrics (MS-SSIM, LPIPS, FID, KID), to evaluation.json, .csv and .html."""
-    inception_weights: Path | None = None
-    """--evaluate: file of the Inception network for FID and KID; by default it is downloaded."""
-    lpips_weights: Path | None = None
-    """--evaluate: file of torchvision's AlexNet for LPIPS; by default it is downloaded."""
-    overwrite: bool = False
-    """Make every image anew. Otherwise those that the same weights and options have made already are kept."""
 
     @property
     def result_name(self) -> str:
@@ -75,14 +45,8 @@ class GenerateOptions:
         return self.name or (self.weights.stem if self.weights else "to_infrared")
 
     def __post_init__(self) -> None:
-        limits = (("batch_size", 1), ("num_threads", 0), ("gallery", 0), ("tile", 1))
-        for name, low in limits:
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give a whole number of at least {low}")
-        if self.num_test is not None and not self.num_test >= 1:
-            raise ValueError(f"--num_test is {self.num_test}: give at least 1, or leave it out for every image")
-        check_epoch(self.epoch)
+        super().__post_init__()
+        self.check_at_least(batch_size=1, num_threads=0, tile=1, num_test=1)
 
 
 @dataclass(frozen=True)
@@ -102,18 +66,7 @@ class TestDataOptions(DataOptions):
 
     def for_root(self) -> DataOptions:
         """These options for the first dataroot."""
-        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
-        return DataOptions(**values | {"dataroot": self.dataroot[0]})
-
-    @classmethod
-    def like(cls, options: DataOptions, root: str | None) -> TestDataOptions:
-        """A run's options. Its layout and folders only hold for its own data: for another root (the one given on
-        the command line, if any) they are found anew."""
-        values = {f.name: getattr(options, f.name) for f in fields(DataOptions)}
-        values["dataroot"] = (options.roots[0].dataroot,)
-        if root is not None and Path(root).resolve() not in [one.dataroot.resolve() for one in options.roots]:
-            values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
-        return cls(**values)
+        return self.at(self.dataroot[0])
 
 
 @dataclass(frozen=True)
@@ -134,4 +87,5 @@ class TestOptions:
 
     def with_data(self, options: DataOptions, root: str | None) -> TestOptions:
         """With a run's data options as the defaults; root: what --dataroot gives."""
-        return replace(self, data=TestDataOptions.like(options, root))
+        own = options.roots[0].dataroot
+        return replace(self, data=TestDataOptions(**options.values_for(Path(root or own)) | {"dataroot": (own,)}))

@@ -247,7 +247,7 @@ def test_options_name_the_remedy() -> None:
         ({"name": "r", "batch_size": 0}, "--batch_size is 0"),
     ):
         with pytest.raises(ValueError, match=message):
-            AugmentOptions(Path("out"), **wrong)
+            AugmentOptions(out=Path("out"), **wrong)
 
 
 def test_nothing_is_made_of_damaged_labels(tmp_path: Path, command: Callable, weights: Path) -> None:
