@@ -19,6 +19,7 @@ import torch
 
 from models.inference.trained import SHIPPED
 from options.data import SAMPLE_ROOT
+from options.shared import DeviceOptions
 from util.command_line import parse, run_command
 from util.device import choose
 from util.files import ROOT
@@ -42,14 +43,12 @@ METRICS = ("cc", "psnr", "ssim")
 
 
 @dataclass(frozen=True)
-class QuickstartOptions:
+class QuickstartOptions(DeviceOptions):
     """Make infrared images by the generator that comes with the project, train it on for minutes on the sample data
     set, and look at what changes."""
 
     name: str = "quickstart"
     """Name of the run; if it is there already, it goes on where it stopped."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
 
 
 def run(*words: str, skipping: bool = False) -> None:

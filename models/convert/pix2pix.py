@@ -17,7 +17,7 @@ RESNET_BLOCKS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
 
 
 @dataclass(frozen=True)
-class Kind:
+class GeneratorKind:
     """What a file's tensors say about their network."""
 
     netG: str
@@ -45,7 +45,7 @@ def plain(tensors: Tensors) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in tensors.items() if not name.endswith(unused)}
 
 
-def kind_of(tensors: Tensors) -> Kind:
+def kind_of(tensors: Tensors) -> GeneratorKind:
     """Kind of the network whose `plain` tensors these are; ValueError where it is none of its generators."""
     layers = [tensor for name, tensor in tensors.items() if name.endswith(".weight") and tensor.ndim == 4]
     if len(layers) < 8:
@@ -63,16 +63,16 @@ def kind_of(tensors: Tensors) -> Kind:
         levels = len(layers) // 2
         if levels not in UNET_LEVELS or len(layers) % 2:
             raise ValueError(f"is a U-Net of {len(layers)} layers: only unet_128 and unet_256 are known")
-        return _known(Kind(UNET_LEVELS[levels], in_channels, last.shape[1], ngf, norm, False))
+        return _known(GeneratorKind(UNET_LEVELS[levels], in_channels, last.shape[1], ngf, norm, False))
     blocks = sum(tensor.shape[0] == tensor.shape[1] == 4 * ngf for tensor in layers) // 2
     if side != 7 or blocks not in RESNET_BLOCKS or len(layers) != 6 + 2 * blocks:
         raise ValueError(f"is a network of {len(layers)} layers: not a ResNet generator of 6 or 9 blocks")
     # The second convolution of a block has number 5, or 6 where dropout stands before it.
     dropout = any(re.search(r"conv_block\.6\.weight$", name) and tensor.ndim == 4 for name, tensor in tensors.items())
-    return _known(Kind(RESNET_BLOCKS[blocks], in_channels, last.shape[0], ngf, norm, dropout))
+    return _known(GeneratorKind(RESNET_BLOCKS[blocks], in_channels, last.shape[0], ngf, norm, dropout))
 
 
-def _known(kind: Kind) -> Kind:
+def _known(kind: GeneratorKind) -> GeneratorKind:
     if not {kind.in_channels, kind.out_channels} <= {1, 3}:
         raise ValueError(
             f"takes {kind.in_channels} channels and makes {kind.out_channels}: 1 (grey) and 3 (colour) are known"
@@ -80,7 +80,7 @@ def _known(kind: Kind) -> Kind:
     return kind
 
 
-def generator_state(tensors: Tensors, kind: Kind) -> dict[str, torch.Tensor]:
+def generator_state(tensors: Tensors, kind: GeneratorKind) -> dict[str, torch.Tensor]:
     """State dict of our generator of that kind; ValueError where an order or shape does not fit."""
     ours = make_generator(
         kind.netG, kind.in_channels, kind.out_channels, kind.ngf, kind.norm, kind.dropout, "transpose"
@@ -101,7 +101,7 @@ def generator_state(tensors: Tensors, kind: Kind) -> dict[str, torch.Tensor]:
     return {name: state[name] if name in state else spare[name] for name in ours}
 
 
-def with_one_output(tensors: Tensors, kind: Kind) -> dict[str, torch.Tensor]:
+def with_one_output(tensors: Tensors, kind: GeneratorKind) -> dict[str, torch.Tensor]:
     """The last layer averaged over its output channels. Not the mean of the outputs: tanh follows."""
     weight, bias = [name for name in tensors if not name.endswith(RUNNING[2:])][-2:]
     axis = 1 if kind.netG in UNET_LEVELS.values() else 0

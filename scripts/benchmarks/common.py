@@ -12,7 +12,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,21 +148,22 @@ class Report:
     far: a benchmark that is stopped has not measured in vain."""
 
     title: str
-    columns: Sequence[str]
     facts: dict[str, Any]
     out: Path | None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, *rows: dict[str, Any]) -> None:
-        """Add rows, each column's name -> value, and write the file."""
+        """Add rows, each column's name -> value, print them and write the file."""
         self.rows += rows
+        for row in rows:
+            print(", ".join(f"{column} {_cell(value)}" for column, value in row.items()), flush=True)
         if self.out is not None:
-            content = {"title": self.title, "columns": list(self.columns), "rows": self.rows, "facts": self.facts}
+            content = {"title": self.title, "rows": self.rows, "facts": self.facts}
             write_whole(self.out, json.dumps(content, indent=2).encode())
 
     def show(self) -> None:
         """Print the table, empty where a row lacks a value, on its side where it would be too wide; then the facts."""
-        used = [column for column in self.columns if any(row.get(column) is not None for row in self.rows)]
+        used = list(dict.fromkeys(name for row in self.rows for name, value in row.items() if value is not None))
         cells = [used] + [[_cell(row.get(column)) for column in used] for row in self.rows]
         text = [not any(isinstance(row.get(column), (int, float)) for row in self.rows) for column in used]
         if sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True)) > WIDEST:  # a line for each column

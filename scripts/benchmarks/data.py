@@ -27,7 +27,6 @@ from util.command_line import parse, to_dict
 from util.files import check_file
 
 VISIBLE_SIZE = (1600, 1800)  # height, width of FLIR ADAS v1's visible pictures
-COLUMNS = ("what", "cache", "workers", "pairs_per_second", "later_epochs", "cpu_ms_per_pair", "pairs_per_core_second")
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def main(argv: list[str]) -> int:
     torch.set_num_threads(1)  # as in a worker
     facts = machine(torch.device("cpu")) | {"options": to_dict(options)}
     title = f"Input: {options.preprocess} {options.load_size}, crop {options.crop_size}, batch {options.batch_size}"
-    report = Report(title, COLUMNS, facts, options.out)
+    report = Report(title, facts, options.out)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         root = options.dataroot or write_pictures(scratch / "pictures", options.pairs)

@@ -33,11 +33,6 @@ from util.command_line import parse, to_dict
 from util.device import Compute, choose
 from util.files import ROOT, check_file
 
-COLUMNS = (
-    "model", "precision", "read_ms", "network_ms", "write_ms", "peak_memory_mb", "images_per_second",
-    "process_memory_mb",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Options(BenchmarkOptions):
@@ -102,7 +97,7 @@ def main(argv: list[str]) -> int:
     device = choose(options.device).device
     count = options.images or (512 if device.type == "cuda" else 16)
     facts = machine(device) | {"size": "640x512", "images": count, "options": to_dict(options)}
-    report = Report("fuse.py", COLUMNS, facts, options.out)
+    report = Report("fuse.py", facts, options.out)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_inputs(folder, count)

@@ -40,7 +40,6 @@ from util.files import ROOT, check_file
 from util.training.state import save_weights
 
 OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again
-COLUMNS = ("what", "batch", "images_per_second", "ms_per_image", "tflops", "matrix_share", "memory_mb")
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def main(argv: list[str]) -> int:
     rate = matrix_rate(device, compute.dtype)
     facts = machine(device) | {"size": f"{options.size[1]}x{options.size[0]}", "precision": str(compute.dtype)}
     facts |= {"matrix_tflops": rate / 1e12, "images": count, "options": to_dict(options)}
-    report = Report(f"test.py, {options.netG}, {facts['size']}", COLUMNS, facts, options.out)
+    report = Report(f"test.py, {options.netG}, {facts['size']}", facts, options.out)
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
         (folder / "images").mkdir()

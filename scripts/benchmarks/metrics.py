@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -60,27 +61,25 @@ def main(argv: list[str]) -> int:
     facts = machine(device) | {"size": f"{WIDTH}x{HEIGHT}", "unit": "ms an image, on one core; _1, _3 channels"}
     facts |= {"batch_on_cuda": options.batch_size if device.type == "cuda" else "none", "options": to_dict(options)}
     conventions = [f"{name}_{channels}" for name in reversed(CONVENTIONS) for channels in (1, 3)]
-    columns = ["metric", *(name + ending for name in conventions for ending in ("", "_cuda"))]
-    report = Report("fusion metrics, milliseconds an image", columns, facts, options.out)
+    report = Report("fusion metrics, milliseconds an image", facts, options.out)
     report.rows = [{"metric": name} for name in (*FUSION_METRICS, ALL)]
     threads = torch.get_num_threads()
-    for convention in reversed(CONVENTIONS):
-        for channels in (1, 3):
-            images = pair(channels)
-            batch = tuple(image.to(device).repeat(options.batch_size, 1, 1, 1) for image in images)
-            for row in report.rows:
-                name, column = row["metric"], f"{convention}_{channels}"
-                if name != ALL and not score_function(FUSION_METRICS[name], convention):
-                    continue
-                torch.set_num_threads(1)
-                row[column] = milliseconds(images, convention, name, CPU, options.repeats)
-                torch.set_num_threads(threads)
-                if device.type == "cuda":
-                    row[f"{column}_cuda"] = milliseconds(batch, convention, name, device, options.repeats)
-                report.add()
+    for convention, channels in itertools.product(reversed(CONVENTIONS), (1, 3)):
+        images = pair(channels)
+        batch = tuple(image.to(device).repeat(options.batch_size, 1, 1, 1) for image in images)
+        for row in report.rows:
+            name, column = row["metric"], f"{convention}_{channels}"
+            if name != ALL and not score_function(FUSION_METRICS[name], convention):
+                continue
+            torch.set_num_threads(1)
+            row[column] = milliseconds(images, convention, name, CPU, options.repeats)
+            torch.set_num_threads(threads)
+            if device.type == "cuda":
+                row[f"{column}_cuda"] = milliseconds(batch, convention, name, device, options.repeats)
+            report.add()
     if device.type == "cuda":
-        slower = [f"{row['metric']} {name}" for row in report.rows for name in conventions
-                  if row.get(f"{name}_cuda", 0) > row.get(name, 0)]  # fmt: skip
+        pairs = itertools.product(report.rows, conventions)
+        slower = [f"{row['metric']} {name}" for row, name in pairs if row.get(f"{name}_cuda", 0) > row.get(name, 0)]
         report.facts["slower_on_cuda"] = ", ".join(slower) or "none"
     report.add()
     report.show()

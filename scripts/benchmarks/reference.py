@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -69,20 +69,18 @@ def reference_environment(folder: Path, device: torch.device) -> dict[str, str]:
 
 
 def reference_step(
-    checkout: Path, dataroot: Path, device: torch.device, options: Sequence[str], steps: int, seconds: float,
-    warm_up: int, read_ahead: int,
-) -> dict[str, float | None]:  # fmt: skip
-    """{"loaded", "alone"}: seconds a step with its own loader and on one batch that lies on the device; "memory": peak
-    bytes on CUDA; "images" of a step. dataroot: trainA, trainB. ValueError where the checkout cannot run.
+    checkout: Path, dataroot: Path, device: torch.device, options: Sequence[str], timing: Mapping[str, float]
+) -> dict[str, float | None]:
+    """Time {"loaded", "alone"}: seconds a step with its own loader and on one batch that lies on the device; "memory":
+    peak bytes on CUDA; "images" of a step. dataroot: trainA, trainB. ValueError where the checkout cannot run.
 
-    steps, seconds: the least of both that is timed. warm_up: steps before; read_ahead: so many more with the loader."""
+    timing: STEPS and SECONDS, the least that is timed; WARM_UP steps before, READ_AHEAD more with the loader."""
     if not (checkout / "models" / "cycle_gan_model.py").is_file():
         raise ValueError(f"--reference {checkout}: is no checkout of pytorch-CycleGAN-and-pix2pix")
     with tempfile.TemporaryDirectory() as scratch:
         environment = reference_environment(Path(scratch), device)
         environment["PYTHONPATH"] = f"{checkout.resolve()}{os.pathsep}{environment['PYTHONPATH']}"
-        environment |= {"BENCHMARK_STEPS": str(steps), "BENCHMARK_SECONDS": str(seconds)}
-        environment |= {"BENCHMARK_WARM_UP": str(warm_up), "BENCHMARK_READ_AHEAD": str(read_ahead)}
+        environment |= {f"BENCHMARK_{name}": str(value) for name, value in timing.items()}
         words = ["--dataroot", str(dataroot.resolve()), "--name", "benchmark", "--checkpoints_dir", scratch,
                  "--model", "cycle_gan", "--input_nc", "3", "--output_nc", "1", "--lambda_identity", "0", "--no_html",
                  *options]  # fmt: skip

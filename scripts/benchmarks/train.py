@@ -34,11 +34,6 @@ from util.training import ranks
 PAIRS = 4096  # of images that are written: the reference's loader starts its workers anew for every epoch
 READ_AHEAD = 2  # batches that each of its workers holds ready
 PLAIN = {"lambda_content": 0.0, "lambda_self": 0.0, "lambda_cycle": 10.0}
-COLUMNS = (
-    "objective", "ranks", "batch", "precision", "compile", "images_per_second", "with_loader", "data_wait",
-    "generators_ms", "discriminators_ms", "averaging_ms", "optimizer_ms", "gflop_per_image", "tflop_per_second",
-    "of_matrix_rate", "peak_memory_gb", "times_reference", "times_reference_at_1",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,12 +100,10 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
     return for_method(CycleGANOptions)(
         run=RunOptions(device=options.device, precision=precision, channels_last=options.channels_last, compile=mode),
         data=TrainDataOptions(dataroot=(root,)),
-        input=InputOptions(
-            preprocess="resize_and_crop", batch_size=batch, num_threads=options.num_threads, **size
-        ),
+        input=InputOptions(preprocess="resize_and_crop", batch_size=batch, num_threads=options.num_threads, **size),
         loop=LoopOptions(),
         method=CycleGANOptions(**networks, **(PLAIN if objective == "plain" else {})),
-    )  # fmt: skip
+    )
 
 
 def measure(options: Options, train: TrainOptions, objective: str, rates: dict[str, float]) -> dict[str, Any]:
@@ -150,11 +143,12 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[s
 
 def reference_row(options: Options, root: Path, batch: int, device: torch.device) -> dict[str, Any]:
     """The reference's row: its own train.py's step in fp32, with its own loader."""
-    words = {"load_size": options.load_size, "crop_size": options.crop_size, "netG": options.netG, "ngf": options.ngf,
-             "ndf": options.ndf, "num_threads": options.num_threads, "batch_size": batch}  # fmt: skip
-    arguments = [word for name, value in words.items() for word in (f"--{name}", str(value))]
-    found = reference_step(options.reference, root, device, arguments, options.steps, options.seconds,
-                           options.warm_up, options.num_threads * READ_AHEAD)  # fmt: skip
+    arguments = ["--batch_size", str(batch)]
+    for name in ("load_size", "crop_size", "netG", "ngf", "ndf", "num_threads"):
+        arguments += [f"--{name}", str(getattr(options, name))]
+    timing = {"STEPS": options.steps, "SECONDS": options.seconds, "WARM_UP": options.warm_up}
+    timing["READ_AHEAD"] = options.num_threads * READ_AHEAD
+    found = reference_step(options.reference, root, device, arguments, timing)
     memory = found["memory"]
     return {
         "objective": "reference",
@@ -174,8 +168,7 @@ def main(argv: list[str]) -> int:
     device = ranks.start(choose(options.device).device)
     rates: dict[str, float] = {}
     title = f"Training steps, {options.netG}, {options.crop_size} px"
-    out = options.out if ranks.is_writer() else None
-    report = Report(title, COLUMNS, machine(device) | {"options": to_dict(options)}, out)
+    report = Report(title, machine(device) | {"options": to_dict(options)}, options.out)
     references: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         root = options.dataroot or write_streets(Path(scratch))
@@ -193,17 +186,11 @@ def main(argv: list[str]) -> int:
                 if size in references:
                     row[column] = row["with_loader"] / references[size]["with_loader"]
             report.facts |= {f"matrix_tflop_per_second_{dtype}": rate / 1e12 for dtype, rate in rates.items()}
-            report.add(row)
             if ranks.is_writer():
-                print(", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                            for key, value in row.items()), flush=True)  # fmt: skip
+                report.add(row)
             torch._dynamo.reset()
             gc.collect()
     if ranks.is_writer():
         report.show()
-    if 1 in references:
-        best = max(report.rows, key=lambda row: row.get("times_reference_at_1", 0))
-        print(f"fastest   {best['objective']} at batch {best['batch']}: {best['times_reference_at_1']:.2f} times the "
-              "reference at batch 1")  # fmt: skip
     ranks.stop()
     return 0

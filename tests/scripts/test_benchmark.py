@@ -53,7 +53,7 @@ def test_machine_and_rates() -> None:
 def test_reports_are_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = [{"what": "a", "rate": 1234.5}, {"what": "b", "more": 0.5}]
     facts = {"cores": 2, "options": {"x": 1}}
-    report = common.Report("title", ("what", "rate", "more"), facts, tmp_path / "o.json")
+    report = common.Report("title", facts, tmp_path / "o.json")
     for row in rows:
         report.add(row)
         assert json.loads((tmp_path / "o.json").read_text())["rows"] == report.rows, "it may be stopped at any time"
