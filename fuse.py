@@ -108,7 +108,7 @@ class Partner:
     statistics: str | None
     about: str
 
-    def __call__(self, seen: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def __call__(self, seen: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """[N, 3, h, w] as the generator sees it -> uint8 [N, 1, H, W] of a size, where the generator leaves it."""
         together = images_in(batch_limits(None, self.translator.compute.device), *seen.shape[-2:])
         made = (at_own_size(self.translator(part), [size] * len(part)) for part in seen.split(together))

@@ -16,7 +16,8 @@ from util.training.progress import Counting
 
 MOST = 16  # threads or worker processes where nobody asks for a number
 GROUP = 32  # headers that a thread reads before it is given more: handing over takes as long as reading one
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def worker_count(wanted: int) -> int:

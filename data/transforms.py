@@ -114,7 +114,7 @@ def grey_tensor(array: np.ndarray) -> torch.Tensor:
     return as_tensor(array)
 
 
-def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """[..., H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
@@ -125,7 +125,7 @@ def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)
 
 
-def to_size(array: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+def to_size(array: np.ndarray, size: Sequence[int]) -> torch.Tensor:
     """resize(as_tensor(array), size), without a copy of the full size."""
     if array.dtype != np.uint8:
         return resize(to_tensor(array), size)

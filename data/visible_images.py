@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import Any
@@ -178,7 +178,7 @@ def read_batches(
     errors: list[ImageError],
     doing: str,
     pinned: bool = False,
-) -> Iterator[tuple[torch.Tensor, list[dict[str, Any]]]]:
+) -> Generator[tuple[torch.Tensor, list[dict[str, Any]]], None, None]:
     """(visible [N, 3, h, w], the items they belong to), batch by batch, read in worker processes, with a bar or a line
     now and then.
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format and tests, in an environment made from requirements.txt. With --browser first, also the tests in a real
+# Lint, format, types and tests, in an environment made from requirements.txt. With --browser first, also the tests in a real
 # browser (installs Debian's chromium if it is absent and this is root or sudo works). Other arguments go to pytest.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -24,4 +24,5 @@ if [ "${1:-}" = --browser ]; then
 fi
 "$python" -m ruff check .
 "$python" -m ruff format --check .
+"$python" -m mypy
 OMP_NUM_THREADS=1 "$python" -m pytest "$@"

@@ -29,7 +29,7 @@ def parse(cls: type[T], argv: Sequence[str] | None = None, default: T | None = N
 
     default: where options not given come from. A mistake prints one line and exits with status 2."""
     messages = io.StringIO()
-    extra = {} if default is None else {"default": default}
+    extra: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(messages):
             options = tyro.cli(

@@ -62,7 +62,7 @@ class Compute:
         for part in module.modules():
             if isinstance(part, nn.Conv2d) and not part.weight.requires_grad:
                 part.to(self.dtype)
-        return module.to(self.device, memory_format=self.memory_format)
+        return module.to(self.device).to(memory_format=self.memory_format)
 
     def compile_mode(self, wanted: str, one_size: bool, steps: int) -> str:
         """What --compile stands for. auto is "default" on a CUDA GPU where a C compiler is found, for images of one

@@ -55,6 +55,6 @@ def format_column(cells: Sequence[str | float]) -> list[str]:
     plain = [not isinstance(cell, str) and math.isfinite(cell) for cell in cells]
     plain = [p and "e" not in text for p, text in zip(plain, texts, strict=True)]
     decimals = max((len(t.partition(".")[2]) for t, p in zip(texts, plain, strict=True) if p), default=0)
-    largest = max((abs(cell) for cell, p in zip(cells, plain, strict=True) if p), default=0.0)
+    largest = max((abs(float(cell)) for cell, p in zip(cells, plain, strict=True) if p), default=0.0)
     decimals = min(decimals, max(2, 3 - math.floor(math.log10(largest)))) if largest else 0
     return [f"{c:.{decimals}f}" if p else t for c, t, p in zip(cells, texts, plain, strict=True)]

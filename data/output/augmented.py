@@ -30,7 +30,7 @@ class Written:
     md5: str
 
 
-def placement(image: Mapping[str, Any], file: tuple[int, int], camera: str, size: tuple[int, int]) -> Placement:
+def placement(image: Mapping[str, Any], file: tuple[int, int], camera: str, size: Sequence[int]) -> Placement:
     """Where the labels of an entry of coco.json lie in what is made of it. file: (W, H) of its picture; size:
     (height, width) of the result."""
     return Placement.of(labelled_size(image, file), file, camera, size)

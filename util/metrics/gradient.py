@@ -57,7 +57,7 @@ def edge_transfer(triplet: Triplet) -> torch.Tensor:
     Xydeas and Petrovic, Electronics Letters 2000; nan where both sources are flat. Both conventions take VIFB's:
     Qg = .9994 / (1 + exp(-15 (G - .5))), Qa = .9879 / (1 + exp(-22 (A - .8))), and where g_s = g_f, G = g_f."""
     fused, fused_angle = edges(triplet.fused)
-    transferred, possible = 0.0, 0.0
+    transferred, possible = torch.zeros(()), torch.zeros(())
     for source, angle in (source.once(edges) for source in triplet.sources):
         ratio = torch.where(source == fused, fused, torch.minimum(source, fused) / torch.maximum(source, fused))
         agreement = 1 - (angle - fused_angle).abs() / (math.pi / 2)
@@ -85,7 +85,7 @@ def added_artefacts(triplet: Triplet) -> torch.Tensor:
     lower is better. Shreyamsha Kumar, Signal, Image and Video Processing 2013, with its constants: w = g^1.5 or,
     under g = 2, .001; Q^2 = .9999 / (1 + exp(-19 (G - .5))) .9995 / (1 + exp(-22 (A - .5)))."""
     fused, fused_angle = soft_edges(triplet.fused)
-    lost, weights, strongest = 0.0, 0.0, True
+    lost, weights, strongest = torch.zeros(()), torch.zeros(()), torch.tensor(True)
     for source, angle, weight in (source.once(weighted_edges) for source in triplet.sources):
         top = torch.maximum(source, fused)
         ratio = torch.where(top == 0, 0.0, torch.minimum(source, fused) / top)

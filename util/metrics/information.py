@@ -16,7 +16,7 @@ def shannon(probability: torch.Tensor) -> torch.Tensor:
 
 def mutual_nats(triplet: Triplet) -> torch.Tensor:
     """I(V; F) + I(I; F) in nats, [N, C], from the joint histograms of 256 x 256 bins."""
-    total = 0.0
+    total = torch.zeros(())
     for source in triplet.sources:
         joint = histogram(LEVELS * source.image + triplet.fused, LEVELS * LEVELS)
         total = total + shannon(source.once(histogram, LEVELS)) + shannon(triplet.fused_histogram) - shannon(joint)
@@ -48,7 +48,7 @@ def cross_entropy(triplet: Triplet) -> torch.Tensor:
     Bulanon et al., Biosystems Engineering 2009. Both conventions take VIFB's: the Kullback-Leibler divergence
     over the levels present in both images, so it can fall below 0."""
     fused = triplet.fused_histogram
-    total = 0.0
+    total = torch.zeros(())
     for source in (source.once(histogram, LEVELS) for source in triplet.sources):
         terms = source * torch.log2(source / fused)
         total = total + torch.where((source > 0) & (fused > 0), terms, 0.0).sum(-1)

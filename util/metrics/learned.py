@@ -153,7 +153,7 @@ def lpips_scores(learned: LearnedMetrics, generated: torch.Tensor, real: torch.T
     height, width = real.shape[-2:]
     if min(height, width) < LPIPS_SIDE:
         return torch.full((len(real),), math.nan)
-    found = 0.0
+    found = torch.zeros(())
     for rows in strips(height, width, LPIPS_PIXELS):
         a, b = (three_channels(image[..., rows, :].float() / 127.5 - 1) for image in (generated, real))
         found = found + learned.lpips(a, b) * (a.shape[-2] / height)

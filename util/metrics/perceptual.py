@@ -34,7 +34,7 @@ def visual_information_fidelity(triplet: Triplet) -> torch.Tensor:
     0 upward, 2 for equal images, higher is better. Sheikh and Bovik, IEEE TIP 2006, pixel domain (vifp).
 
     Convention: the sum, on images in 0..255; nan for a flat source. Han's VIFF is another metric."""
-    kept, available = [0.0, 0.0], [0.0, 0.0]
+    kept, available = ([torch.zeros(()), torch.zeros(())] for _ in range(2))
     for size in (17, 9, 5, 3):  # one octave coarser each time
         if size < 17:
             triplet = triplet.changed(octave, size)
@@ -73,7 +73,7 @@ def chen_blum(triplet: Triplet) -> torch.Tensor:
     images = triplet.rescaled
     sensitivity = images.infrared.once(difference_of_gaussians)
     fused = masked_contrast(images.fused, sensitivity)
-    preserved, saliency = 0.0, 0.0
+    preserved, saliency = torch.zeros(()), torch.zeros(())
     for source in images.sources:
         contrast = source.once(masked_contrast, sensitivity)
         top = torch.maximum(contrast, fused)
@@ -111,7 +111,7 @@ def chen_varshney(triplet: Triplet) -> torch.Tensor:
     images = triplet.rescaled
     sensitivity = images.infrared.once(contrast_sensitivity)
     fused = filter_frequencies(images.fused, sensitivity)
-    total, weights = 0.0, 0.0
+    total, weights = torch.zeros(()), torch.zeros(())
     for source in images.sources:
         weight = source.once(edge_saliency)
         difference = source.once(filter_frequencies, sensitivity) - fused

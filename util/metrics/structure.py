@@ -29,7 +29,8 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def mean_correlation(triplet: Triplet) -> torch.Tensor:
     """CC, (r(V, F) + r(I, F)) / 2, Pearson; -1..1, higher is better. Convention: the mean of the two."""
-    return sum(correlation(source.image, triplet.fused) for source in triplet.sources) / 2
+    visible, infrared = (correlation(source.image, triplet.fused) for source in triplet.sources)
+    return (visible + infrared) / 2
 
 
 def correlation_of_differences(triplet: Triplet) -> torch.Tensor:
@@ -49,7 +50,8 @@ def rmse(triplet: Triplet) -> torch.Tensor:
     """RMSE, mean over the two sources of sqrt(mean((S - F)^2)), grey levels; 0..255, lower is better.
 
     Jagalingam and Hegde, Aquatic Procedia 2015; with the true mean."""
-    return sum(error.sqrt() for error in squared_errors(triplet)) / 2
+    visible, infrared = squared_errors(triplet)
+    return (visible.sqrt() + infrared.sqrt()) / 2
 
 
 def rmse_vifb(triplet: Triplet) -> torch.Tensor:
@@ -63,7 +65,8 @@ def psnr(triplet: Triplet) -> torch.Tensor:
     """PSNR, 10 log10(255^2 / MSE), MSE the mean over the two sources; 0 dB upward, higher is better.
 
     Jagalingam and Hegde, Aquatic Procedia 2015. Convention: grey levels, peak 255; inf for three equal images."""
-    return 10 * torch.log10(255**2 / (sum(squared_errors(triplet)) / 2))
+    visible, infrared = squared_errors(triplet)
+    return 10 * torch.log10(255**2 / ((visible + infrared) / 2))
 
 
 def psnr_vifb(triplet: Triplet) -> torch.Tensor:
@@ -93,7 +96,8 @@ def ssim(triplet: Triplet) -> torch.Tensor:
     """SSIM, mean SSIM(V, F) + mean SSIM(I, F); -2..2, higher is better.
 
     Wang et al., IEEE TIP 2004: Gaussian window 11, sigma 1.5, only where it fits, peak 255. Both conventions: sum."""
-    return sum((luminance * contrast).mean((-2, -1)) for luminance, contrast in structure_maps(triplet))
+    visible, infrared = ((luminance * contrast).mean((-2, -1)) for luminance, contrast in structure_maps(triplet))
+    return visible + infrared
 
 
 def halve(image: torch.Tensor) -> torch.Tensor:
@@ -107,10 +111,10 @@ def multiscale_ssim(triplet: Triplet) -> torch.Tensor:
 
     Wang, Simoncelli and Bovik, Asilomar 2003, with its five weights. Convention: standard MS-SSIM (not the MEF-SSIM
     that some fusion toolboxes give this name), summed over the sources; a negative mean counts as 0."""
-    products = [1.0, 1.0]
+    products = [torch.ones(()), torch.ones(())]
     for scale, weight in enumerate(MS_SSIM_WEIGHTS, start=1):
         for index, (luminance, contrast) in enumerate(structure_maps(triplet)):
             similarity = luminance * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
             products[index] = products[index] * similarity.mean((-2, -1)).clamp(min=0) ** weight
         triplet = triplet.changed(halve)
-    return sum(products)
+    return products[0] + products[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 from dominate import tags
 
@@ -18,9 +18,9 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | float]]
+    rows: Sequence[Sequence[Any]]
     note: str = ""
-    best: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
+    best: Mapping[str, str] = field(default_factory=dict)
 
 
 def table_panel(table: Table) -> tags.html_tag:
@@ -36,7 +36,8 @@ def table_panel(table: Table) -> tags.html_tag:
         if label not in table.columns:
             raise ValueError(f"table {table.title!r}: best names {label!r}; choose from {list(table.columns)}")
         column = table.columns.index(label)
-        numbers = [c[column] for c in table.rows if not isinstance(c[column], str) and math.isfinite(c[column])]
+        cells = [row[column] for row in table.rows]
+        numbers = [cell for cell in cells if not isinstance(cell, str) and math.isfinite(cell)]
         best[column] = (max if direction == "max" else min)(numbers, default=None)
     numeric = {i for i in range(len(table.columns)) if any(not isinstance(c[i], str) for c in table.rows)}
     columns = [format_column([cells[i] for cells in table.rows]) for i in range(len(table.columns))]

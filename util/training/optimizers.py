@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from functools import reduce
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -64,14 +65,14 @@ class Optimizers:
 
         for name, adam in self.adam.items():
             if policy == "plateau":
-                mode = "max" if best_is_max else "min"
+                mode: Literal["max", "min"] = "max" if best_is_max else "min"
                 self.schedules[name] = ReduceLROnPlateau(adam, mode, factor=0.2, patience=5, threshold=0.01)
             else:
                 self.schedules[name] = LambdaLR(adam, {"linear": linear, "step": step, "cosine": cosine}[policy])
 
     def backward(self, player: str, terms: Mapping[str, torch.Tensor], share: float = 1.0) -> None:
         """Add the gradient of share times the sum of the terms to this player's, and to nobody else's."""
-        loss = sum(terms.values())
+        loss = reduce(torch.add, terms.values())
         self.scalers[player].scale(share * loss if share != 1 else loss).backward(inputs=self.parameters[player])
 
     def average(self, player: str) -> None:
@@ -104,7 +105,7 @@ class Optimizers:
 
     def state_dict(self) -> dict[str, Any]:
         """Moments, scales and schedules of every player."""
-        parts = {"adam": self.adam, "scalers": self.scalers, "schedules": self.schedules}
+        parts: dict[str, Mapping[str, Any]] = {"adam": self.adam, "scalers": self.scalers, "schedules": self.schedules}
         states = {part: {name: h.state_dict() for name, h in holders.items()} for part, holders in parts.items()}
         return states | {"lr": self.lr}
 

@@ -150,6 +150,6 @@ class Votes:
         pace = (step - self._step) / max(time.monotonic() - self._time, 1e-3)
         pause = min(MOST_STEPS, max(1, int(SECONDS * pace)))
         # The largest of the negative ones: all take the pause of the slowest rank.
-        due, stopped, pause = largest([due, stopped, -pause])
-        self._step, self._time, self._next = step, time.monotonic(), step - pause
-        return bool(due), bool(stopped)
+        votes = largest([due, stopped, -pause])
+        self._step, self._time, self._next = step, time.monotonic(), step - votes[2]
+        return bool(votes[0]), bool(votes[1])

@@ -124,7 +124,7 @@ class TrainingState:
 
     def __init__(
         self,
-        method: nn.Module,
+        method: Any,
         optimizers: Optimizers,
         ema_decay: float | None,
         device: torch.device,
@@ -134,7 +134,7 @@ class TrainingState:
         """method: as in models, in its place. steps: of an epoch. fingerprint: of the data set."""
         self.method, self.optimizers, self.device = method, optimizers, device
         self.steps, self.fingerprint = steps, fingerprint
-        self.trained = method.players()[method.trained]
+        self.trained: nn.Module = method.players()[method.trained]
         self.ema = EMA(self.trained, ema_decay) if ema_decay is not None else None
         self.epoch, self.step = 0, 0  # that come next
         self.total = 0  # steps done since the beginning

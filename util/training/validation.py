@@ -36,14 +36,16 @@ class Task:
 
 
 def _visible_only(constant: float) -> dict[str, Make]:
-    return {
-        name: lambda batch, make=make: make(batch["visible"]) for name, make in generation.baselines(constant).items()
-    }
+    def of_visible(make: Callable[[torch.Tensor], torch.Tensor]) -> Make:
+        return lambda batch: make(batch["visible"])
+
+    return {name: of_visible(make) for name, make in generation.baselines(constant).items()}
 
 
 def _fusion_scores(fused: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-    grey = [(image.float().clamp(-1, 1) + 1) * 127.5 for image in (fused, batch["visible"], batch["infrared"])]
-    return fusion_scores(*grey, metrics=FUSION_SHOWN)
+    images = (fused, batch["visible"], batch["infrared"])
+    of_fused, visible, infrared = ((image.float().clamp(-1, 1) + 1) * 127.5 for image in images)
+    return fusion_scores(of_fused, visible, infrared, metrics=FUSION_SHOWN)
 
 
 def _fusion_baselines(constant: float) -> dict[str, Make]:

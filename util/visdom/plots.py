@@ -21,23 +21,23 @@ WIDTH, HEIGHT = 430, 280  # of a plot's pane, in pixels
 
 def smooth(values: Sequence[float]) -> np.ndarray:
     """Running mean with weights falling by SMOOTH; unbiased from the first value on."""
-    values = np.asarray(values, dtype=float)
-    values = np.where(np.isfinite(values), values, 0.0)
-    weights = 1 - SMOOTH ** np.arange(1, len(values) + 1)
-    return lfilter([1 - SMOOTH], [1, -SMOOTH], values) / weights
+    found = np.asarray(values, dtype=float)
+    found = np.where(np.isfinite(found), found, 0.0)
+    weights = 1 - SMOOTH ** np.arange(1, len(found) + 1)
+    return lfilter([1 - SMOOTH], [1, -SMOOTH], found) / weights
 
 
-def thin(x: Sequence[float], y: Sequence[float], limit: int = MAX_POINTS) -> Points:
+def thin(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, limit: int = MAX_POINTS) -> Points:
     """At most `limit` points, in order: first, last, and each stretch's lowest and highest."""
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    steps, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(y) > limit:
         edges = np.linspace(1, len(y) - 1, (limit - 2) // 2 + 1).astype(int)
         kept = {0, len(y) - 1}
         for start, end in zip(edges[:-1], edges[1:], strict=True):
-            kept |= {start + int(np.argmin(y[start:end])), start + int(np.argmax(y[start:end]))}
+            kept |= {start + int(np.argmin(values[start:end])), start + int(np.argmax(values[start:end]))}
         order = sorted(kept)
-        x, y = x[order], y[order]
-    return x.tolist(), y.tolist()
+        steps, values = steps[order], values[order]
+    return steps.tolist(), values.tolist()
 
 
 def _short(values: Sequence[float]) -> list[float | None]:

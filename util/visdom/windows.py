@@ -130,7 +130,7 @@ def _scaled(points: Points, factor: float) -> Points:
 
 
 def _rate_plots(run: RunReader) -> list[Window]:
-    windows = []
+    windows: list[Window] = []
     for rate, (title, unit, factor) in RATE_PLOTS.items():
         if rate in run.rates:
             trace = line(title, *_scaled(run.rates[rate], factor), COLOURS[len(windows)], showlegend=False)
