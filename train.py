@@ -27,10 +27,10 @@ from options.train import RunOptions, TrainOptions
 from util.command_line import run_command, to_dict
 from util.device import Compute, choose
 from util.files import alone_in, check_folder
+from util.pages.previews import Previews
 from util.pages.training_page import write_training_page
 from util.training import messages, ranks
 from util.training.optimizers import Optimizers, train_step
-from util.training.previews import Previews
 from util.training.progress import Progress
 from util.training.ranks import Votes
 from util.training.run_folder import RunFolder
@@ -157,8 +157,8 @@ class Training:
         with self.compute.many_sizes(self.compiled):
             scores = self.validation.scores(state.network)
             if ranks.is_writer():
-                previews = Previews(self.run.web)
-                self.validation.write_previews(state.method.preview, state.network, samples, state.epoch, previews)
+                made = self.validation.previews(state.method.preview, state.network, samples)
+                Previews(self.run.web).write(state.epoch, made)
         score = scores[task.product][task.deciding]
         is_best = state.improves(score, task.higher_is_better[task.deciding])
         self.log.validated(scores, is_best)

@@ -164,11 +164,11 @@ def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bo
         print(
             f"not drawn: after {plural(MOST_FAILURES, 'failure')} no further row was tried; --verify tries every image"
         )
-    if not sheet.strips:
+    if not sheet.rows:
         print(f"\nnothing written to {options.sheet}: no row could be drawn")
         return False
     write_image(options.sheet, sheet.picture, SHEET)
-    paired = len(sheet.strips) - sheet.unpaired
+    paired = len(sheet.rows) - sheet.unpaired
     shown = [f"{plural(paired, 'pair')} (visible, infrared, infrared edges over visible)"] if paired else []
     shown += [f"{plural(sheet.unpaired, 'row')} of images that are not paired"] if sheet.unpaired else []
     print(f"\nwrote {options.sheet}: {', '.join(shown)}")

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_visible
 from data.layouts import Listing, Split
-from util.pages.label_font import label
+from util.pages.sheet import sheet
 
 CELL = (320, 256)  # width, height of one picture of the sheet
-LABEL, LETTERS = 20, 13  # heights of a label and of its font
-MARGIN = 4
 EDGE_SHARE = 6  # per cent of the infrared pixels drawn as edges
 EDGE_COLOUR = (255, 96, 0)
 MOST_FAILURES = 100  # rows that cannot be drawn; a data set with more is not looked through for others
@@ -33,16 +31,16 @@ class Row:
 
 @dataclass
 class Sheet:
-    """The rows that could be drawn, as uint8 [H, W, 3] of one width, and why others could not."""
+    """The rows that could be drawn, each its label and its pictures, and why others could not."""
 
-    strips: list[np.ndarray] = field(default_factory=list)
-    unpaired: int = 0  # of the strips
+    rows: list[tuple[str, list[Image.Image | None]]] = field(default_factory=list)
+    unpaired: int = 0  # of the rows
     failures: list[ImageError] = field(default_factory=list)
 
     @property
     def picture(self) -> np.ndarray:
         """uint8 [H, W, 3] of all rows, of which there must be one."""
-        return np.concatenate(self.strips)
+        return np.asarray(sheet(self.rows))
 
 
 def edges(infrared: np.ndarray) -> np.ndarray:
@@ -77,15 +75,17 @@ def _size_in_cell(array: np.ndarray) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def row_pictures(row: Row, thermal: ThermalRange) -> list[np.ndarray | None]:
-    """uint8 pictures: visible, infrared (None where the row has none) and, of a pair, the overlay; those of a pair
-    have one size. ImageError if unreadable."""
+def row_pictures(row: Row, thermal: ThermalRange) -> list[Image.Image | None]:
+    """Return the pictures of a row: visible, infrared (None where it has none) and, of a pair, the overlay; those of a
+    pair have one size. ImageError if unreadable."""
     infrared = read_infrared(row.infrared, thermal) if row.infrared else None
     visible = read_visible(row.visible) if row.visible else None
     if row.paired:
         visible, infrared = (fit(array, _size_in_cell(infrared)) for array in (visible, infrared))
-        return [visible, infrared, overlay(visible, infrared)]
-    return [None if array is None else fit(array, _size_in_cell(array)) for array in (visible, infrared)]
+        arrays = [visible, infrared, overlay(visible, infrared)]
+    else:
+        arrays = [None if array is None else fit(array, _size_in_cell(array)) for array in (visible, infrared)]
+    return [None if array is None else Image.fromarray(array) for array in arrays]
 
 
 def split_rows(name: str, split: Split) -> list[Row]:
@@ -116,41 +116,30 @@ def _candidates(count: int, length: int) -> Iterator[Iterator[int]]:
         yield chain(range(place, length), range(place - 1, -1, -1))
 
 
-def _strip(text: str, pictures: list[np.ndarray | None]) -> np.ndarray:
-    height = max(picture.shape[0] for picture in pictures if picture is not None) + LABEL + MARGIN
-    strip = Image.new("RGB", (3 * (CELL[0] + MARGIN) + MARGIN, height), (24, 24, 24))
-    shown, font = label(text, LETTERS)
-    ImageDraw.Draw(strip).text((MARGIN, 1), shown, fill=(220, 220, 220), font=font)
-    for column, picture in enumerate(pictures):
-        if picture is not None:
-            strip.paste(Image.fromarray(picture), (MARGIN + column * (CELL[0] + MARGIN), LABEL))
-    return np.array(strip)
-
-
-def _draw_split(sheet: Sheet, rows: list[Row], count: int, thermal: ThermalRange) -> None:
-    strips: dict[int, np.ndarray] = {}
+def _draw_split(drawn: Sheet, rows: list[Row], count: int, thermal: ThermalRange) -> None:
+    made: dict[int, list[Image.Image | None]] = {}
     tried: set[int] = set()
     for places in _candidates(count, len(rows)):
         for place in places:
-            if len(sheet.failures) >= MOST_FAILURES:
+            if len(drawn.failures) >= MOST_FAILURES:
                 break
             if place in tried:
                 continue
             tried.add(place)
             try:
-                strips[place] = _strip(rows[place].label, row_pictures(rows[place], thermal))
+                made[place] = row_pictures(rows[place], thermal)
                 break
             except ImageError as error:
-                sheet.failures.append(error)
-    sheet.strips += [strips[place] for place in sorted(strips)]
-    sheet.unpaired += sum(not rows[place].paired for place in strips)
+                drawn.failures.append(error)
+    drawn.rows += [(rows[place].label, made[place]) for place in sorted(made)]
+    drawn.unpaired += sum(not rows[place].paired for place in made)
 
 
 def draw_sheet(listing: Listing, count: int, thermal: ThermalRange) -> Sheet:
     """At most `count` rows, of every split where there is room, evenly spread within each; for a row that cannot be
     drawn the next that can."""
     rows = {name: split_rows(name, split) for name, split in listing.splits.items()}
-    sheet = Sheet()
+    drawn = Sheet()
     for name, share in shares({name: len(found) for name, found in rows.items()}, count).items():
-        _draw_split(sheet, rows[name], share, thermal)
-    return sheet
+        _draw_split(drawn, rows[name], share, thermal)
+    return drawn

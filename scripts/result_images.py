@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from data.images import write_image
 from data.sample import Pair, render
 from models.inference.trained import SHIPPED
 from util.command_line import parse, run_command
 from util.files import ROOT, check_file, check_folder
+from util.pages.sheet import sheet
 
 SCENES = (("day", 900_003), ("dawn/dusk", 900_013), ("night", 900_022))  # no scenes of the sample data set
 FIGURES = ("overview.png", "fusion.png", "FusionGAN.png", "STDFusionNet.png", "RGB_BEFORE.png", "IR_BEFORE.png")
 FIGURE = "figure of scripts.result_images"  # in its file, which tells it from other pictures
-GAP, LABEL, WIDTH = 8, 28, 480  # of the joined figures, pixels
+WIDTH = 480  # of an image in the joined figures, pixels
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,11 @@ def run(*words: object) -> None:
 
 
 def figure(path: Path, columns: list[tuple[str, list[np.ndarray]]]) -> None:
-    """Columns of equal images under their labels, written as one PNG."""
-    shrunk = []
-    for label, images in columns:
-        resized = [Image.fromarray(image).convert("RGB") for image in images]
-        shrunk.append((label, [image.resize((WIDTH, image.height * WIDTH // image.width)) for image in resized]))
-    height = shrunk[0][1][0].height
-    rows = len(shrunk[0][1])
-    size = (len(shrunk) * (WIDTH + GAP) - GAP, LABEL + rows * (height + GAP) - GAP)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, (label, images) in enumerate(shrunk):
-        left = column * (WIDTH + GAP)
-        draw.text((left + 4, 4), label, "black", ImageFont.load_default(18))
-        for row, image in enumerate(images):
-            sheet.paste(image, (left, LABEL + row * (height + GAP)))
-    write_image(path, np.asarray(sheet), FIGURE)
+    """Write one PNG of columns of images under their labels, all WIDTH pixels wide."""
+    images = [[Image.fromarray(image).convert("RGB") for image in column] for _, column in columns]
+    shrunk = [[image.resize((WIDTH, image.height * WIDTH // image.width)) for image in column] for column in images]
+    rows = [("", row) for row in zip(*shrunk, strict=True)]
+    write_image(path, np.asarray(sheet(rows, [name for name, _ in columns])), FIGURE)
 
 
 def read(path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ ALLOWED = {
     "util.metrics": {"util"},
     "util.training": {"util", "util.metrics"},
     "util.pages": {"util", "util.metrics", "util.training"},
-    "util.visdom": {"util", "util.metrics", "util.training"},
+    "util.visdom": {"util", "util.metrics", "util.pages", "util.training"},
     "models": {"options", "util"},
     "models.inference": {"models", "options", "util", "util.training"},
     "models.convert": {"models", "options", "util"},

@@ -93,7 +93,7 @@ def test_every_split_has_rows():
 
 def test_unpaired_images_are_drawn_without_overlay(folder, capsys):
     sheet = draw_sheet(find(DataOptions(dataroot=folder, pairs="none")), 9, ThermalRange())
-    assert (len(sheet.strips), sheet.unpaired) == (5, 5)
+    assert (len(sheet.rows), sheet.unpaired) == (5, 5)
     assert not sheet.failures
     assert not (sheet.picture == EDGE_COLOUR).all(axis=2).any()
     out = folder.parent / "sheet.png"
@@ -108,7 +108,7 @@ def test_an_unpaired_split_is_shown_beside_a_paired_one(folder):
     rows = split_rows("train", splits["train"])
     assert [row.label for row in rows] == [f"train, not paired  {i}  |  {i}" for i in "123"]
     sheet = draw_sheet(type(listing)(listing.layout, listing.root, splits), 8, ThermalRange())
-    assert (len(sheet.strips), sheet.unpaired) == (4, 3)
+    assert (len(sheet.rows), sheet.unpaired) == (4, 3)
     fewer = type(splits["train"])(visible=splits["train"].visible, infrared=splits["train"].infrared[:1])
     assert [row.infrared.stem for row in split_rows("train", fewer)] == ["1", "1", "1"]
     alone = split_rows("train", type(fewer)(visible=fewer.visible))
@@ -122,7 +122,7 @@ def test_a_row_that_cannot_be_drawn_makes_room_for_the_next(folder, capsys):
     text = capsys.readouterr().out
     assert f"not drawn: {folder / 'ir' / '1.png'}: " in text and f"wrote {out}: 3 pairs" in text
     sheet = draw_sheet(find(DataOptions(dataroot=folder)), 5, ThermalRange())
-    assert (len(sheet.strips), len(sheet.failures)) == (4, 1)
+    assert (len(sheet.rows), len(sheet.failures)) == (4, 1)
 
 
 def test_without_a_row_nothing_is_written_and_a_reason_is_given_once(folder, capsys):

@@ -14,7 +14,6 @@ from util.device import Compute
 from util.metrics import generation
 from util.metrics.fusion import FUSION_METRICS, fusion_scores
 from util.training import ranks
-from util.training.previews import Previews
 
 Batch = Mapping[str, torch.Tensor]
 Make = Callable[[Batch], torch.Tensor]  # a batch -> images [N, 1, H, W] in [-1, 1]
@@ -101,17 +100,15 @@ class Validation:
         return self._means({self.task.product: make}) | self.baselines
 
     @torch.no_grad()
-    def write_previews(
-        self, preview: Callable[[nn.Module, Batch], dict], network: nn.Module, count: int, epoch: int,
-        previews: Previews,
-    ) -> None:  # fmt: skip
-        """Images of at most `count` samples, evenly spread, for the gallery."""
+    def previews(
+        self, preview: Callable[[nn.Module, Batch], dict], network: nn.Module, count: int
+    ) -> list[tuple[str, dict[str, torch.Tensor]]]:
+        """Return (stem, what `preview` gives) of at most `count` samples, evenly spread, for the gallery."""
         count = min(count, len(self.samples))
         chosen = [self.samples[i * len(self.samples) // count] for i in range(count)]
         network.eval()
         with self.compute.autocast():
-            made = [(sample["stem"], preview(network, self._batch(sample))) for sample in chosen]
-        previews.write(epoch, made)
+            return [(sample["stem"], preview(network, self._batch(sample))) for sample in chosen]
 
     def _batch(self, sample: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """A sample as a batch of one on the device."""

@@ -15,9 +15,9 @@ from tests.training_fixtures import begun, train
 from util.device import choose
 from util.files import write_whole
 from util.json_file import read_lines
+from util.pages.previews import Previews
 from util.pages.training_page import curves, write_training_page
 from util.text import duration
-from util.training.previews import Previews
 from util.training.progress import Progress
 from util.training.run_folder import CHECKPOINT_FORMAT, RunFolder
 from util.training.run_log import LossLog, RunLog

@@ -26,7 +26,7 @@ from tests.training_fixtures import begun
 from tests.visdom_fixtures import Server, free_port, running_server
 from util.device import choose
 from util.json_file import read_lines
-from util.training.previews import Previews
+from util.pages.previews import Previews
 from util.training.progress import Progress
 from util.training.run_folder import RunFolder
 from util.training.run_log import RunLog
@@ -59,8 +59,8 @@ def written(path: Path, steps: int = 5) -> RunFolder:
     for step in range(20, 20 * steps + 1, 20):
         note(run, step)
     for epoch, ssim in ((1, 0.5), (2, 0.4)):
-        images = {"visible": -torch.ones(1, 3, 12, 30), "generated": torch.ones(1, 1, 12, 30)}
-        images |= {"infrared": torch.ones(1, 1, 12, 30), "cycled": -torch.ones(1, 3, 12, 30)}
+        images = {"visible": -torch.ones(1, 3, 96, 240), "generated": torch.ones(1, 1, 96, 240)}
+        images |= {"infrared": torch.ones(1, 1, 96, 240), "cycled": -torch.ones(1, 3, 96, 240)}
         Previews(run.web).write(epoch, [("a", images)])
         run.append({"step": 50 * epoch, "epoch": epoch, "val": {"generated": {"ssim": ssim}} | BASELINES})
     return run
@@ -110,9 +110,11 @@ def test_windows_hold_what_the_run_wrote(server: Server, tmp_path: Path) -> None
     history = shown["samples"]["content"]
     assert len(history) == 2 and shown["samples"]["selected"] == 1, "a picture for each validation, the last is shown"
     picture = Image.open(io.BytesIO(base64.b64decode(history[-1]["src"].partition(",")[2]))).convert("L")
-    tiles = [picture.getpixel((6 + 246 * column + 120, 34 + 48)) for column in range(4)]
+    scale = picture.width / (4 * 246 + 6)
+    tiles = [picture.getpixel((round((126 + 246 * column) * scale), round(96 * scale))) for column in range(4)]
     assert [round(grey / 255) for grey in tiles] == [0, 1, 1, 0], "visible, generated, infrared, cycled"
-    assert picture.getpixel((126, 34 + 95)) < 30 and picture.getpixel((126, 34 + 99)) > 220, "240 by 96: aspect 30:12"
+    above, below = (picture.getpixel((round(126 * scale), round(144 * scale) + beside)) for beside in (-5, 5))
+    assert above < 30 and below > 220, "aspects are kept"
 
 
 def test_only_what_changed_is_sent_and_all_of_it_to_a_new_server(server: Server, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torchvision.utils import make_grid, save_image
+from PIL import Image
+from torchvision.utils import save_image
 
 from util.files import beside
+from util.pages.sheet import sheet
 
 PNG_HEAD, PNG_FOOT = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IEND\xaeB\x60\x82"
 NAME = re.compile(r"epoch_(\d+)-(.+)-([a-z]+)\.png")
@@ -23,12 +25,7 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     return images.expand(-1, 3, -1, -1).cpu()
 
 
-def _save(image: torch.Tensor, path: Path) -> None:
-    with beside(path) as part:
-        save_image(image, part, format="png")
-
-
-def _is_png(path: Path) -> bool:
+def is_png(path: Path) -> bool:
     """Whether a file begins and ends as a PNG does: one cut short would end each later page."""
     try:
         with path.open("rb") as file:
@@ -47,24 +44,30 @@ class Previews:
         self.grids = web / "grids"
 
     def write(self, epoch: int, samples: Sequence[tuple[str, Mapping[str, torch.Tensor]]]) -> None:
-        """samples: (stem, label -> [1, C, H, W] in [-1, 1]) for each scene; also one grid of all of them."""
+        """Write samples, (stem, label -> [1, C, H, W] in [-1, 1]) for each scene, and one grid of all of them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.grids.mkdir(parents=True, exist_ok=True)
         rows = []
         for stem, images in samples:
-            units = {label: _unit(image) for label, image in images.items()}
-            for label, unit in units.items():
-                _save(unit, self.folder / f"epoch_{epoch:04d}-{stem}-{label}.png")
-            rows.append(make_grid(torch.cat(list(units.values())), nrow=len(units), padding=4, pad_value=1.0))
-        width = max((row.shape[-1] for row in rows), default=0)
+            pictures = []
+            for label, image in images.items():
+                path = self.folder / f"epoch_{epoch:04d}-{stem}-{label}.png"
+                with beside(path) as part:
+                    save_image(_unit(image), part, format="png")
+                pictures.append(Image.open(path))
+            rows.append((f"epoch {epoch}, {stem}", pictures))
         if rows:
-            padded = [torch.nn.functional.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows]
-            _save(torch.cat(padded, dim=1), self.grids / f"epoch_{epoch:04d}.png")
+            with beside(self.grid(epoch)) as part:
+                sheet(rows, list(samples[0][1])).save(part, format="png")
+
+    def grid(self, epoch: int) -> Path:
+        """Return the file of an epoch's grid."""
+        return self.grids / f"epoch_{epoch:04d}.png"
 
     def by_epoch(self) -> dict[int, dict[str, dict[str, Path]]]:
         """epoch -> stem -> label -> file of everything written so far that is an image."""
         named = ((NAME.fullmatch(path.name), path) for path in self.folder.glob("epoch_*.png"))
-        matches = [(match, path) for match, path in named if match and _is_png(path)]
+        matches = [(match, path) for match, path in named if match and is_png(path)]
 
         def place(item: tuple[re.Match, Path]) -> tuple[int, str, int, str]:
             label = item[0][3]
