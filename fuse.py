@@ -38,6 +38,7 @@ from models.inference.trained import (
 from models.inference.translator import Translator
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
+from options.shared import WeightsOptions
 from options.train import TrainOptions
 from scripts.report import print_scores, score_results, tell, tell_skipped, write_results_page
 from util.command_line import given, parse, run_command, to_dict
@@ -123,7 +124,7 @@ class Partner:
 def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | None = None) -> Partner:
     """What --generator names: a run, or a weights file by its ending."""
     file = Path(generator) if generator.endswith(SUFFIX) else None
-    path, trained = find_weights(generator, file, "auto", opts.checkpoints_dir)
+    path, trained = find_weights(WeightsOptions(generator, opts.checkpoints_dir, weights=file))
     about = f"{path.parent}, {path.name}" if trained else generator
     compute = choose(opts.device, opts.precision)
     network, _, facts = load_network(path, "generation", trained, norm_statistics)

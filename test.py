@@ -166,7 +166,7 @@ def main() -> int:
     opts = options.generate
     check_folder("--results_dir", opts.results_dir, opts.result_name)
     compute = choose(opts.device, opts.precision)
-    weights, trained = find_weights(opts.name, opts.weights, opts.epoch, opts.checkpoints_dir)
+    weights, trained = find_weights(opts)
     network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
     if trained is None and given(sys.argv, "--infrared_range") is None:  # real images are scored in the same range
         options = options.with_range(metadata.get("infrared_range"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from options.data import SAMPLE_ROOT
+from options.shared import DeviceOptions
 
 ARMS = ("real", "generated", "luminance", "inverted", "mixed")
 PAGE = "detection"
@@ -14,7 +15,7 @@ PAGE = "detection"
 
 
 @dataclass(frozen=True)
-class DetectionOptions:
+class DetectionOptions(DeviceOptions):
     """Train one detector on real infrared images, on generated ones, on plain grey and inverted grey visible ones, and
     on real and generated ones together; test each on real infrared images: COCO average precision."""
 
@@ -71,8 +72,6 @@ class DetectionOptions:
     """Test images shown on the page, with what each detector found."""
     camera_crop: bool = True
     """Cut the wider visible view of FLIR ADAS v2 to the thermal camera's view."""
-    device: str = "auto"
-    """auto (a CUDA GPU where there is one), cpu, cuda or cuda:N."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the detectors; auto is bf16 where the device computes it natively, else fp32."""
     strict: bool = False
@@ -85,14 +84,8 @@ class DetectionOptions:
             raise ValueError(f"--arms {' '.join(self.arms)}: give some of {', '.join(ARMS)}, each once")
         if not all(side >= 64 and side % 32 == 0 for side in self.size):
             raise ValueError(f"--size {self.size[0]} {self.size[1]}: give multiples of 32, at least 64")
-        lows = (("steps", 1), ("batch_size", 1), ("seeds", 1), ("seed", 0), ("min_boxes", 1), ("examples", 0))
-        for option, low in (*lows, ("min_side", 0)):
-            if not getattr(self, option) >= low:
-                raise ValueError(f"--{option} is {getattr(self, option)}: give at least {low}")
-        if self.max_images is not None and not self.max_images >= 1:
-            raise ValueError(f"--max_images is {self.max_images}: give at least 1, or leave it out for every image")
-        if not self.lr > 0:
-            raise ValueError(f"--lr is {self.lr}: give a rate above 0")
+        self.check_at_least(steps=1, batch_size=1, seeds=1, seed=0, min_boxes=1, examples=0, min_side=0, max_images=1)
+        self.check_positive("lr")
 
     @property
     def generates(self) -> bool:

@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(AugmentOptions, argv)
     check_folder("--out", options.out)
-    weights, trained = find_weights(options.name, options.weights, options.epoch, options.checkpoints_dir)
+    weights, trained = find_weights(options)
     compute = choose(options.device, options.precision)
     network, _, metadata = load_network(weights, "generation", trained, options.norm_statistics)
     ensure_sample(options.dataroot)

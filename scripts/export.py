@@ -96,7 +96,7 @@ def write_halves(source: Path, path: Path) -> None:
 
 def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
     """What to export, and what its file will say of it."""
-    path, trained = find_weights(options.name, options.weights, options.epoch, options.checkpoints_dir, kind=None)
+    path, trained = find_weights(options, kind=None)
     model = trained.run.model if trained else load_weights(path)[0].get("model", "")
     if model not in METHODS:
         raise ValueError(
@@ -183,7 +183,7 @@ def main() -> int:
     path = options.file()
     check_file("--out", path, CHECKSUM if options.format == "safetensors" else "channel_order")  # of its metadata
     if options.format == "safetensors":
-        weights, _ = find_weights(options.name, options.weights, options.epoch, options.checkpoints_dir, kind=None)
+        weights, _ = find_weights(options, kind=None)
         if path.exists() and path.samefile(weights):
             raise ValueError(f"--out {path}: holds the weights themselves; give another name")
         write_halves(weights, path)

@@ -51,8 +51,8 @@ fi
 mapfile -t tests < <(grep -rl "mark\.cuda" tests --include "test_*.py")
 part tests 90 5 "$python" -m pytest -v -m cuda --durations 5 -p no:cacheprovider "${tests[@]}"
 measure train 180 "${train[@]}" --compile off default "${beside[@]}"
-measure generate 35 "${generate[@]}"
-measure fuse 35 "${fuse[@]}"
+measure generate 45 "${generate[@]}"
+measure fuse 45 "${fuse[@]}"
 measure metrics 20 --repeats 1
 measure data 20 "${data[@]}"
 [ -n "${ROOTS:-}" ] || exit $failed

@@ -152,12 +152,6 @@ def _one_line(box: str, argv: Sequence[str]) -> str:
     return message or " ".join(box.split())
 
 
-def check_epoch(epoch: str) -> None:
-    """ValueError where --epoch names no weights of a run."""
-    if epoch not in ("auto", "best", "last") and not re.fullmatch("[0-9]{1,9}", epoch):
-        raise ValueError(f"--epoch {epoch}: give best, last, auto or the number of an epoch")
-
-
 def to_dict(options: Any) -> dict[str, Any]:
     """A dataclass, nested ones included, as JSON-ready values."""
 

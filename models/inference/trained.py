@@ -13,6 +13,7 @@ from models import METHODS
 from models.blocks import BatchNorm2d
 from models.generators import OneDirection, make_generator
 from options.recorded import read_train
+from options.shared import WeightsOptions
 from options.train import TrainOptions
 from options.typed import from_dict
 from util.json_file import JsonError, parse_json
@@ -53,18 +54,16 @@ def choose_weights(run: RunFolder, epoch: str) -> Path:
     return path
 
 
-def find_weights(
-    name: str | None, weights: Path | None, epoch: str, checkpoints_dir: Path, kind: str | None = "generation"
-) -> tuple[Path, TrainOptions | None]:
+def find_weights(options: WeightsOptions, kind: str | None = "generation") -> tuple[Path, TrainOptions | None]:
     """Find (weights file, options of its run): a weights file, a run's, or, where neither is named, the generator that
     comes with the project. kind: as open_run takes it. ValueError where there is none."""
-    if weights is None and name is not None:
-        run = RunFolder(checkpoints_dir / name)
+    if options.weights is None and options.name is not None:
+        run = RunFolder(options.checkpoints_dir / options.name)
         trained = open_run(run, kind)
-        return choose_weights(run, epoch), trained
-    if weights is None and not SHIPPED.is_file():
+        return choose_weights(run, options.epoch), trained
+    if options.weights is None and not SHIPPED.is_file():
         raise ValueError(f"{SHIPPED}: is not in this copy of the code; fetch it with git, or give --name or --weights")
-    return weights or SHIPPED, None
+    return options.weights or SHIPPED, None
 
 
 def named_weights(named: str, checkpoints_dir: Path) -> Path:

@@ -156,14 +156,14 @@ def main(argv: list[str]) -> int:
         write_folder(folder / "images", options, count)
         weights = folder / "generator.safetensors"
         save_random(weights, options)
-        whole = whole_command(weights, folder / "images", options, device, count)
-        for _ in range(options.runs):
-            whole.run()
-        report.add(whole.row())
         compute.expect_one_size()
         translator = Translator(load_network(weights, "generation")[0], compute, compiled=options.compile)
         for batch in options.batch_sizes or ((1, 4, 8, 16, 32) if on_cuda else (1, 2, 4)):
             report.add(network_row(translator, options, batch, rate))
+        whole = whole_command(weights, folder / "images", options, device, count)
+        for _ in range(options.runs):
+            whole.run()
+        report.add(whole.row())
         report.add(*stage_rows(translator, folder / "images", options, 8 if on_cuda else 1))
     report.show()
     return 0
