@@ -140,7 +140,8 @@ class VideoWriter:
         """rate: frames per second, on average. tick: what times are multiples of, in seconds; 1 / rate by default."""
         self.path, self.rate, self.tick, self.av = Path(path), rate, tick or 1 / rate, _av()
         self.part = part_of(self.path)
-        self.container = self.stream = None
+        self.container: Any = None
+        self.stream: Any = None
         self.last = -1
 
     def __enter__(self) -> VideoWriter:

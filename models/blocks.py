@@ -92,6 +92,7 @@ class SpectralConv2d(nn.Conv2d):
         self, inside: int, outside: int, size: int, stride: int = 1, padding: int = 0, normalise: bool = True
     ) -> None:
         super().__init__(inside, outside, size, stride, padding)
+        self.u: torch.Tensor
         self.normalise = normalise
         self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
 
@@ -105,6 +106,7 @@ class SpectralLinear(nn.Linear):
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__(inside, outside)
+        self.u: torch.Tensor
         self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -119,11 +121,11 @@ def conv_before(
     if norm == "spectral":
         assert not upwards, "weights are normalised in discriminators alone"
         return SpectralConv2d(inside, outside, side, stride, padding)
-    if not upwards:
-        kind = NormedConv2d if norm == "instance" else nn.Conv2d
-        return kind(inside, outside, side, stride, padding, bias=bias)
-    kind = NormedConvTranspose2d if norm == "instance" else nn.ConvTranspose2d
-    return kind(inside, outside, side, stride, padding, output_padding=side % 2, bias=bias)
+    if upwards:
+        transposed = NormedConvTranspose2d if norm == "instance" else nn.ConvTranspose2d
+        return transposed(inside, outside, side, stride, padding, output_padding=side % 2, bias=bias)
+    kind = NormedConv2d if norm == "instance" else nn.Conv2d
+    return kind(inside, outside, side, stride, padding, bias=bias)
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:

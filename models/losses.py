@@ -6,6 +6,7 @@ Image derivatives are sums of shifted images, not convolutions, so that autocast
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,8 @@ def content_loss(
 ) -> torch.Tensor:
     """Weighted sum over VGG16 layers of the mean absolute difference of features [N, C, h, w]."""
     terms = [F.l1_loss(image[layer].float(), reference[layer].float()) for layer in layers]
-    return sum(weight * term for weight, term in zip(weights or (1.0,) * len(terms), terms, strict=True))
+    weighted = [weight * term for weight, term in zip(weights or (1.0,) * len(terms), terms, strict=True)]
+    return reduce(torch.add, weighted)
 
 
 def self_similarity_loss(
@@ -73,7 +75,7 @@ def self_similarity_loss(
             ours, theirs = keep_largest(ours, theirs, keep)
         agreement = F.cosine_similarity(ours, theirs, dim=-1)
         terms.append(F.l1_loss(agreement, torch.ones_like(agreement)))
-    return sum(terms) / len(terms)
+    return reduce(torch.add, terms) / len(terms)
 
 
 def draw_patches(height: int, width: int, size: int, patches: int) -> tuple[torch.Tensor, torch.Tensor]:

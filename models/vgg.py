@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -54,7 +55,9 @@ class VGG16(nn.Module):
         if wanted:
             raise ValueError(f"VGG16 has no layer {', '.join(sorted(wanted))}")
         self.layers = frozenset(layers)
-        self.convolutions = nn.ModuleList(convolutions)
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.convolutions: Any = nn.ModuleList(convolutions)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self._load(weights)

@@ -12,7 +12,7 @@ from util.command_line import given, parse
 from util.json_file import read_json
 
 
-def published(cls: type[TrainOptions], method: type) -> TrainOptions:
+def published(cls: type[TrainOptions], method: Any) -> TrainOptions:
     """Defaults of a method's training: its options may have settings of their own for the common groups."""
     settings = method.settings
     return cls(input=InputOptions(**settings.get("input", {})), loop=LoopOptions(**settings.get("loop", {})))
@@ -40,7 +40,7 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
     methods: name -> dataclass of options. With --continue_train the run's own options.json stands in for
     every option that is not given; with --options FILE that file does."""
     continuing = _continues(argv)
-    source = given(argv, "--options")
+    source: Any = given(argv, "--options")
     if continuing:
         defaults = RunOptions()
         folder = Path(given(argv, "--checkpoints_dir") or defaults.checkpoints_dir)

@@ -121,7 +121,7 @@ def from_pix2pix(options: ImportOptions) -> tuple[CycleGANOptions, Tensors, dict
         state, outside = pix2pix.with_one_output(state, kind), 1
     elif options.to_one_channel:
         state, inside = pix2pix.with_one_input(state), 1
-    found = {"netG": kind.netG, "ngf": kind.ngf, "norm": kind.norm, "dropout": kind.dropout}
+    found: dict[str, Any] = {"netG": kind.netG, "ngf": kind.ngf, "norm": kind.norm, "dropout": kind.dropout}
     method_options = CycleGANOptions(**found, upsample="transpose")
     channels = {"in_channels": str(inside), "out_channels": str(outside)}
     state = {f"{options.direction}.{name}": tensor for name, tensor in state.items()}

@@ -18,6 +18,7 @@ from torch import nn
 from util.text import plural
 
 T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 LARGEST = 2**26  # bytes; larger ones, few and of many sizes, would leave holes that nothing fills
 PAYS_STEPS = 5000  # compiling takes a minute or two, and saves some ten milliseconds a step and more
@@ -56,7 +57,7 @@ class Compute:
         """A context in which networks run in this precision."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
-    def place(self, module: nn.Module) -> nn.Module:
+    def place(self, module: N) -> N:
         """The module on this device, in this memory layout. Convolutions that are not trained are kept in this
         precision: autocast would cast their weights anew at every call."""
         for part in module.modules():

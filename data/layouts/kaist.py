@@ -52,7 +52,7 @@ def _stem(text: str) -> str | None:
     return f"{match[1].lower()}_{match[2].upper()}_{match[3].upper()}" if match else None
 
 
-def _lists(folder: Folder, frames: Set[str], scan: Scan) -> dict[str, set[str]]:
+def _lists(folder: Folder, frames: Set[str], scan: Scan) -> dict[str, Set[str]]:
     """Stems of the list of each split that names frames there are; the usual list where there are several."""
     places = dict.fromkeys((folder.child("imagesets"), folder.path, folder.path.parent / "imageSets"))
     files = sorted(list_files(places, scan), key=lambda file: file.name.lower() not in _USUAL_LISTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -86,4 +86,4 @@ class FasterRcnn:
         return [(item["boxes"], item["scores"], item["labels"] - 1) for item in found]
 
 
-DETECTORS = {"centre": Centre, "fasterrcnn_mobilenet": FasterRcnn}
+DETECTORS: dict[str, Any] = {"centre": Centre, "fasterrcnn_mobilenet": FasterRcnn}

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ def main(argv: list[str]) -> int:
     check_file("--out", options.out)
     device = choose(options.device).device
     count = options.images or (512 if device.type == "cuda" else 16)
-    facts = machine(device) | {"size": "640x512", "images": count, "options": to_dict(options)}
+    facts: dict[str, Any] = machine(device) | {"size": "640x512", "images": count, "options": to_dict(options)}
     report = Report("fuse.py", facts, options.out)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

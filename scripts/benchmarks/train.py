@@ -33,7 +33,7 @@ from util.training import ranks
 
 PAIRS = 4096  # of images that are written: the reference's loader starts its workers anew for every epoch
 READ_AHEAD = 2  # batches that each of its workers holds ready
-PLAIN = {"lambda_content": 0.0, "lambda_self": 0.0, "lambda_cycle": 10.0}
+PLAIN: dict[str, Any] = {"lambda_content": 0.0, "lambda_self": 0.0, "lambda_cycle": 10.0}
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def write_streets(folder: Path) -> Path:
 
 def train_options(options: Options, objective: str, batch: int, precision: str, mode: str, root: Path) -> TrainOptions:
     """What train.py would be told."""
-    size = {"load_size": options.load_size, "crop_size": options.crop_size}
-    networks = {"netG": options.netG, "ngf": options.ngf, "ndf": options.ndf, "vgg_weights": "random"}
+    size: dict[str, Any] = {"load_size": options.load_size, "crop_size": options.crop_size}
+    networks: dict[str, Any] = {"netG": options.netG, "ngf": options.ngf, "ndf": options.ndf, "vgg_weights": "random"}
     return for_method(CycleGANOptions)(
         run=RunOptions(device=options.device, precision=precision, channels_last=options.channels_last, compile=mode),
         data=TrainDataOptions(dataroot=(root,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -27,12 +28,12 @@ def draw_boxes(folder: Path, classes: Sequence[str], data: Labelled, k: int, box
     image = Image.fromarray(data.images[k, 0].numpy()).resize((2 * width, 2 * height), Image.Resampling.NEAREST)
     image = image.convert("RGB")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=13)
-    edge = {"stroke_width": 1, "stroke_fill": (0, 0, 0)}
+    edge: dict[str, Any] = {"stroke_width": 1, "stroke_fill": (0, 0, 0)}
     x = 6
     for number, kind in enumerate(classes):
         draw.text((x, 4), kind, fill=COLOURS[number % len(COLOURS)], font=font, **edge)
         x += int(font.getlength(kind)) + 12
-    of_truth, written = boxes.what.dtype == bool, [(0, 0, x, 20)]
+    of_truth, written = boxes.what.dtype == bool, [(0.0, 0.0, float(x), 20.0)]
     moved = boxes.boxes * [across, down, across, down]
     for corners, label, what in zip(moved, boxes.labels, boxes.what, strict=True):
         if not of_truth and what < SHOWN_SCORE:

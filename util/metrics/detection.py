@@ -64,5 +64,5 @@ def average_precision(truth: Sequence[Boxes], found: Sequence[Boxes], classes: S
     known = [k for k, name in enumerate(classes) if counts[name]]
     if not known:
         return Precision(np.nan, np.nan, by_class, counts)
-    overall = [fmean(float(of_class[k][at].mean()) for k in known) for at in (slice(None), 0)]
-    return Precision(*overall, by_class, counts)
+    mean, at_half = (fmean(float(of_class[k][at].mean()) for k in known) for at in (slice(None), 0))
+    return Precision(mean, at_half, by_class, counts)

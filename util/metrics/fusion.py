@@ -159,8 +159,8 @@ class FusionScorer:
         functions = {name: score_function(FUSION_METRICS[name], self.convention) for name in apart}
         if fused.device.type == "cpu":
             table = [[[f(plane) for plane in planes] for f in functions.values()] for planes in triplet.planes()]
-            rows = torch.stack([torch.stack([torch.cat(m).mean() for m in image]) for image in table]) if apart else ()
-            return scores | {name: rows[:, place] for place, name in enumerate(apart)}
+            rows = [torch.stack([torch.cat(m).mean() for m in image]) for image in table if apart]
+            return scores | {name: torch.stack(rows)[:, place] for place, name in enumerate(apart)}
         return scores | {name: function(triplet).mean(1) for name, function in functions.items()}
 
 

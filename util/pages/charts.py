@@ -195,9 +195,9 @@ def distribution_panel(sheet: ScoreSheet, metric: str) -> tags.html_tag | None:
             shown = [values[round(i * (len(values) - 1) / max(1, count - 1))] for i in range(count)]
             _dots(axes, row, shown, colours[name])
             line, middle = ({"color": colours[name], "linewidth": width} for width in (1.5, 3.5))
-            lines = {"boxprops": line, "whiskerprops": line, "medianprops": middle, "showcaps": False}
-            place = {"positions": [row], "widths": 0.5, "orientation": "horizontal", "manage_ticks": False}
-            axes.boxplot(values, whis=(0, 100), **place, **lines)
+            style: dict[str, Any] = {"boxprops": line, "whiskerprops": line, "medianprops": middle}
+            place: dict[str, Any] = {"positions": [row], "widths": 0.5, "orientation": "horizontal"}
+            axes.boxplot(values, whis=(0, 100), showcaps=False, manage_ticks=False, **place, **style)
         _named_rows(axes, finite)
 
     medians = (f"median of {name} {format_number(median(values))}" for name, values in finite.items())
@@ -248,7 +248,7 @@ def bars_panel(
                 y, known = row + wide * (k + 0.5) - 0.425, deviation > 0
                 axes.barh(y, mean, 0.8 * wide, color=_look(k)["color"], xerr=deviation if known else None, ecolor=SOFT)
                 text = f"{mean:.3f}" + f" ± {deviation:.3f}" * known
-                place = {"xytext": (4, 0), "textcoords": "offset points", "verticalalignment": "center"}
+                place: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "verticalalignment": "center"}
                 axes.annotate(text, (mean + deviation * known, y), fontsize=10, **place)
         _named_rows(axes, rows)
         axes.set_xlim(0, max((m + s for values in rows.values() for m, s in values if m == m), default=0) or 1)
