@@ -33,15 +33,15 @@ from models.inference.trained import (
     choose_weights,
     find_weights,
     load_network,
-    open_run,
+    parse_with_run,
 )
 from models.inference.translator import Translator
 from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.shared import WeightsOptions
 from options.train import TrainOptions
-from scripts.report import print_scores, score_results, tell, tell_skipped, write_results_page
-from util.command_line import given, parse, run_command, to_dict
+from scripts.report import announce, print_scores, score_results, tell, tell_skipped, write_results_page
+from util.command_line import given, run_command, to_dict
 from util.device import Compute, choose
 from util.files import check_folder, digest, write_whole
 from util.text import first_few, plural
@@ -50,20 +50,6 @@ from util.training.run_folder import RunFolder
 POLICIES = ("minmax", "clip")
 KINDS = {"fused": ".png", "infrared": ".png", "previews/visible": ".jpg", "previews/infrared": ".jpg"}
 """Folder of results -> how its files end."""
-
-
-def read_command(argv: Sequence[str]) -> tuple[FuseOptions, TrainOptions | None]:
-    """The command's options, with the data options of the run that --name gives as defaults; the run's options."""
-    argv = with_shipped_generator(argv)
-    name = given(argv, "--name")
-    if name is None or "-h" in argv or "--help" in argv:
-        return parse(FuseOptions, argv), None
-    folder = Path(given(argv, "--checkpoints_dir") or NetworkOptions().checkpoints_dir) / name
-    run = RunFolder(folder)
-    if not run.options.is_file():
-        parse(FuseOptions, argv)  # a mistake in the command line comes before a run that is not there
-    trained = open_run(run, "fusion")
-    return parse(FuseOptions, argv, FuseOptions().with_data(trained.data, given(argv, "--dataroot"))), trained
 
 
 def with_shipped_generator(argv: Sequence[str]) -> list[str]:
@@ -263,7 +249,7 @@ def report(folder: Path, facts: Mapping[str, Any], images: Mapping[str, Any], ro
 
 def main() -> int:
     """The command."""
-    options, trained = read_command(sys.argv[1:])
+    options, trained = parse_with_run(FuseOptions, with_shipped_generator(sys.argv[1:]), "fusion")
     sources, network_options = options.sources, options.network
     check_folder("--results_dir", options.output.results_dir, network_options.name or network_options.model)
     compute = choose(network_options.device, network_options.precision, channels_last="on")
@@ -284,8 +270,7 @@ def main() -> int:
     folder = options.output.results_dir / (network_options.name or facts["model"])
     opening = {"network": f"{facts['model']}, {facts['weights']}"}
     opening |= {name: facts[name] for name in ("infrared", "range", "device")} | {"writes": f"{folder}/"}
-    for label, text in opening.items():
-        tell(label, [text])
+    announce(opening)
     if any(is_video(path) for path in (sources.visible, sources.infrared) if path is not None):
         return run_videos(options, fuser, partner, folder, facts)
     return run_images(options, fuser, partner, folder, facts)

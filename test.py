@@ -23,18 +23,25 @@ from data.scoring.scores import Scores, are_scores
 from data.threads import thread_count
 from data.transforms import Preprocess
 from data.visible_images import VisibleImages, batch_limits, read_batches
-from models.inference.trained import find_weights, load_network, open_run
+from models.inference.trained import find_weights, load_network, parse_with_run
 from models.inference.translator import Translator
-from options.test import GenerateOptions, TestOptions
-from scripts.report import print_scores, score_results, tell, tell_skipped, write_evaluation, write_results_page
-from util.command_line import given, parse, run_command
+from options.test import TestOptions
+from scripts.report import (
+    announce,
+    print_scores,
+    score_results,
+    tell,
+    tell_skipped,
+    write_evaluation,
+    write_results_page,
+)
+from util.command_line import given, run_command
 from util.device import Compute, choose
 from util.files import check_folder, write_whole
 from util.metrics.generation import METRICS
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.metrics.score_sheet import finite
 from util.text import metric_title, plural
-from util.training.run_folder import RunFolder
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
 GENERATED = "generated"
@@ -43,18 +50,6 @@ CONVENTION = (
     "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255; CC Pearson correlation of "
     "grey levels, edge CC of Sobel magnitudes: none of a constant image"
 )
-
-
-def read_command(argv: Sequence[str]) -> TestOptions:
-    """The command's options, with the data options of the run that --name gives as defaults."""
-    name = given(argv, "--name")
-    if name is None or given(argv, "--weights") is not None or "-h" in argv or "--help" in argv:
-        return parse(TestOptions, argv)
-    run = RunFolder(Path(given(argv, "--checkpoints_dir") or GenerateOptions().checkpoints_dir) / name)
-    if not run.options.is_file():
-        parse(TestOptions, argv)  # a mistake in the command line comes before a run that is not there
-    trained = open_run(run, "generation")
-    return parse(TestOptions, argv, TestOptions().with_data(trained.data, given(argv, "--dataroot")))
 
 
 def finish(results: Results, job: Job, image: torch.Tensor, copies: Mapping[str, torch.Tensor], wait: Wait) -> None:
@@ -162,7 +157,7 @@ def fits(record: Mapping[str, Any]) -> bool:
 
 def main() -> int:
     """The command."""
-    options = read_command(sys.argv[1:])
+    options, _ = parse_with_run(TestOptions, sys.argv[1:], "generation")
     opts = options.generate
     check_folder("--results_dir", opts.results_dir, opts.result_name)
     compute = choose(opts.device, opts.precision)
@@ -178,8 +173,7 @@ def main() -> int:
         raise ValueError(f"--evaluate: {inputs.summary} have no real infrared images to score against; leave it out")
     learned = load_learned(opts.inception_weights, opts.lpips_weights, compute.device) if opts.evaluate else None
     opening = {"weights": weights, "data": inputs.summary, "device": compute.describe(), "writes": f"{folder}/"}
-    for label, text in opening.items():
-        tell(label, [text])
+    announce(opening)
     sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if opts.scale == "train" else None
     thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, compute.device)

@@ -68,64 +68,78 @@ def is_ignored(note: dict[str, Any], sides: Sequence[float], size: tuple[int, in
     return bool(note["iscrowd"]) or min(across, down) < min_side or occluded.startswith(HEAVILY_OCCLUDED)
 
 
-def read_labelled(
-    folder: CocoFolder, classes: Sequence[str], size: tuple[int, int], look: Look, data: DataOptions, min_side: float,
-    camera: str = "none", limit: int | None = None,
-) -> Labelled:  # fmt: skip
-    """Every image of a folder, or `limit` of them spread evenly, at (height, width). look: how its files are seen.
+@dataclass(frozen=True)
+class Reading:
+    """How labelled images are read. classes: names of what is to be found, in the order of labels; size: (height,
+    width) that images are brought to; look: how their files are seen; min_side: as of is_ignored; camera: crop of
+    visible files."""
 
-    min_side: as of is_ignored; camera: crop of visible files. ImageError for a file that cannot be read."""
-    thermal = ThermalRange.from_options(data)
-    number = {name: k for k, name in enumerate(classes)}
-    entries = folder.images if limit is None else evenly(folder.images, limit)
-    paths = [folder.file(entry) for entry in entries] if look != "infrared" else []
-    sources = [Source(path, path.stem, camera) for path in paths]
-    alike = with_one_white(sources, headers_of(sources), data.visible_bits)[0]
+    classes: Sequence[str]
+    size: tuple[int, int]
+    look: Look
+    data: DataOptions
+    min_side: float
+    camera: str = "none"
 
-    def read(entry: dict[str, Any]) -> tuple[Any, ...] | ImageError:
-        path = folder.file(entry)
-        try:
-            width, height = pixel_size(path)
-            if look == "infrared":
-                grey = as_tensor(read_infrared(path, thermal))
-                grey = resize(grey, size)
-            else:
-                source = Source(path, path.stem, camera)
-                colour = to_size(*read_reduced(alike.get(source, source), lambda height, width: size))
-                grey = luminance(colour[None].float())[0].round()
-                grey = 255 - grey if look == "inverted luminance" else grey
-        except ImageError as error:
-            return error
-        image = grey_bytes(grey) if look == "infrared" else grey.to(torch.uint8)
-        labelled = labelled_size(entry, (width, height))
-        place = Placement.of(labelled, (width, height), "none" if look == "infrared" else camera, size)
-        rows = []
+    def grey(self, source: Source) -> torch.Tensor:
+        """uint8 [1, H, W] of a picture. ImageError if unreadable."""
+        if self.look == "infrared":
+            infrared = read_infrared(source, ThermalRange.from_options(self.data))
+            return grey_bytes(resize(as_tensor(infrared), self.size))
+        colour = to_size(*read_reduced(source, lambda height, width: self.size))
+        light = luminance(colour[None].float())[0].round().to(torch.uint8)
+        return 255 - light if self.look == "inverted luminance" else light
+
+    def objects(
+        self, folder: CocoFolder, entry: dict[str, Any], place: Placement
+    ) -> tuple[list[list[float]], list[int], list[bool]]:
+        """(Boxes (left, top, width, height), labels, whether each is ignored) of an image whose labels are placed."""
+        boxes, labels, ignored = [], [], []
         for note in folder.annotations.get(entry["id"], ()):
-            moved, _ = place.box(note["bbox"])
+            box, _ = place.box(note["bbox"])
             name = folder.categories[note["category_id"]]
-            if moved is not None and name in number:
-                rows.append((moved, number[name], is_ignored(note, moved[2:], size, min_side)))
-        turned = entry["file_name"] if exchanged(entry, (width, height)) else ""
-        return turned, image, rows, labelled[::-1], path.stem
+            if box is not None and name in self.classes:
+                boxes.append(box)
+                labels.append(self.classes.index(name))
+                ignored.append(is_ignored(note, box[2:], self.size, self.min_side))
+        return boxes, labels, ignored
 
-    found = [result for _, result in in_threads(read, entries, worker_count(READERS), "reading")]
+
+def read_labelled(folder: CocoFolder, reading: Reading, limit: int | None = None) -> Labelled:
+    """Every image of a folder, or `limit` of them spread evenly. ImageError where none can be read or, if strict, one
+    cannot; ValueError for a folder without images."""
+    entries = evenly(folder.images, limit)
+    sources = [Source(folder.file(entry), folder.file(entry).stem, reading.camera) for entry in entries]
+    deep = sources if reading.look != "infrared" else []
+    alike = with_one_white(deep, headers_of(deep), reading.data.visible_bits)[0]
+
+    def read(part: tuple[dict[str, Any], Source]) -> tuple[Any, ...]:
+        entry, source = part
+        file = pixel_size(source.path)
+        size = labelled_size(entry, file)
+        objects = reading.objects(folder, entry, Placement.of(size, file, reading.camera, reading.size))
+        turned = [entry["file_name"]] if exchanged(entry, file) else []
+        return reading.grey(alike.get(source, source)), *objects, size[::-1], source.stem, turned
+
+    parts = list(zip(entries, sources, strict=True))
+    found = [result for _, result in in_threads(read, parts, worker_count(READERS), "reading")]
     errors = [item for item in found if isinstance(item, ImageError)]
-    if errors and (data.strict or len(errors) == len(found)):
+    if errors and (reading.data.strict or len(errors) == len(found)):
         raise errors[0]
     for error in errors:
         print(f"skipped {error}", file=sys.stderr)
-    good = [item for item in found if not isinstance(item, ImageError)]
-    if not good:
+    if not found:
         raise ValueError(f"{folder.path}: has no images")
-    exchanged_sides, images, tables, sizes, names = zip(*good, strict=True)
-    note_exchanged(folder, [name for name in exchanged_sides if name])
+    good = [item for item in found if not isinstance(item, ImageError)]
+    images, boxes, labels, ignored, sizes, names, turned = map(list, zip(*good, strict=True))
+    note_exchanged(folder, sum(turned, []))
     return Labelled(
         torch.stack(images),
-        [_corners([box for box, _, _ in rows]) for rows in tables],
-        [torch.tensor([label for _, label, _ in rows], dtype=torch.int64) for rows in tables],
-        [torch.tensor([ignored for _, _, ignored in rows], dtype=torch.bool) for rows in tables],
-        list(sizes),
-        list(names),
+        [_corners(of_image) for of_image in boxes],
+        [torch.tensor(of_image, dtype=torch.int64) for of_image in labels],
+        [torch.tensor(of_image, dtype=torch.bool) for of_image in ignored],
+        sizes,
+        names,
         len(errors),
     )
 

@@ -18,7 +18,7 @@ from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, unique_s
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
 from util.colour import BT601, grey_bytes
-from util.files import naming, part_of
+from util.files import beside
 
 JPEG_SIDE = 65500  # pixels
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to
@@ -212,14 +212,8 @@ def write_image(path: Path, array: np.ndarray, about: str = "") -> None:
         raise ValueError(f"{path}: {writer} holds 8 bits only: use .png or .tiff for 16-bit images")
     if writer == "JPEG" and max(array.shape[:2]) > JPEG_SIDE:
         raise ValueError(f"{path}: JPEG holds {JPEG_SIDE} pixels a side, not {max(array.shape[:2])}: use .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path)
-    try:
-        with naming(path, part):
-            Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}), **_text(writer, about))
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with beside(path, durable=False) as part:
+        Image.fromarray(array).save(part, format=writer, **_SETTINGS.get(writer, {}), **_text(writer, about))
 
 
 def list_images(path: Path, met: Met | None = None) -> list[Source]:

@@ -45,7 +45,7 @@ from models.inference.trained import find_weights, load_network
 from models.inference.translator import Translator
 from options.augment import AugmentOptions
 from options.data import DataOptions
-from scripts.report import tell, tell_skipped
+from scripts.report import announce, tell, tell_skipped
 from util.command_line import parse, run_command
 from util.device import Compute, choose
 from util.files import alone_in, check_folder, code_version, first_inside, write_whole
@@ -187,8 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     facts = {"generated_from": str(options.dataroot.resolve()), **provenance, "scale": options.scale,
              "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
-    for name, text in (("weights", str(weights)), ("device", compute.describe()), ("writes", f"{options.out}/")):
-        print(f"{name:9} {text}", flush=True)
+    announce({"weights": weights, "device": compute.describe(), "writes": f"{options.out}/"})
     for labels in folders.values():
         note_unlisted(labels)
     total = Carried()

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from data.coco import CocoFolder, find_folder, note_unlisted, read_coco
-from data.detection import THERMAL, Labelled, Look, is_ignored, read_labelled
+from data.detection import THERMAL, Labelled, Look, Reading, is_ignored, read_labelled
 from data.inputs import ensure_sample, evenly
 from options.data import DataOptions
 from options.detection import DetectionOptions
@@ -144,7 +144,8 @@ class TrainingSets:
         options = self.options
         camera = "flir_v2" if options.camera_crop and look != "infrared" else "none"
         data = DataOptions(strict=options.strict)
-        found = read_labelled(labels, self.classes, options.size, look, data, options.min_side, camera, limit)
+        reading = Reading(self.classes, options.size, look, data, options.min_side, camera)
+        found = read_labelled(labels, reading, limit)
         self.skipped += found.skipped
         return found
 

@@ -26,6 +26,12 @@ def tell(label: str, lines: Iterable[str]) -> None:
         print(f"{label:9} {line}", flush=True)
 
 
+def announce(lines: Mapping[str, object]) -> None:
+    """Print a command's opening lines: label -> text."""
+    for label, text in lines.items():
+        tell(label, [str(text)])
+
+
 def tell_skipped(errors: Sequence[ImageError], why: str = "") -> int:
     """Name on stderr what was skipped; returns the command's exit status."""
     for error in errors:

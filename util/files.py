@@ -78,17 +78,18 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def beside(path: Path, ending: str = "") -> Iterator[Path]:
+def beside(path: Path, ending: str = "", durable: bool = True) -> Iterator[Path]:
     """A file to write that is renamed to `path` once it is whole: no reader sees half of it, no crash leaves half.
 
-    ending: of its name. An OSError names path."""
+    ending: of its name. durable: whether it is whole on disk too, which takes time. An OSError names path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path, ending)
     try:
         with naming(path, part):
             yield part
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+            if durable:
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)

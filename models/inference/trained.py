@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -16,6 +16,7 @@ from options.recorded import read_train
 from options.shared import WeightsOptions
 from options.train import TrainOptions
 from options.typed import from_dict
+from util.command_line import given, parse
 from util.json_file import JsonError, parse_json
 from util.training.run_folder import RunFolder
 from util.training.state import load_weights
@@ -30,6 +31,8 @@ FORMS = {"direction": "to_infrared|to_visible", "mean_infrared": r"-?[01](\.[0-9
 """How entries of a weights file's metadata look."""
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
+T = TypeVar("T")
+
 
 def open_run(run: RunFolder, kind: str | None = None) -> TrainOptions:
     """Read the options of a run whose method is for "generation" or "fusion", or for either without a kind. ValueError
@@ -41,6 +44,19 @@ def open_run(run: RunFolder, kind: str | None = None) -> TrainOptions:
     if kind not in (None, of):
         raise ValueError(f"{run.path} trains {trained.run.model}, which is used by {OTHER_COMMAND[of]}")
     return trained
+
+
+def parse_with_run(options: type[T], argv: Sequence[str], kind: str) -> tuple[T, TrainOptions | None]:
+    """A command line's options, with the data options of the run that --name gives as their defaults, and the run's own
+    options; None where no run is named. options: a class that has with_data. kind: as open_run takes it."""
+    name = given(argv, "--name")
+    if name is None or given(argv, "--weights") is not None or {"-h", "--help"} & set(argv):
+        return parse(options, argv), None
+    run = RunFolder(Path(given(argv, "--checkpoints_dir") or WeightsOptions().checkpoints_dir) / name)
+    if not run.options.is_file():
+        parse(options, argv)  # a mistake in the command line comes before a run that is not there
+    trained = open_run(run, kind)
+    return parse(options, argv, options().with_data(trained.data, given(argv, "--dataroot"))), trained
 
 
 def choose_weights(run: RunFolder, epoch: str) -> Path:

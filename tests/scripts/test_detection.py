@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data.coco import read_coco
-from data.detection import Labelled, draw_batch, read_labelled, standardise
+from data.detection import Labelled, Reading, draw_batch, read_labelled, standardise
 from data.images import write_image
 from data.output.results import own_folder
 from models.detection.centre import STRIDE, CentreDetector, find_objects
@@ -130,7 +130,7 @@ def test_a_visible_folder_read_as_grey(tmp_path: Path) -> None:
     labels = read_coco(root / "images_rgb_train")
     labels.annotations[0][0]["extra_info"] = {"occluded": "70%_-_90%_occluded_(difficult_to_see)"}
     read = [
-        read_labelled(labels, ["person", "car"], (64, 96), look, DataOptions(), 52, "flir_v2")
+        read_labelled(labels, Reading(["person", "car"], (64, 96), look, DataOptions(), 52, "flir_v2"))
         for look in ("luminance", "inverted luminance")
     ]
     assert torch.equal(read[0].images, 255 - read[1].images)
@@ -151,7 +151,7 @@ def test_the_detector_learns_and_the_seed_decides(flir: Path) -> None:
     compute = choose("cpu", "fp32")
     options = DetectionOptions(arms=("real",), steps=50, batch_size=3, size=SIZE, lr=5e-3)
     labels = read_coco(flir / "images_thermal_train")
-    data = read_labelled(labels, ["car", "person"], SIZE, "infrared", DataOptions(), 0)
+    data = read_labelled(labels, Reading(["car", "person"], SIZE, "infrared", DataOptions(), 0))
     detector = train_detector(data, 2, 0, options, compute)
     found = find_all(detector, data, options, compute)
     assert average_precision(truth_of(data), found, ["car", "person"]).ap50 > 0.5
@@ -258,7 +258,7 @@ def test_training_on_cuda(flir: Path, name: str) -> None:
     compute = choose("cuda")
     options = DetectionOptions(arms=("real",), steps=2, batch_size=2, size=SIZE, detector=name, device="cuda")
     labels = read_coco(flir / "images_thermal_train")
-    data = read_labelled(labels, ["car", "person"], SIZE, "infrared", DataOptions(), 0)
+    data = read_labelled(labels, Reading(["car", "person"], SIZE, "infrared", DataOptions(), 0))
     found = find_all(train_detector(data, 2, 0, options, compute), data, options, compute)
     assert len(found) == len(data) and all(np.isfinite(boxes.boxes).all() for boxes in found)
 
