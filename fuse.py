@@ -17,12 +17,12 @@ from data.inputs import Job, evenly, find_to_fuse
 from data.output.fused_video import fuse_video, note_videos, open_videos
 from data.output.results import MADE, Results, manifest_key, own_folder, remove_all_parts
 from data.output.writing import Wait, Writers, at_own_size, coloured, copy_small, fetch
+from data.remarks import CUTS, note_views
 from data.scoring.cases import EvaluationCase
 from data.scoring.fusion import FUSED, FusedScorer
 from data.scoring.scores import Scores, are_scores
 from data.transforms import Preprocess, resize
 from data.video import is_video
-from data.views import CUTS, note_views
 from data.visible_images import FusionInputs, batch_limits, images_in, read_batches
 from models import METHODS
 from models.inference.fuser import Fuser

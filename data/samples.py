@@ -14,7 +14,7 @@ from data.cache import Cache, key_of
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
 from data.inputs import evenly
 from data.layouts import Pair, Split
-from data.pair_masks import annotations_of, read_mask, source_of
+from data.masks import annotations_of, mask_source, read_mask
 from data.threads import worker_count
 from data.transforms import Preprocess, resize, to_size
 from options.train import TrainOptions
@@ -107,7 +107,7 @@ class Reader:
         return chosen and (chosen.mode, chosen.load_size, chosen.crop_size, chosen.scale_jitter)
 
     def _mask_facts(self, pair: Pair) -> object:
-        kind = self.masks and source_of(pair, self.masks)
+        kind = self.masks and mask_source(pair, self.masks)
         if kind == "file":
             return stamp(pair.mask)
         return annotations_of(pair) if kind == "boxes" else kind

@@ -19,7 +19,7 @@ from data.cache import PREFETCH, open_cache
 from data.images import ImageError, Source, ThermalRange, view_size
 from data.layouts import Pair, Split
 from data.loader import Loader
-from data.pair_masks import source_of
+from data.masks import mask_source
 from data.samples import Reader
 from data.threads import worker_count
 from data.transforms import Preprocess, jitter_colour
@@ -82,7 +82,7 @@ class TrainingImages(Dataset):
             raise ValueError("this data set has no aligned training pairs, and --sampling paired or mixed needs them")
         if self.masks and not self.paired:
             raise ValueError("masks belong to aligned pairs: add --sampling paired")
-        if self.masks and (bare := next((p for p in self.pairs if source_of(p, self.masks) is None), None)):
+        if self.masks and (bare := next((p for p in self.pairs if mask_source(p, self.masks) is None), None)):
             raise ValueError(
                 f"--mask_source {self.masks}: there is none for {bare.infrared.path.name}; give auto or thermal"
             )

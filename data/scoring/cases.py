@@ -11,9 +11,8 @@ from typing import Any
 from data.images import Source, list_images
 from data.inputs import ensure_sample, find_pairs, of_data_set, pair_jobs, partnered_jobs
 from data.layouts import find
-from data.remarks import headers_of, note_palettes, with_one_white
+from data.remarks import CUTS, headers_of, note_palettes, note_views, with_one_white
 from data.scoring.methods import by_stem, join_methods, results_of
-from data.views import CUTS, note_views
 from options.evaluate import EvaluateFusionOptions, EvaluateGenerationOptions, methods_of
 from util.json_file import read_json
 from util.text import first_few, plural

@@ -9,10 +9,10 @@ import torch
 
 from data.counts import COUNT_MODES, ThermalRange
 from data.images import ImageError, Source, probe, read_infrared, read_visible
+from data.remarks import size_remedy, size_text
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
 from data.transforms import as_tensor, grey_tensor, resize
-from data.views import size_remedy, text
 from util.metrics.fusion import FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
 
 FUSED = "fused"
@@ -77,7 +77,7 @@ class FusedScorer:
             rows[name] = read_saved(source)[None].to(self.device)
             if (found := tuple(rows[name].shape[-2:])) != size:
                 remedy = size_remedy(found, case.visible, self.of_data_set)
-                raise ImageError(source.path, f"is {text(found)}, its visible image {text(size)}: {remedy}")
+                raise ImageError(source.path, f"is {size_text(found)}, its visible image {size_text(size)}: {remedy}")
         visible, infrared = visible[None].to(self.device), infrared[None].to(self.device)
         rows |= trivial_rows(visible, infrared)
         scorer = FusionScorer(visible, infrared, list(self.higher_is_better), self.convention)

@@ -10,8 +10,8 @@ import pytest
 from data.images import Source, ThermalRange, write_image
 from data.inputs import Inputs, Job, find_pairs, find_visible, of_data_set, pair_jobs, unlike_stems, visible_jobs
 from data.layouts import find
+from data.remarks import CUTS, note_views
 from data.transforms import grey_tensor
-from data.views import CUTS, note_views
 from data.visible_images import BATCH_PIXELS, FusionInputs, images_in
 from options.data import DataOptions
 from tests.layout_fixtures import picture, two_folders

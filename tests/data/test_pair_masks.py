@@ -11,7 +11,7 @@ import torch
 
 from data.images import Source, write_image
 from data.layouts import Pair, find
-from data.pair_masks import _annotated, read_mask, source_of
+from data.masks import _annotated, mask_source, read_mask
 from data.samples import finished
 from data.training_images import TrainingImages
 from models import METHODS
@@ -47,7 +47,7 @@ def annotated(root: Path) -> Pair:
 
 def test_boxes_and_outlines_of_warm_things(tmp_path: Path) -> None:
     pair = annotated(tmp_path)
-    assert source_of(pair, "auto") == "boxes" and source_of(pair, "file") is None
+    assert mask_source(pair, "auto") == "boxes" and mask_source(pair, "file") is None
     mask = read_mask(pair, np.zeros((20, 30), np.uint8), "boxes")
     expected = np.zeros((20, 30), np.float32)
     expected[3:9, 2:7] = 1
@@ -62,7 +62,7 @@ def test_the_order_of_auto_and_what_is_missing(tmp_path: Path) -> None:
     grey[10:20, 20:28] = 240
     write_image(infrared, grey)
     bare = Pair("x", Source(infrared, "x"), Source(infrared, "x"))
-    assert source_of(bare, "auto") == "thermal" and source_of(bare, "boxes") is None
+    assert mask_source(bare, "auto") == "thermal" and mask_source(bare, "boxes") is None
     found = read_mask(bare, grey, "auto")
     assert found[15, 24] == 1 and found[30, 50] == 0
     with pytest.raises(ValueError, match="--mask_source boxes"):
@@ -70,9 +70,9 @@ def test_the_order_of_auto_and_what_is_missing(tmp_path: Path) -> None:
     file = tmp_path / "mask" / "x.png"
     write_image(file, np.eye(40, 60, dtype=np.uint8) * 255)
     whole = Pair("x", bare.visible, bare.infrared, file)
-    assert source_of(whole, "auto") == "file"
+    assert mask_source(whole, "auto") == "file"
     np.testing.assert_array_equal(read_mask(whole, grey, "file"), np.eye(40, 60))
-    assert source_of(whole, "thermal") == "thermal"
+    assert mask_source(whole, "thermal") == "thermal"
 
 
 def options_for(root: Path, **changes: object) -> TrainOptions:
@@ -225,10 +225,10 @@ def test_labels_are_those_of_the_image_not_of_one_of_its_name(tmp_path: Path) ->
     zeros = np.zeros((20, 30), np.uint8)
     assert read_mask(of("a/1.png"), zeros, "boxes").nonzero()[1].max() == 0
     assert read_mask(of("c/2.tiff"), zeros, "boxes").nonzero()[1].min() == 2, "counts beside 8-bit images"
-    assert source_of(of("d/1.png"), "boxes") is None, "two images have that name, and it is neither"
+    assert mask_source(of("d/1.png"), "boxes") is None, "two images have that name, and it is neither"
     thermal = {"images": [{"id": 1, "file_name": "3.png"}], "annotations": [], "categories": []}
     (tmp_path / "ir" / "thermal_annotations.json").write_text(json.dumps(thermal))
-    assert source_of(of("a/3.png"), "boxes") == "boxes", "another file lists it"
+    assert mask_source(of("a/3.png"), "boxes") == "boxes", "another file lists it"
 
 
 def test_a_damaged_annotation_file_is_named(tmp_path: Path) -> None:
@@ -243,5 +243,5 @@ def test_a_damaged_annotation_file_is_named(tmp_path: Path) -> None:
         path.write_text(text)
         _annotated.cache_clear()
         with pytest.raises(ValueError, match=says) as refusal:
-            source_of(pair, "boxes")
+            mask_source(pair, "boxes")
         assert str(refusal.value).startswith(str(path))

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from data.images import Source, list_images, probe, read_visible, write_image
+from data.remarks import cut_sizes, unlike
 from data.scoring.cases import EvaluationCase, note_sources, range_policy, record_of
 from data.scoring.methods import by_stem, named_methods
-from data.views import cut_sizes, unlike
 from models import METHODS
 from models.stdfusion_net import initialise
 from options.stdfusion_net import STDFusionNetOptions
