@@ -69,9 +69,8 @@ class CentreDetector(nn.Module):
 
 def places(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Middles x [h, w], y [h, w], in pixels, of the cells of a grid of h x w cells."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )  # fmt: skip
+    rows, columns = (torch.arange(cells, device=device) for cells in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     return (x + 0.5) * STRIDE, (y + 0.5) * STRIDE
 
 

@@ -14,6 +14,7 @@ from models.detection.loss import detection_loss, make_targets
 from util.device import Compute
 
 Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Tensors, Terms = Sequence[torch.Tensor], dict[str, torch.Tensor]
 
 
 class Detector(Protocol):
@@ -22,10 +23,7 @@ class Detector(Protocol):
 
     network: nn.Module
 
-    def losses(
-        self, images: torch.Tensor, boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor],
-        ignored: Sequence[torch.Tensor],
-    ) -> dict[str, torch.Tensor]: ...  # fmt: skip
+    def losses(self, images: torch.Tensor, boxes: Tensors, labels: Tensors, ignored: Tensors) -> Terms: ...
 
     def find(self, images: torch.Tensor) -> list[Found]: ...
 
@@ -37,10 +35,7 @@ class Centre:
         self.classes, self.size, self.compute = classes, size, compute
         self.network: nn.Module = compute.place(CentreDetector(classes))
 
-    def losses(
-        self, images: torch.Tensor, boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor],
-        ignored: Sequence[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:  # fmt: skip
+    def losses(self, images: torch.Tensor, boxes: Tensors, labels: Tensors, ignored: Tensors) -> Terms:
         """{"heat", "box"}, terms to lower."""
         targets = make_targets(boxes, labels, ignored, self.classes, self.size, images.device)
         with self.compute.autocast():
@@ -60,24 +55,18 @@ class FasterRcnn:
 
     def __init__(self, classes: int, size: tuple[int, int], compute: Compute) -> None:
         self.compute = compute
-        self.network: nn.Module = fasterrcnn_mobilenet_v3_large_fpn(
-            weights=None, weights_backbone=None, num_classes=classes + 1,
-            min_size=min(size), max_size=max(size), image_mean=[0.0] * 3, image_std=[1.0] * 3, box_score_thresh=0.01,
-        ).to(compute.device)  # fmt: skip
+        sizes = {"min_size": min(size), "max_size": max(size), "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+        network = fasterrcnn_mobilenet_v3_large_fpn(
+            weights=None, weights_backbone=None, num_classes=classes + 1, box_score_thresh=0.01, **sizes
+        )
+        self.network: nn.Module = network.to(compute.device)
 
-    def losses(
-        self, images: torch.Tensor, boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor],
-        ignored: Sequence[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:  # fmt: skip
+    def losses(self, images: torch.Tensor, boxes: Tensors, labels: Tensors, ignored: Tensors) -> Terms:
         """torchvision's four terms to lower."""
-        device = images.device
-        targets = [
-            {
-                "boxes": box[~skip].to(device, non_blocking=True),
-                "labels": label[~skip].to(device, non_blocking=True) + 1,
-            }
-            for box, label, skip in zip(boxes, labels, ignored, strict=True)
-        ]
+        found = zip(boxes, labels, ignored, strict=True)
+        kept = [(box[~skip], label[~skip] + 1) for box, label, skip in found]
+        moved = ([part.to(images.device, non_blocking=True) for part in pair] for pair in kept)
+        targets = [{"boxes": box, "labels": label} for box, label in moved]
         return self.network(list(images.expand(-1, 3, -1, -1)), targets)
 
     def find(self, images: torch.Tensor) -> list[Found]:

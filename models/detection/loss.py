@@ -11,13 +11,13 @@ from models.detection.centre import STRIDE, to_boxes
 
 SPREAD = 0.54  # share of a box that its heat covers (alpha = beta of TTFNet)
 BOX_WEIGHT = 5.0  # of the box loss beside the heat loss, as in TTFNet
+Tensors = Sequence[torch.Tensor]
 CELLS_AT_ONCE = 2**19  # of the grids of boxes, 4 bytes each
 
 
 def make_targets(
-    boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor], ignored: Sequence[torch.Tensor], classes: int,
-    size: tuple[int, int], device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    boxes: Tensors, labels: Tensors, ignored: Tensors, classes: int, size: tuple[int, int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """For N images of size (H, W): heat [N, classes, h, w] in [0, 1], exactly 1 at the cell of a centre; care
     [N, classes, h, w], 0 in ignored boxes; box [N, 4, h, w], pixels; weight [N, h, w] of each cell's box.
 

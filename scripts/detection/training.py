@@ -21,8 +21,9 @@ CLIP = 5.0  # norm of the gradient
 LINE_SECONDS = 30.0  # between lines where there is no terminal to draw a bar on
 
 
-def train_detector(data: Labelled, classes: int, seed: int, options: DetectionOptions, compute: Compute,
-                   name: str = "") -> Detector:  # fmt: skip
+def train_detector(
+    data: Labelled, classes: int, seed: int, options: DetectionOptions, compute: Compute, name: str = ""
+) -> Detector:
     """A detector trained for options.steps. The seed alone decides initialisation, and flips, zooms, shifts and grey
     levels of every step, so that two training sets get the same; the order of images depends on their number too."""
     torch.manual_seed(seed)
