@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 out=${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE]}
 limit=${LIMIT:-540} device=${DEVICE:-cuda} python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
-mkdir -p "$out"
+mkdir -p "$out" && out=$(realpath "$out")
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 failed=0
@@ -53,13 +53,15 @@ part tests 90 5 "$python" -m pytest -v -m cuda --durations 5 -p no:cacheprovider
 measure train 180 "${train[@]}" --compile off default "${beside[@]}"
 measure generate 45 "${generate[@]}"
 measure fuse 45 "${fuse[@]}"
-measure metrics 20 --repeats 1
-measure data 20 "${data[@]}"
+measure metrics 25 --repeats 1
+measure data 30 "${data[@]}"
 [ -n "${ROOTS:-}" ] || exit $failed
 # shellcheck disable=SC2086 # both are lists of words
 part generator "$limit" 20 "$python" train.py --name to_infrared --model pix2pix --checkpoints_dir "$run" --device "$device" \
     --init_from models/weights/to_infrared.safetensors --dataroot $ROOTS --infrared_range percentile "${small[@]}" \
     --scale_jitter 0.3 --color_jitter 0.3 --shift 4 --norm_D spectral --lambda_correlation 3 --lr 1e-4 --lr_policy cosine \
     --n_epochs 10 --n_epochs_decay 10 --best_metric cc --display none --log_seconds 5 ${TRAIN:-}
-cp "$run"/to_infrared/{best.safetensors,last.safetensors,options.json,losses.jsonl} "$out" 2>/dev/null
+cd "$run/to_infrared" 2>/dev/null || exit $failed
+cp options.json losses.jsonl "$out"
+cp best.safetensors "$out" 2>/dev/null || cp last.safetensors "$out"
 exit $failed

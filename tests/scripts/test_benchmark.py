@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
@@ -16,6 +18,7 @@ import torch
 import scripts.benchmark as dispatcher
 from data.images import read_infrared, read_visible, write_image
 from scripts.benchmarks import commands, common, generate
+from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
 
@@ -73,6 +76,32 @@ def test_commands_report_memory_of_their_own_and_failures(tmp_path: Path) -> Non
     words = [sys.executable, "-S", "-c", "print('why'); raise SystemExit(3)"]
     with pytest.raises(ValueError, match="it failed: why"):
         run(words, tmp_path, {}, tmp_path / "log", "it")
+
+
+def measure_gpu(folder: Path, **variables: str) -> tuple[int, str, list[dict]]:
+    """Status, output and parts.jsonl of scripts/measure_gpu.sh with a Python that does nothing, or fails at metrics."""
+    python = folder / "python"
+    python.write_text('#!/bin/sh\ncase "$*" in *"benchmark metrics"*) exit 3 ;; esac\n')
+    python.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(python), "DEVICE": "cpu"} | variables
+    words = ["bash", ROOT / "scripts" / "measure_gpu.sh", folder / "out", "checkout"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    parts = folder / "out" / "parts.jsonl"
+    return done.returncode, done.stdout, [json.loads(line) for line in parts.open()] if parts.exists() else []
+
+
+def test_a_gpu_is_measured_part_by_part_within_its_limit(tmp_path: Path) -> None:
+    status, text, parts = measure_gpu(tmp_path, ROOTS="one two", TRAIN="--lr 1e-3")
+    names = ["tests", "train", "generate", "fuse", "metrics", "data", "generator"]
+    assert [part["part"] for part in parts] == names and status == 1, "a part that fails ends no other"
+    assert [part["status"] for part in parts] == [3 * (name == "metrics") for name in names]
+    assert sum(part["limit"] for part in parts[:-1]) < 540 and parts[-1]["limit"] <= 540 - 20
+    assert "--reference checkout" in text and "--dataroot one two" in text and text.count("--lr 1e-3") == 1
+
+
+def test_no_part_of_measuring_a_gpu_begins_without_time(tmp_path: Path) -> None:
+    status, text, parts = measure_gpu(tmp_path, LIMIT="9", PARTS="tests train")
+    assert status == 0 and not parts and text.count("no time left") == 2
 
 
 def test_pictures_fill_a_folder_again_and_again(tmp_path: Path) -> None:
