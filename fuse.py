@@ -233,8 +233,14 @@ def score(results: Results, jobs: Sequence[Job], options: FuseOptions, device: t
     return score_results(results, cases, scorer, options.sources.num_threads, options.data.strict)
 
 
-def report(folder: Path, facts: Mapping[str, Any], images: Mapping[str, Any], rows: Mapping[str, Mapping[str, Path]],
-           scores: Scores | None, count: int) -> None:  # fmt: skip
+def report(
+    folder: Path,
+    facts: Mapping[str, Any],
+    images: Mapping[str, Any],
+    rows: Mapping[str, Mapping[str, Path]],
+    scores: Scores | None,
+    count: int,
+) -> None:
     """Records, scores, page. images: name -> facts. rows: name -> column of the gallery -> file. count: of all."""
     write_whole(folder / "results.json", json.dumps({**facts, "images": images}, indent=2).encode())
     if scores is not None and scores.sheet.rows:

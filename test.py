@@ -200,9 +200,14 @@ def columns(results: Results, job: Job, whole: bool = True) -> dict[str, Path]:
 
 
 def report(
-    results: Results, options: TestOptions, facts: dict[str, str], inputs: Inputs, shown: set[str], compute: Compute,
+    results: Results,
+    options: TestOptions,
+    facts: Mapping[str, str],
+    inputs: Inputs,
+    shown: set[str],
+    compute: Compute,
     learned: LearnedMetrics | None,
-) -> int:  # fmt: skip
+) -> int:
     """Scores, page, closing lines; exit status 1 where some images could not be read or scored."""
     done = [job for job in inputs.jobs if job.visible.stem in results.records]
     scores = score(results, done, options, facts, compute.device, learned)

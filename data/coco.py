@@ -59,15 +59,15 @@ def note_unlisted(labels: CocoFolder) -> None:
     there = [path for folder in {path.parent for path in listed} if folder.is_dir() for path in image_files(folder)]
     others = [path.name for path in there if path not in listed]
     if others:
-        print(f"note      {labels.path}/coco.json does not list {plural(len(others), 'image')} beside its own: "
-              f"{first_few(others)}", flush=True)  # fmt: skip
+        few, count = first_few(others), plural(len(others), "image")
+        print(f"note      {labels.path}/coco.json does not list {count} beside its own: {few}", flush=True)
 
 
 def note_exchanged(labels: CocoFolder, names: Sequence[str]) -> None:
     """Print a line where images of a coco.json, of these names, have width and height exchanged."""
     if names:
-        print(f"note      {labels.path}/coco.json has width and height of {plural(len(names), 'image')} exchanged; the "
-              f"files' own were taken: {first_few(names)}", flush=True)  # fmt: skip
+        line = f"width and height of {plural(len(names), 'image')} exchanged; the files' own were taken"
+        print(f"note      {labels.path}/coco.json has {line}: {first_few(names)}", flush=True)
 
 
 def exchanged(image: Mapping[str, Any], file: tuple[int, int]) -> bool:

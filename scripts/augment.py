@@ -122,9 +122,13 @@ def write_one(path: Path, image: torch.Tensor, place: Placement) -> Written:
 
 
 def generate(
-    labels: CocoFolder, folder: Path, translator: Translator, preprocess: Preprocess | None, options: AugmentOptions,
+    labels: CocoFolder,
+    folder: Path,
+    translator: Translator,
+    preprocess: Preprocess | None,
+    options: AugmentOptions,
     results: Results,
-) -> dict[str, Written]:  # fmt: skip
+) -> dict[str, Written]:
     """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written, now or earlier."""
     camera = "flir_v2" if options.camera_crop else "none"
     written = take_finished(labels, folder, camera, results)
@@ -139,8 +143,8 @@ def generate(
     tell("note", lines)
     jobs = [Job(alike.get(source, source)) for source in sources]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
-    read = read_batches(dataset, options.batch_size, options.num_threads, options.strict, results.errors, folder.name,
-                        translator.compute.device.type == "cuda")  # fmt: skip
+    how, pinned = (options.batch_size, options.num_threads, options.strict), translator.compute.device.type == "cuda"
+    read = read_batches(dataset, *how, results.errors, folder.name, pinned)
 
     def write(source: Path, image: torch.Tensor, wait: Wait) -> None:
         wait()
@@ -161,8 +165,8 @@ def generate(
             for item, image in zip(items, images, strict=True):
                 writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
     images = {image["file_name"]: image for image in labels.images if image["file_name"] in written}
-    note_exchanged(labels, [name for name, image in images.items()
-                            if exchanged(image, tuple(results.records[f"{folder.name}/{name}"]["file"]))])  # fmt: skip
+    files = {name: tuple(results.records[f"{folder.name}/{name}"]["file"]) for name in images}
+    note_exchanged(labels, [name for name, image in images.items() if exchanged(image, files[name])])
     return {name: written[name] for name in images}
 
 
@@ -181,12 +185,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_out(options, key, folders)
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
     translator = Translator(network, compute)
-    provenance: dict[str, Any] = {
-        "run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"],
-        "epoch": metadata.get("epoch", ""), "code_version": code_version(),
-    }  # fmt: skip
-    facts = {"generated_from": str(options.dataroot.resolve()), **provenance, "scale": options.scale,
-             "camera_crop": options.camera_crop, "precision": str(compute.dtype)}  # fmt: skip
+    provenance = {"run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"]}
+    provenance |= {"epoch": metadata.get("epoch", ""), "code_version": code_version()}
+    facts = {"generated_from": str(options.dataroot.resolve()), **provenance}
+    facts |= {"scale": options.scale, "camera_crop": options.camera_crop, "precision": str(compute.dtype)}
     announce({"weights": weights, "device": compute.describe(), "writes": f"{options.out}/"})
     for labels in folders.values():
         note_unlisted(labels)

@@ -118,12 +118,15 @@ class Results:
 
     def left(self, jobs: Sequence[Job], needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
         """The jobs that are still to be done: those without a record of the same inputs, or without one of the files
-        that are needed; a machine that loses its power can leave empty ones. Images of other weights or options, which
-        must not lie among those that are made now, are removed."""
+        that are needed; a machine that loses its power can leave empty ones. Their records are dropped. Images of other
+        weights or options, which must not lie among those that are made now, are removed."""
         for name in set(self.forgotten) - {job.visible.stem for job in jobs}:
             for kind in self.kinds:
                 self.file(kind, name).unlink(missing_ok=True)
-        return [job for job in jobs if not self._stands(job, needed(job))]
+        left = [job for job in jobs if not self._stands(job, needed(job))]
+        for job in left:
+            self.records.pop(job.visible.stem, None)
+        return left
 
     def _stands(self, job: Job, files: Iterable[Path]) -> bool:
         record = self.records.get(job.visible.stem)

@@ -158,6 +158,9 @@ def test_an_unreadable_image_is_tried_again(command: Callable, tmp_path: Path, r
     assert "images    3 in" in command(*of(root, weights), status=1).stdout
     (root / "visible/002.png").write_bytes(whole)
     assert "3 of 4 images are there already" in command(*of(root, weights)).stdout
+    (root / "visible/002.png").write_bytes(whole[:80])
+    assert "images    3 in" in command(*of(root, weights), status=1).stdout, "what was made of another file is of none"
+    assert "002" not in json.loads((tmp_path / "results/stdfusion_net/results.json").read_text())["images"]
 
 
 def test_progress_is_told_without_a_terminal(
