@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from types import TracebackType
@@ -84,7 +84,7 @@ class Loader:
         self.num_workers, self.pinned, self.prepare = num_workers, pinned, prepare
         self.prefetch_factor = prefetch_factor
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any, None, None]:
         keys = _Keys(self.keys)
         if self.num_workers:
             try:
@@ -100,9 +100,7 @@ class Loader:
                 )
         yield from self._loader(chain(keys.waiting, keys.left), self.collate, 0)
 
-    def _loader(
-        self, keys: Iterable[Sequence[Any]], collate: Callable[[Sequence[Any]], Any], workers: int
-    ) -> DataLoader:
+    def _loader(self, keys: Iterable[Any], collate: Callable[[Sequence[Any]], Any], workers: int) -> DataLoader:
         return DataLoader(
             self.dataset,
             batch_sampler=keys,
@@ -117,7 +115,7 @@ class Loader:
 
     def _by_workers(self, keys: _Keys) -> Iterator[Any]:
         before = signal.getsignal(signal.SIGCHLD)
-        reading = iter(self._loader(keys, partial(_to_hand_over, self.collate), self.num_workers))
+        reading: Any = iter(self._loader(keys, partial(_to_hand_over, self.collate), self.num_workers))
         if before is not None and threading.current_thread() is threading.main_thread():
             # torch's handler would raise anywhere in the main thread when a worker dies.
             signal.signal(signal.SIGCHLD, before)
@@ -141,7 +139,7 @@ class Loader:
             _end_workers(reading)
 
 
-def _through(batches: Iterable[Any]) -> Iterator[Any]:
+def _through(batches: Iterable[Any]) -> Generator[Any, None, None]:
     yield from batches  # its close() closes theirs too, where they have one
 
 

@@ -146,7 +146,7 @@ class FusionInputs(VisibleImages):
             return {"job": job, "error": error}
 
     def _paired(self, job: Job) -> dict[str, Any]:
-        item = {"visible": as_tensor(read_visible(job.visible))}
+        item: dict[str, Any] = {"visible": as_tensor(read_visible(job.visible))}
         infrared = grey_tensor(read_infrared(job.real, self.thermal))
         size = tuple(item["visible"].shape[-2:])
         if tuple(infrared.shape[-2:]) != size:

@@ -74,7 +74,9 @@ class Scan:
             sources.append(Source(path, "_".join(place.parts), camera=used, group=group))
         return sources
 
-    def sides(self, visible: Path | None, infrared: Path | None, camera: str = "none") -> tuple[list[Source], ...]:
+    def sides(
+        self, visible: Path | None, infrared: Path | None, camera: str = "none"
+    ) -> tuple[list[Source], list[Source]]:
         """The images of two folders of partners. camera: of the visible ones."""
         return self.images(visible, camera, infrared), self.images(infrared, beside=visible)
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ class Unpadded(nn.Module):
 
     The generators' own forward branches on the size, which an exported graph would freeze."""
 
-    def __init__(self, generator: nn.Module) -> None:
+    def __init__(self, generator: Any) -> None:
         super().__init__()
         unet = isinstance(generator, UNetGenerator)
         parts = [generator.first, generator.inner, generator.last] if unet else [generator.body]
@@ -92,7 +93,7 @@ class Exportable:
         )
 
 
-def exportable(network: nn.Module, kind: str) -> Exportable:
+def exportable(network: Any, kind: str) -> Exportable:
     """network: as load_network loads it, for "generation" or "fusion". The module is a copy: it may be moved."""
     twin = copy.deepcopy(network)
     if kind == "fusion":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -19,9 +20,7 @@ class Fuser:
     """The network with its tiles and its range: visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] on the CPU
     -> luminance [N, 1, H, W] in [-1, 1], and the grey levels that the network's raw output spans, [N, 2]."""
 
-    def __init__(
-        self, network: torch.nn.Module, compute: Compute, opts: NetworkOptions, policy: str, local: bool = True
-    ) -> None:
+    def __init__(self, network: Any, compute: Compute, opts: NetworkOptions, policy: str, local: bool = True) -> None:
         """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked."""
         self.network, self.compute, self.policy = compute.place(network), compute, policy
         self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[compute.device.type] if local else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,7 +69,7 @@ class Translator:
     ) -> None:
         """network: as models.inference.trained.load_network loads it. tile: side in pixels; None chooses one.
         statistics: of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile."""
-        generator = network.to_infrared
+        generator: Any = network.to_infrared
         if isinstance(generator, VGGUNetGenerator) and compute.device.type == "cpu" and compute.dtype == torch.bfloat16:
             # Without padding layers between its convolutions it takes two thirds of the time in this layout.
             compute = replace(compute, memory_format=torch.channels_last)
