@@ -5,15 +5,23 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tqdm import tqdm
 
 from util.text import duration
-from util.training.run_reader import grouped
 
 EVERY_S = 10.0  # between two lines of Counting
 RECENT_S = 30.0  # rates are of the last steps: neither the first, slow ones nor validations count
+
+
+def grouped(terms: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Group -> its terms, which are of one scale, and so shown together; a term of none is a group by itself."""
+    found: dict[str, list[str]] = {}
+    for term in terms:
+        group = next((name for name, members in groups.items() if term in members), term)
+        found.setdefault(group, []).append(term)
+    return found
 
 
 class Progress:

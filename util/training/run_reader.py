@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from util.json_file import record_in
+from util.training.progress import grouped
 
 Points = tuple[list[float], list[float]]  # steps, values
 
@@ -36,15 +37,6 @@ def is_record(line: Mapping[str, Any]) -> bool:
         and ("event" not in line or ("time" in line and isinstance(line.get("reason", ""), str)))
         and (event != "start" or numbers({name: line.get(name) for name in ("steps", "epochs")}))
     )
-
-
-def grouped(terms: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Group -> its terms, which are of one scale, and so shown together; a term of none is a group by itself."""
-    found: dict[str, list[str]] = {}
-    for term in terms:
-        group = next((name for name, members in groups.items() if term in members), term)
-        found.setdefault(group, []).append(term)
-    return found
 
 
 class RunReader:
