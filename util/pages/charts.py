@@ -121,7 +121,7 @@ def curve_panel(curve: Curve) -> tags.html_tag:
             axes.set_ylim(bottom=0)
         axes.set_xlabel(curve.x_label)
         axes.xaxis.grid(visible=False)
-        axes.xaxis.set_major_locator(_whole_ticks())
+        axes.locator_params(axis="x", nbins=6, integer=True)  # there is no step 1.5
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.yaxis.set_major_formatter("{x:.4g}")
 
@@ -134,13 +134,6 @@ def curve_panel(curve: Curve) -> tags.html_tag:
     long = any(len(points) > MAX_POINTS for points in series.values())
     note = f"Line: the mean of each {STRETCHES}th part. Band: its lowest to highest. Number: the last value." * long
     return _panel(draw, CURVE_HEIGHT, curve.title, about, below=[_legend(ends), note, lost])
-
-
-def _whole_ticks() -> Any:
-    """Return what puts few ticks, at whole numbers: there is no step 1.5."""
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(6, integer=True)
 
 
 def _name(name: str) -> str:
@@ -220,7 +213,7 @@ def ranking_panel(sheet: ScoreSheet) -> tags.html_tag:
             axes.vlines(place, row - 0.3, row + 0.3, color=colours[name], linewidth=3.5)
         _named_rows(axes, ranking)
         axes.set_xlim(0.9, max(2, len(ranking)) + 0.1)
-        axes.xaxis.set_major_locator(_whole_ticks())
+        axes.locator_params(axis="x", nbins=6, integer=True)
 
     about = "Mean ranks: " + "; ".join(f"{name} {format_number(place)}" for name, place in ranking.items())
     note = "A dot is the rank in one metric, among the methods; the bar is the mean of the ranks."
