@@ -12,8 +12,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from data.images import to_tensor
+from options.recorded import from_dict
 from options.train import InputOptions, TrainOptions
-from options.typed import from_dict
 from util.json_file import JsonError, parse_json
 
 

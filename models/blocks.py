@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
-def normalises_images(layer: nn.Module) -> bool:
+def normalises_images(layer: nn.Module) -> TypeGuard[nn.InstanceNorm2d | nn.BatchNorm2d]:
     """Whether a layer normalises each image by its own statistics when it does not train."""
     return isinstance(layer, nn.InstanceNorm2d) or (isinstance(layer, BatchNorm2d) and layer.statistics == "image")
 

@@ -1,11 +1,24 @@
-"""Runs a network on large images tile by tile, so that memory depends on the tile and not on the image."""
+"""Runs a network on large images tile by tile, so that memory depends on the tile and not on the image; instance norms
+use statistics of the whole image, fixed before the first tile is made.
+
+With statistics of its own, each tile would be normalised by itself, and no overlap hides the steps between tiles that
+this makes. With fixed ones, an output pixel depends on its neighbourhood alone, so tiles that are seen with enough
+around them join without any seam, whatever the statistics are; and the nearer these are to the whole image's, the
+nearer the result is to that without tiles."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.blocks import normalises_images
+from models.generators import UNetLevel
 
 
 def core_edges(length: int, core: int, multiple: int = 1) -> list[int]:
@@ -69,3 +82,92 @@ def run_local(
             result = part.new_empty(*part.shape[:2], height, width)
         piece.paste(part, result)
     return result
+
+
+class TileNorm(nn.Module):
+    """Instance norm of [N, C, H, W] by statistics that are taken from a sample, then fixed.
+
+    sample: those of the inner part of all N images together, which are crops of one image; the norm then enters
+    itself in `order`. fixed: as before. measure: the moments of what a tile keeps are added up for `adopt`, and an
+    empty batch goes on, so that the rest of the network costs nothing."""
+
+    def __init__(self, norm: nn.InstanceNorm2d | nn.BatchNorm2d, order: list[TileNorm], joins: bool) -> None:
+        """norm: in whose place it is put. joins: whether the network joins what goes on to images from before, which
+        an empty batch does not fit."""
+        super().__init__()
+        self.joins = joins
+        self.eps, self.weight, self.bias, self.order = norm.eps, norm.weight, norm.bias, order
+        self.mode: Literal["sample", "fixed", "measure"] = "sample"
+        self.tile: Tile | None = None
+        self.mean: torch.Tensor | None = None
+        self.variance: torch.Tensor | None = None
+        self.moments: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> the same shape."""
+        if self.mode == "sample":
+            # What lies near the edge of a crop has seen the mirrored edge, of which the image has little.
+            down, right = x.shape[-2] // 8, x.shape[-1] // 8
+            inner = x[..., down : x.shape[-2] - down, right : x.shape[-1] - right].float()
+            self.variance, self.mean = torch.var_mean(inner, (0, 2, 3), correction=0)
+            self.order.append(self)
+        elif self.mode == "measure":
+            self.moments.append(self._moments(x))
+            return x if self.joins else x[:0]
+        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, training=False, eps=self.eps)
+
+    def _moments(self, x: torch.Tensor) -> torch.Tensor:
+        """[3, C]: count, sum and sum of squares of what the tile keeps, at this layer's resolution."""
+        assert self.tile is not None and len(x) == 1
+        (rows, columns), (top, bottom, left, right) = x.shape[-2:], self.tile.seen
+        kept = self.tile.kept
+        # The network halves the sides of what it sees, mirrored to a multiple at the image's end.
+        down = 2 ** math.ceil(math.log2((bottom - top) / rows))
+        across = 2 ** math.ceil(math.log2((right - left) / columns))
+        below = rows if kept[1] == bottom else (kept[1] - top) // down
+        behind = columns if kept[3] == right else (kept[3] - left) // across
+        inner = x[0, :, (kept[0] - top) // down : below, (kept[2] - left) // across : behind].double()
+        count = torch.full_like(inner[:, 0, 0], inner[0].numel())
+        return torch.stack([count, inner.sum((1, 2)), inner.square().sum((1, 2))])
+
+    def adopt(self) -> None:
+        """Take the statistics that were measured since the last call, and be fixed."""
+        count, total, squares = torch.stack(self.moments).sum(0)
+        mean = total / count
+        self.mean, self.variance = mean.float(), (squares / count - mean.square()).clamp(min=0).float()
+        self.moments, self.mode = [], "fixed"
+
+
+def with_tile_norms(network: nn.Module) -> list[TileNorm]:
+    """Put a TileNorm in the place of each norm of a network that normalises each image by itself.
+
+    The list returned is filled, in the order in which the norms run, when the network runs with them on a sample."""
+    order: list[TileNorm] = []
+    joins = any(isinstance(module, UNetLevel) for module in network.modules())
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if normalises_images(child):
+                module.add_module(name, TileNorm(child, order, joins))
+    return order
+
+
+def take_sample(run: Callable[[torch.Tensor], object], norms: list[TileNorm], crops: torch.Tensor) -> None:
+    """Fix the norms' statistics to those of crops [N, C, h, w] of one image. run: the network."""
+    for norm in norms:
+        norm.mode = "sample"
+    norms.clear()
+    run(crops)
+    for norm in norms:
+        norm.mode = "fixed"
+
+
+def take_exact(
+    run: Callable[[torch.Tensor], object], norms: list[TileNorm], image: torch.Tensor, tiles: Sequence[Tile]
+) -> None:
+    """Fix the norms' statistics to those of the whole image [1, C, H, W]: first norm, second norm, ..., each with one
+    run over all tiles, in which only what comes before that norm counts, with the earlier ones' statistics."""
+    for norm in norms:
+        norm.mode = "measure"
+        for norm.tile in tiles:
+            run(norm.tile.cut(image))
+        norm.adopt()

@@ -12,10 +12,9 @@ from torch import nn
 from models import METHODS
 from models.blocks import BatchNorm2d
 from models.generators import OneDirection, make_generator
-from options.recorded import read_train
+from options.recorded import from_dict, read_train
 from options.shared import WeightsOptions
 from options.train import TrainOptions
-from options.typed import from_dict
 from util.command_line import given, parse
 from util.json_file import JsonError, parse_json
 from util.training.run_folder import RunFolder

@@ -12,8 +12,7 @@ from torch import nn
 
 from models.blocks import normalises_images
 from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator
-from models.inference.tile_statistics import take_exact, take_sample, with_tile_norms
-from models.inference.tiling import cut_tiles
+from models.inference.tiling import cut_tiles, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
 from util.device import Compute
 

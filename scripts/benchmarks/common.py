@@ -1,4 +1,4 @@
-"""What all benchmarks share: options, timing, the machine's own rates, pictures, the report.
+"""What all benchmarks share: options, timing, the machine's own rates, pictures, the report, whole commands.
 
 A benchmark is a module scripts/benchmarks/NAME.py with Options, which inherit from those here, and main(argv), its
 command, which ends in Report.show and returns the exit status; and a line in scripts/benchmark.py. Figures are medians
@@ -11,6 +11,8 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -178,3 +180,61 @@ class Report:
         print("\n" + ", ".join(f"{key} {_cell(value)}" for key, value in plain.items()))
         if self.out is not None:
             print(f"written   {self.out}")
+
+
+# A process starts with the memory peak of the one that started it, so a small one does.
+MEASURE = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status) != 0)
+"""
+
+
+def run_logged(words: list[str], folder: Path, environment: dict[str, str], log: Path, name: str) -> float:
+    """Run a command in a folder to its end; returns its peak memory, MB. ValueError with its last line if it fails."""
+    peak = log.with_suffix(".peak")
+    with log.open("w", encoding="utf-8") as file:
+        outer = [sys.executable, "-S", "-c", MEASURE, str(peak), *words]
+        done = subprocess.run(outer, cwd=folder, stdout=file, stderr=file, env=environment, check=False)
+    if done.returncode:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise ValueError(f"{name} failed: {''.join(last)}")
+    return int(peak.read_text()) / 1e3
+
+
+@dataclass
+class Command:
+    """A command with --num_test, run on fewer and on more images, so that its start cancels out."""
+
+    name: str
+    words: list[str]
+    folder: Path
+    environment: dict[str, str]
+    few: int
+    many: int
+    rates: list[float] = field(default_factory=list)
+    memory: float = 0.0
+
+    def run(self) -> None:
+        """Both runs; adds to rates (images a second) and memory (MB, of the main process)."""
+        self.folder.mkdir(exist_ok=True)
+        seconds = []
+        for count in (self.few, self.many):
+            words, log = [*self.words, "--num_test", str(count)], self.folder / "command.log"
+            begun = time.perf_counter()
+            memory = run_logged(words, self.folder, self.environment, log, self.name)
+            seconds.append(time.perf_counter() - begun)
+            self.memory = max(self.memory, memory)
+        if seconds[1] <= seconds[0]:
+            raise ValueError(
+                f"{self.name}: {self.many} images took no longer than {self.few}, so its start hides its speed: give "
+                "more --images"
+            )
+        self.rates.append((self.many - self.few) / (seconds[1] - seconds[0]))
+
+    def row(self) -> dict[str, Any]:
+        """Its line of a report."""
+        rate = sorted(self.rates)[len(self.rates) // 2]
+        return {"what": self.name, "images_per_second": rate, "ms_per_image": 1e3 / rate, "memory_mb": self.memory}

@@ -18,9 +18,9 @@ from data.transforms import as_tensor
 from models import METHODS
 from models.inference.fuser import Fuser
 from options.fuse import NetworkOptions
-from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import (
     BenchmarkOptions,
+    Command,
     Report,
     machine,
     peak_memory,

@@ -22,9 +22,9 @@ from models.inference.trained import load_network
 from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from options.shared import PrecisionOptions, check_size
-from scripts.benchmarks.commands import Command
 from scripts.benchmarks.common import (
     BenchmarkOptions,
+    Command,
     Report,
     machine,
     matrix_rate,

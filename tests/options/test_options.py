@@ -15,10 +15,9 @@ import pytest
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from options.data import DataOptions
-from options.recorded import parse_train, read_train
+from options.recorded import from_dict, parse_train, read_train
 from options.shared import WeightsOptions
 from options.train import for_method
-from options.typed import from_dict
 from tests.conftest import ROOT
 from util.command_line import run_command, to_dict
 

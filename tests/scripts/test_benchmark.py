@@ -17,7 +17,7 @@ import torch
 
 import scripts.benchmark as dispatcher
 from data.images import read_infrared, read_visible, write_image
-from scripts.benchmarks import commands, common, generate
+from scripts.benchmarks import common, generate
 from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
@@ -69,7 +69,7 @@ def test_reports_are_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_commands_report_memory_of_their_own_and_failures(tmp_path: Path) -> None:
-    run = commands.run_logged
+    run = common.run_logged
     small = run([sys.executable, "-S", "-c", "pass"], tmp_path, {}, tmp_path / "log", "small")
     large = run([sys.executable, "-S", "-c", "b'x' * 10**8"], tmp_path, {}, tmp_path / "log", "large")
     assert small < 60 and large - small > 80, "MB, whatever this process holds"
@@ -149,11 +149,11 @@ def test_flops_are_those_of_the_network() -> None:
 def test_generate_measures_network_stages_and_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
 
-    def run(self: commands.Command) -> None:
+    def run(self: common.Command) -> None:
         ran.append((self.name, self.few, self.many, [path for path in self.words if path.endswith("test.py")]))
         self.rates.append(5.0 if self.name == "test.py" else 2.0)
 
-    monkeypatch.setattr(commands.Command, "run", run)
+    monkeypatch.setattr(common.Command, "run", run)
     out = tmp_path / "out.json"
     words = ["--device", "cpu", "--precision", "fp32", "--netG", "resnet_6blocks", "--ngf", "2", "--size", "20", "32",
              "--images", "8", "--repeats", "1", "--batch_sizes", "2", "--out", str(out)]  # fmt: skip

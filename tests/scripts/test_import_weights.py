@@ -18,7 +18,7 @@ from models.generators import make_generator
 from models.inference.trained import load_network
 from models.inference.translator import Translator
 from options.fusion_gan import FusionGANOptions
-from options.typed import from_dict
+from options.recorded import from_dict
 from scripts.import_weights import ImportOptions, main
 from tests.checkpoint_writer import made_fusion_gan, write_checkpoint
 from util.colour import luminance
