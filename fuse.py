@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
-from data.images import Source, ThermalRange, write_image
+from data.images import ThermalRange, write_image
 from data.inputs import Job, evenly, find_to_fuse
 from data.output.fused_video import fuse_video, note_videos, open_videos
 from data.output.results import MADE, Results, manifest_key, own_folder, remove_all_parts
 from data.output.writing import Wait, Writers, at_own_size, coloured, copy_small, fetch
 from data.remarks import CUTS, note_views
-from data.scoring.cases import EvaluationCase
 from data.scoring.fusion import FUSED, FusedScorer
 from data.scoring.scores import Scores, are_scores
 from data.transforms import Preprocess, resize
@@ -40,7 +39,7 @@ from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.shared import WeightsOptions
 from options.train import TrainOptions
-from scripts.report import announce, print_scores, score_results, tell, tell_skipped, write_results_page
+from scripts.report import announce, cases_of, print_scores, score_results, tell, tell_skipped, write_results_page
 from util.command_line import given, run_command, to_dict
 from util.device import Compute, choose
 from util.files import check_folder, digest, write_whole
@@ -165,7 +164,7 @@ def finish(
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record read back is as `finish` and `score` make it."""
+    """Whether a record read back is as `finish` and scoring make it."""
     return isinstance(record.get("facts"), dict) and ("scores" not in record or are_scores(record))
 
 
@@ -215,22 +214,6 @@ def needed(results: Results, job: Job, shown: bool) -> Iterable[Path]:
     stem = job.visible.stem
     kinds = ["fused"] + (["infrared"] if job.real is None else [])
     return [*(results.file(kind, stem) for kind in kinds), *(columns(results, job).values() if shown else ())]
-
-
-def score(results: Results, jobs: Sequence[Job], options: FuseOptions, device: torch.device) -> Scores:
-    """Score the fused images as they were saved; scores are kept in their records."""
-
-    def written(kind: str, job: Job) -> Source:
-        return Source(results.file(kind, job.visible.stem), job.visible.stem)
-
-    cases = [
-        EvaluationCase(
-            job.visible.stem, job.visible, job.real or written("infrared", job), {FUSED: written("fused", job)}
-        )
-        for job in jobs
-    ]
-    scorer = FusedScorer(ThermalRange.from_options(options.data), device)
-    return score_results(results, cases, scorer, options.sources.num_threads, options.data.strict)
 
 
 def report(
@@ -302,7 +285,11 @@ def run_images(
         tell("note", results.notes(jobs, left, "fused"))
         fuse_images(options, left, fuser, partner, results, shown)
         done = [job for job in jobs if job.visible.stem in results.records]
-        scores = score(results, done, options, compute.device) if options.output.evaluate else None
+        scores = None
+        if options.output.evaluate:
+            scorer = FusedScorer(ThermalRange.from_options(options.data), compute.device)
+            cases = cases_of(results, done, FUSED, "fused")
+            scores = score_results(results, cases, scorer, sources.num_threads, options.data.strict)
         images = {job.visible.stem: results.records[job.visible.stem]["facts"] for job in done}
         rows = {job.visible.stem: columns(results, job) for job in done if job.visible.stem in shown}
         report(folder, facts, images, rows, scores, len(jobs))

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 
 from data.counts import ThermalRange
-from data.images import Source, write_image
+from data.images import write_image
 from data.inputs import Inputs, Job, evenly, find_to_generate
 from data.output.results import Results, manifest_key, own_folder
 from data.output.writing import Wait, Writers, at_own_size, copy_small, fetch
-from data.scoring.cases import EvaluationCase
 from data.scoring.generation import GeneratedScorer, mean_grey
 from data.scoring.scores import Scores, are_scores
 from data.threads import thread_count
@@ -28,6 +27,7 @@ from models.inference.translator import Translator
 from options.test import TestOptions
 from scripts.report import (
     announce,
+    cases_of,
     print_scores,
     score_results,
     tell,
@@ -98,11 +98,7 @@ def score(
     are written too, else by those that take little time, which are kept in the records; None where there is no real
     image to score against."""
     opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
-    cases = [
-        EvaluationCase(stem, job.visible, job.real, {GENERATED: Source(results.file("infrared", stem), stem)})
-        for job in jobs
-        if job.real is not None and (stem := job.visible.stem) in results.records
-    ]
+    cases = cases_of(results, [job for job in jobs if job.real is not None], GENERATED, "infrared")
     if not cases:
         return None
     constant, whose = None, "the training"

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.images import ImageError
+from data.images import ImageError, Source
+from data.inputs import Job
 from data.output.results import Results
 from data.output.writing import copy_small
 from data.scoring.cases import Cases, EvaluationCase
@@ -37,6 +38,22 @@ def tell_skipped(errors: Sequence[ImageError], why: str = "") -> int:
     for error in errors:
         print(f"skipped {error}{why}", file=sys.stderr)
     return 1 if errors else 0
+
+
+def cases_of(results: Results, jobs: Sequence[Job], method: str, kind: str) -> list[EvaluationCase]:
+    """The finished results of jobs as cases to score, beside the real infrared images or, where there are none, those
+    that were made. method: what to call what made the files of a kind."""
+
+    def written(kind: str, job: Job) -> Source:
+        return Source(results.file(kind, job.visible.stem), job.visible.stem)
+
+    return [
+        EvaluationCase(
+            job.visible.stem, job.visible, job.real or written("infrared", job), {method: written(kind, job)}
+        )
+        for job in jobs
+        if job.visible.stem in results.records
+    ]
 
 
 def score_results(
