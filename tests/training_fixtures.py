@@ -16,14 +16,14 @@ from util.training.state import TrainingState
 class Toy(nn.Module):
     """A method of two small players and a pool, which draws random numbers."""
 
-    trained = "maker"
+    trained = "generator"
 
     def __init__(self) -> None:
         super().__init__()
-        self.maker, self.judge, self.pool = nn.Linear(3, 2), nn.Linear(2, 1), ImagePool(2)
+        self.generator, self.discriminator, self.pool = nn.Linear(3, 2), nn.Linear(2, 1), ImagePool(2)
 
     def players(self) -> dict[str, nn.Module]:
-        return {"maker": self.maker, "judge": self.judge}
+        return {"generator": self.generator, "discriminator": self.discriminator}
 
     def saved(self) -> dict[str, Any]:
         return self.players() | {"pool": self.pool}
@@ -46,10 +46,10 @@ def begun(seed: int = 0, ema_decay: float | None = None, steps: int = 4, fingerp
 def train(state: TrainingState, count: int) -> None:
     """Steps of the first player, which depend on random numbers, the pool and the other player."""
     for _ in range(count):
-        made = state.method.maker(torch.rand(2, 3))
+        made = state.method.generator(torch.rand(2, 3))
         older = state.method.pool.query(made)
         state.optimizers.backward(
-            "maker", {"loss": (state.method.judge(made) + state.method.judge(older)).square().sum()}
+            "generator", {"loss": (state.method.discriminator(made) + state.method.discriminator(older)).square().sum()}
         )
-        state.optimizers.step("maker")
+        state.optimizers.step("generator")
         state.stepped()

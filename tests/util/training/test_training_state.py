@@ -68,20 +68,20 @@ def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
     for name in set(state) - {"format", "data", "best", "mean_infrared"}:
         wrong += [changed(state, name, value=value) for value in ("x", [1], {"a": 1}, -5, True)]
     wrong += [changed(state, name, value=[1]) for name in ("data", "best", "mean_infrared")]
-    adam = ("optimizers", "adam", "maker")
+    adam = ("optimizers", "adam", "generator")
     wrong += [
-        changed(state, "method", "maker"),
-        changed(state, "method", "maker", "weight", value=torch.zeros(3, 3)),
+        changed(state, "method", "generator"),
+        changed(state, "method", "generator", "weight", value=torch.zeros(3, 3)),
         changed(state, "optimizers", "adam"),
         changed(state, *adam, "state", 0, "exp_avg"),
         changed(state, *adam, "state", 0, "exp_avg", value=torch.zeros(5)),
         changed(state, *adam, "state", 0, value=7),
-        changed(state, "optimizers", "schedules", "judge", value=[]),
+        changed(state, "optimizers", "schedules", "discriminator", value=[]),
         changed(state, "ranks", value=[]),
         changed(state, "ranks", 0, "pools"),
         changed(state, "ranks", 0, "random", value=torch.zeros(3)),
         changed(state, "ranks", 0, "pools", "pool", "images", 0, value="x"),
-        changed(state, "optimizers", "schedules", "judge", "_step_count", value="x"),
+        changed(state, "optimizers", "schedules", "discriminator", "_step_count", value="x"),
         changed(state, "step", value=9),
     ]
     for other in wrong:
@@ -112,7 +112,7 @@ def test_an_average_that_was_not_kept_before_begins_at_the_weights() -> None:
     one, two = begun(), begun(seed=1, ema_decay=0.5)
     train(one, 1)
     two.load_state_dict(one.state_dict())
-    assert torch.equal(two.network.weight, one.method.maker.weight) and two.network is not two.trained
+    assert torch.equal(two.network.weight, one.method.generator.weight) and two.network is not two.trained
 
 
 def test_the_best_score_is_the_largest_or_smallest_and_never_nan() -> None:
@@ -144,6 +144,6 @@ def test_a_weight_that_is_no_number_is_found() -> None:
     state = begun()
     state.check_finite()
     with torch.no_grad():
-        state.method.judge.weight[0, 1] = math.inf
+        state.method.discriminator.weight[0, 1] = math.inf
     with pytest.raises(NotFinite, match="the weights"):
         state.check_finite()
