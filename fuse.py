@@ -247,7 +247,8 @@ def main() -> int:
     if policy not in POLICIES:
         raise ValueError(f"{facts['weights']}: names the range {policy}: give --range {' or '.join(POLICIES)}")
     by_image = isinstance(method, FusionGANOptions) and method.bn_statistics == "image"
-    fuser = Fuser(network, compute, network_options, policy, local=not by_image)
+    seen = facts.get("infrared_range", "asis")
+    fuser = Fuser(network, compute, network_options, policy, not by_image, seen)
     partner = (
         load_partner(network_options, sources.generator, sources.norm_statistics)
         if sources.generator is not None

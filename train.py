@@ -179,10 +179,10 @@ class Training:
         """Write the networks that are used after training, and what they are."""
         run, method = self.options.run, self.options.method
         about = {"model": run.model, "run": run.name, "options": json.dumps(to_dict(method))}
+        about["infrared_range"] = self.options.data.infrared_range
         if METHODS[run.model].score_kind == "generation":  # how images are to be seen by whoever uses the file
             seen = ("preprocess", "load_size", "crop_size")
             about["input"] = json.dumps({name: getattr(self.options.input, name) for name in seen})
-            about["infrared_range"] = self.options.data.infrared_range
         self.state.save_weights(self.run.weights(name), about)
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 
 from options.data import DataOptions
+from util.colour import standard_exposure
 
 COUNT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """Pillow modes of more than 8 bits, which Pillow's own convert() would clip to white."""
@@ -18,7 +20,7 @@ _DEPTHS = (255, 1023, 4095, 16383, 65535)
 @dataclass(frozen=True)
 class ThermalRange:
     """How 16-bit counts become grey. low, high in kelvin; percentiles in [0, 100]. eight_bit: whether 8-bit pictures
-    are stretched between the percentiles too."""
+    are stretched between the percentiles too; standard: whether both kinds are brought to the standard exposure."""
 
     mode: Literal["kelvin", "percentile"] = "kelvin"
     low: float = 253.15
@@ -27,7 +29,7 @@ class ThermalRange:
     percentile_low: float = 1.0
     percentile_high: float = 99.0
     kelvin_offset: float = 0.0
-    eight_bit: Literal["asis", "percentile"] = "asis"
+    eight_bit: Literal["asis", "percentile", "standard"] = "asis"
 
     @classmethod
     def from_options(cls, options: DataOptions) -> ThermalRange:
@@ -84,13 +86,24 @@ def grey_from_counts(counts: np.ndarray, thermal: ThermalRange) -> np.ndarray:
         low, high = thermal.low, thermal.high
     span = max(float(high) - float(low), 1e-6)
     values = np.where(np.isnan(values), np.float32(low), values)
-    return np.rint(np.clip((values - low) / span, 0, 1) * 65535).astype(np.uint16)
+    shares = np.clip((values - low) / span, 0, 1)
+    if thermal.eight_bit == "standard":
+        shares = _standard(shares)
+    return np.rint(shares * 65535).astype(np.uint16)
 
 
 def stretched(grey: np.ndarray, thermal: ThermalRange) -> np.ndarray:
-    """uint8 [H, W] of an 8-bit picture, stretched between its percentiles if the range asks for that."""
+    """uint8 [H, W] of an 8-bit picture, stretched between its percentiles or exposed anew, if the range says so."""
     if thermal.eight_bit == "asis":
         return grey
+    if thermal.eight_bit == "standard":
+        return np.rint(_standard(grey / np.float32(255)) * 255).astype(np.uint8)
     low, high = np.percentile(grey, (thermal.percentile_low, thermal.percentile_high))
     levels = (np.arange(256) - low) / max(float(high) - float(low), 1.0)
     return np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)[grey]
+
+
+def _standard(shares: np.ndarray) -> np.ndarray:
+    """[H, W] in [0, 1] -> float32 in [0, 1], in the standard exposure."""
+    levels = torch.from_numpy(shares.astype(np.float32))[None, None] * 2 - 1
+    return standard_exposure(levels)[0, 0].add(1).div(2).numpy()

@@ -2,6 +2,7 @@
 
     L_G = (D(f) - c)^2 + l_content [ mean (f - ir)^2 + l_laplacian mean (lap f - lap vis)^2 ],  c in U(0.7, 1.2)
     L_D = (D(vis) - b)^2 + (D(f) - a)^2,  b in U(0.7, 1.2), a in U(0, 0.3), drawn for each sample
+and, beyond the paper, L_G has l_multiscale [ mean |f - s| + mean |grad f - grad s| ], s a classic fusion by scales.
 One network serves training and testing. The released test script builds another one: it restores weights and
 biases only, so it has no spectral normalisation, its batch norm has weight 1 and bias 0, and it normalises by
 the statistics of the image itself. `--no_spectral_norm --bn_statistics image` builds that network.
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import BatchNorm2d, SpectralConv2d, SpectralLinear, as_luminance, draw_truncated_normal
-from models.losses import laplacian, soft_label_loss
+from models.losses import laplacian, multiscale_loss, soft_label_loss
 from options.fusion_gan import SHRINK, FusionGANOptions
 
 SLOPE = 0.2
@@ -144,15 +145,20 @@ class FusionGAN(nn.Module):
                     "fake": soft_label_loss(self.discriminator(fused.detach()), *FAKE),
                 },
             )
-        content, edges = self.options.lambda_content, self.options.lambda_laplacian
-        yield (
-            "generator",
-            {
-                "adv": soft_label_loss(self.discriminator(fused), *WANTED),
-                "intensity": content * F.mse_loss(fused.float(), infrared),
-                "laplacian": content * edges * F.mse_loss(laplacian(fused), laplacian(visible)),
-            },
-        )
+        yield "generator", self._generator_terms(visible, infrared, fused)
+
+    def _generator_terms(
+        self, visible: torch.Tensor, infrared: torch.Tensor, fused: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What the generator lowers, of luminance, infrared and fused [N, 1, P - 12, P - 12] in [-1, 1]."""
+        o, terms = self.options, {"adv": soft_label_loss(self.discriminator(fused), *WANTED)}
+        if o.lambda_content:
+            edges = F.mse_loss(laplacian(fused), laplacian(visible))
+            terms["intensity"] = o.lambda_content * F.mse_loss(fused.float(), infrared)
+            terms["laplacian"] = o.lambda_content * o.lambda_laplacian * edges
+        if o.lambda_multiscale:
+            terms["multiscale"] = o.lambda_multiscale * multiscale_loss(fused, visible, infrared)
+        return terms
 
     @staticmethod
     def preview(network: Generator, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

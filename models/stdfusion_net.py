@@ -3,6 +3,7 @@
 m is 1 on salient targets, grad = |Sobel x| + |Sobel y|, f the fused image:
     L = mean((1-m) |f - vis|) + mean((1-m) |grad f - grad vis|)
       + alpha [ mean(m |f - ir|) + mean(m |grad f - grad ir|) ]
+and, beyond the paper, lambda_multiscale [ mean |f - s| + mean |grad f - grad s| ], s a classic fusion by scales.
 Where the released code differs from the paper, the code is followed: ELU in the decoder's first two blocks
 (--decoder_activation), and a learning rate that does not decay (it computes a falling one and only prints it).
 """
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from models.blocks import as_luminance, draw_truncated_normal
-from models.losses import salient_target_loss
+from models.losses import multiscale_loss, salient_target_loss
 from options.stdfusion_net import STDFusionNetOptions
 
 SLOPE = 0.2
@@ -143,17 +144,13 @@ class STDFusionNet(nn.Module):
                 "stdfusion_net learns from salient-target masks and this data set brings none: "
                 "choose where they come from with --mask_source"
             )
-        visible, infrared, alpha = as_luminance(batch["visible"]), batch["infrared"], self.options.lambda_target
-        terms = salient_target_loss(self.fuser(visible, infrared), visible, infrared, batch["mask"])
-        yield (
-            "fuser",
-            {
-                "background_intensity": terms["background_intensity"],
-                "background_gradient": terms["background_gradient"],
-                "target_intensity": alpha * terms["target_intensity"],
-                "target_gradient": alpha * terms["target_gradient"],
-            },
-        )
+        o, visible, infrared = self.options, as_luminance(batch["visible"]), batch["infrared"]
+        fused, terms = self.fuser(visible, infrared), {}
+        if o.lambda_background or o.lambda_target:
+            terms = salient_target_loss(fused, visible, infrared, batch["mask"], o.lambda_background, o.lambda_target)
+        if o.lambda_multiscale:
+            terms["multiscale"] = o.lambda_multiscale * multiscale_loss(fused, visible, infrared, batch["mask"])
+        yield "fuser", terms
 
     @staticmethod
     def preview(network: FusionNetwork, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

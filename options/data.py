@@ -52,9 +52,11 @@ class DataOptions(Options):
     """Kelvin of one 16-bit count: 0.04 for FLIR ADAS v2, 0.01 for centikelvin cameras."""
     kelvin_offset: float = 0.0
     """Kelvin of a count of 0: 273.15 where values are degrees Celsius, with --kelvin_per_count 1 (0.1 for tenths)."""
-    infrared_range: Literal["asis", "percentile"] = "asis"
+    infrared_range: Literal["asis", "percentile", "standard"] = "asis"
     """8-bit infrared images. asis: their grey levels as they are. percentile: each image is stretched from
-    percentile_low to percentile_high, so that cameras of unlike gain come to one range."""
+    percentile_low to percentile_high, so that cameras of unlike gain come to one range. standard: each image, of more
+    bits too, is brought to a mean grey level of 90 and a spread of 40, with a gain of at most 2: for fusion, where hot
+    is to mean the same for every camera."""
     percentile_low: float = 1.0
     """Percentile shown black, in [0, 100)."""
     percentile_high: float = 99.0

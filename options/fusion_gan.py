@@ -42,6 +42,15 @@ class FusionGANOptions(Options):
     """Weight of the content loss against the adversarial one."""
     lambda_laplacian: float = 5.0
     """Weight, inside the content loss, of the Laplacian (visible) against the intensity (infrared)."""
+    lambda_multiscale: float = 0.0
+    """Weight of the distance from a classic fusion by scales: the stronger details of both, and the brightness of what
+    is hot; 0, off, is the paper. Give --infrared_range standard with it, so that hot is one grey level."""
 
     def __post_init__(self) -> None:
-        self.check_at_least(ngf=8, ndf=1, critic_steps=1, patch_size=SHRINK + 31, lambda_content=0, lambda_laplacian=0)
+        self.check_at_least(ngf=8, ndf=1, critic_steps=1, patch_size=SHRINK + 31)
+        self.check_at_least(lambda_content=0, lambda_laplacian=0, lambda_multiscale=0)
+        if not (self.lambda_content or self.lambda_multiscale):
+            raise ValueError(
+                "--lambda_content and --lambda_multiscale are both 0: nothing would tie what is fused to its sources; "
+                "give one of them a weight"
+            )

@@ -26,7 +26,7 @@ class Options:
         optional = {field.name for field in fields(self) if field.default in (None, MISSING)}
         for name, low in lows.items():
             value = getattr(self, name)
-            if value is not None and not value >= low:
+            if value is not None and not low <= value < float("inf"):
                 remedy = ", or leave it out" if name in optional else ""
                 raise ValueError(f"--{name} is {value}: give at least {low}{remedy}")
 

@@ -28,9 +28,19 @@ class STDFusionNetOptions(Options):
     """Initial weights."""
     init_std: float = 1e-3
     """Standard deviation of --init truncated_normal; the released code has 1e-3."""
+    lambda_background: float = 1.0
+    """Weight of the terms outside the mask (visible); the paper has 1."""
     lambda_target: float = 7.0
     """Weight of the terms inside the mask (infrared) against those outside (visible): the paper's alpha."""
+    lambda_multiscale: float = 0.0
+    """Weight of the distance from a classic fusion by scales: the stronger details of both, and the brightness of what
+    is hot or in the mask; 0, off, is the paper. Give --infrared_range standard with it: hot is one grey level then."""
 
     def __post_init__(self) -> None:
-        self.check_at_least(ngf=1, lambda_target=0)
+        self.check_at_least(ngf=1, lambda_background=0, lambda_target=0, lambda_multiscale=0)
+        if not (self.lambda_background or self.lambda_target or self.lambda_multiscale):
+            raise ValueError(
+                "--lambda_background, --lambda_target and --lambda_multiscale are all 0: there would be nothing to "
+                "learn; give one of them a weight"
+            )
         self.check_positive("init_std")

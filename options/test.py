@@ -81,7 +81,7 @@ class TestOptions:
 
     def with_range(self, infrared_range: str | None) -> TestOptions:
         """With the range that 8-bit infrared was brought to when the weights were trained, if that is known."""
-        if infrared_range not in ("asis", "percentile"):
+        if infrared_range not in ("asis", "percentile", "standard"):
             return self
         return replace(self, data=replace(self.data, infrared_range=infrared_range))
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 
 BT601 = (0.299, 0.587, 0.114)
+STANDARD_MEAN, STANDARD_SPREAD, STANDARD_GAIN = 90.0, 40.0, (0.9, 2.0)
+"""What --infrared_range standard brings an image to: mean and standard deviation, grey levels of 255, and the gain's
+limits."""
 
 
 def luminance(visible: torch.Tensor) -> torch.Tensor:
@@ -18,3 +21,12 @@ def grey_bytes(images: torch.Tensor) -> torch.Tensor:
     if images.dtype == torch.uint8:
         return images
     return images.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def standard_exposure(infrared: torch.Tensor) -> torch.Tensor:
+    """Bring each infrared image [N, 1, H, W] in [-1, 1] to a mean grey level of 90 and a standard deviation of 40, with
+    a gain between 0.9 and 2, so that hot means the same grey for every camera; float32, clamped to [-1, 1]."""
+    levels = infrared.float()
+    spread, mean = torch.std_mean(levels, (1, 2, 3), keepdim=True, correction=0)
+    gain = (STANDARD_SPREAD / 127.5 / spread.clamp(min=1e-3)).clamp(*STANDARD_GAIN)
+    return ((levels - mean) * gain + (STANDARD_MEAN / 127.5 - 1)).clamp(-1, 1)

@@ -10,6 +10,7 @@ import torch
 from models.blocks import as_luminance
 from models.inference.tiling import run_local
 from options.fuse import NetworkOptions
+from util.colour import standard_exposure
 from util.device import Compute
 
 # Pixels. On the CPU a tile's activations stay in the cache, which is twice as fast; on CUDA they take some 3 GB.
@@ -20,15 +21,27 @@ class Fuser:
     """The network with its tiles and its range: visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] on the CPU
     -> luminance [N, 1, H, W] in [-1, 1], and the grey levels that the network's raw output spans, [N, 2]."""
 
-    def __init__(self, network: Any, compute: Compute, opts: NetworkOptions, policy: str, local: bool = True) -> None:
-        """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked."""
+    def __init__(
+        self,
+        network: Any,
+        compute: Compute,
+        opts: NetworkOptions,
+        policy: str,
+        local: bool = True,
+        infrared_range: str = "asis",
+    ) -> None:
+        """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked.
+        infrared_range: of the images that the network learnt from; standard ones are made of what is given here."""
         self.network, self.compute, self.policy = compute.place(network), compute, policy
+        self.standard = infrared_range == "standard"
         self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[compute.device.type] if local else 0)
         if self.tile and self.tile <= 2 * network.REACH:
             raise ValueError(f"--tile {self.tile} is too small: give at least {2 * network.REACH + 1}")
 
     def __call__(self, visible: torch.Tensor, infrared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         height, width = visible.shape[-2:]
+        if self.standard:
+            infrared = standard_exposure(self.compute.images(infrared))
         side = self.tile or max(height, width)
         together = max(1, LARGEST_TILE[self.compute.device.type] ** 2 // min(side * side, height * width))
         parts = zip(visible.split(together), infrared.split(together), strict=True)
