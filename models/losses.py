@@ -214,7 +214,7 @@ def _smooth(image: torch.Tensor, step: int = 1) -> torch.Tensor:
     edges are repeated."""
     height, width = image.shape[-2:]
     for axis, length in ((2, height), (3, width)):
-        padded = F.pad(image, (0, 0, 2 * step, 2 * step) if axis == 2 else (2 * step, 2 * step), mode="replicate")
+        padded = F.pad(image, (0, 0, 2 * step, 2 * step) if axis == 2 else (2 * step, 2 * step, 0, 0), mode="replicate")
         a, b, c, d, e = (padded.narrow(axis, i * step, length) for i in range(5))
         image = (a + e) / 16 + (b + d) / 4 + c * 0.375
     return image
