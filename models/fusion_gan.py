@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import BatchNorm2d, SpectralConv2d, SpectralLinear, as_luminance, draw_truncated_normal
-from models.losses import laplacian, multiscale_loss, soft_label_loss
+from models.losses import laplacian, multiscale_fusion, multiscale_loss, soft_label_loss
 from options.fusion_gan import SHRINK, FusionGANOptions
 
 SLOPE = 0.2
@@ -135,6 +135,7 @@ class FusionGAN(nn.Module):
         visible, infrared = as_luminance(batch["visible"]), batch["infrared"]
         # A copy: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
         fused = self.generator(visible, infrared, padded=False).clone()
+        wanted = centre(multiscale_fusion(visible, infrared)) if self.options.lambda_multiscale else None
         visible, infrared = centre(visible), centre(infrared)
         for _ in range(self.options.critic_steps):
             # Two passes: batch norm must not mix the statistics of visible and fused images.
@@ -145,19 +146,20 @@ class FusionGAN(nn.Module):
                     "fake": soft_label_loss(self.discriminator(fused.detach()), *FAKE),
                 },
             )
-        yield "generator", self._generator_terms(visible, infrared, fused)
+        yield "generator", self._generator_terms(visible, infrared, fused, wanted)
 
     def _generator_terms(
-        self, visible: torch.Tensor, infrared: torch.Tensor, fused: torch.Tensor
+        self, visible: torch.Tensor, infrared: torch.Tensor, fused: torch.Tensor, wanted: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
-        """What the generator lowers, of luminance, infrared and fused [N, 1, P - 12, P - 12] in [-1, 1]."""
+        """Compute what the generator lowers, of luminance, infrared, fused and what classic fusion makes, each
+        [N, 1, P - 12, P - 12] in [-1, 1]."""
         o, terms = self.options, {"adv": soft_label_loss(self.discriminator(fused), *WANTED)}
         if o.lambda_content:
             edges = F.mse_loss(laplacian(fused), laplacian(visible))
             terms["intensity"] = o.lambda_content * F.mse_loss(fused.float(), infrared)
             terms["laplacian"] = o.lambda_content * o.lambda_laplacian * edges
-        if o.lambda_multiscale:
-            terms["multiscale"] = o.lambda_multiscale * multiscale_loss(fused, visible, infrared)
+        if wanted is not None:
+            terms["multiscale"] = o.lambda_multiscale * multiscale_loss(fused, wanted)
         return terms
 
     @staticmethod

@@ -241,12 +241,9 @@ def multiscale_fusion(visible: torch.Tensor, infrared: torch.Tensor, mask: torch
         return (coarse_visible + hot * F.relu(coarse_infrared - coarse_visible) + details).clamp(-1, 1)
 
 
-def multiscale_loss(
-    fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor, mask: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Take the mean absolute difference of fused, and of its Sobel gradient, from what `multiscale_fusion` makes of the
-    same images [N, 1, H, W] in [-1, 1]."""
-    wanted = multiscale_fusion(visible, infrared, mask)
+def multiscale_loss(fused: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Take the mean absolute difference of fused and of its Sobel gradient from what `multiscale_fusion` made, each
+    [N, 1, H, W] in [-1, 1]."""
     return F.l1_loss(fused.float(), wanted) + F.l1_loss(sobel_gradient(fused), sobel_gradient(wanted))
 
 

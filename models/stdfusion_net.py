@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from models.blocks import as_luminance, draw_truncated_normal
-from models.losses import multiscale_loss, salient_target_loss
+from models.losses import multiscale_fusion, multiscale_loss, salient_target_loss
 from options.stdfusion_net import STDFusionNetOptions
 
 SLOPE = 0.2
@@ -149,7 +149,8 @@ class STDFusionNet(nn.Module):
         if o.lambda_background or o.lambda_target:
             terms = salient_target_loss(fused, visible, infrared, batch["mask"], o.lambda_background, o.lambda_target)
         if o.lambda_multiscale:
-            terms["multiscale"] = o.lambda_multiscale * multiscale_loss(fused, visible, infrared, batch["mask"])
+            wanted = multiscale_fusion(visible, infrared, batch["mask"])
+            terms["multiscale"] = o.lambda_multiscale * multiscale_loss(fused, wanted)
         yield "fuser", terms
 
     @staticmethod
