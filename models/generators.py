@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -75,7 +77,11 @@ class ResNetGenerator(nn.Module):
         self.body = nn.Sequential(*body)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return run_padded(self.body, x, 4, LEAST)
+        return run_padded(self.unpadded, x, 4, LEAST)
+
+    def unpadded(self, x: torch.Tensor) -> torch.Tensor:
+        """Run on sides that are multiples of 4."""
+        return self.body(x)
 
 
 class UNetLevel(nn.Module):
@@ -131,19 +137,24 @@ class UNetGenerator(nn.Module):
         self.inner = inner
         self.last = nn.Sequential(nn.ReLU(), *_up(2 * ngf, out_channels, 4, "none", upsample), nn.Tanh())
 
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
+    def unpadded(self, x: torch.Tensor) -> torch.Tensor:
+        """Run on sides that are multiples already."""
         return self.last(self.inner(self.first(x)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return run_padded(self._run, x, self.multiple)
+        return run_padded(self.unpadded, x, self.multiple)
+
+
+DARK = 0.25
+"""Mean of an image, as a share of white, below which VGG16 sees it brightened."""
 
 
 class VGGUNetGenerator(nn.Module):
     """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 16.
 
     VGG16 up to relu4_3 sees, a decoder with skip connections draws: TernausNet (Iglovikov and Shvets, 2018), here with
-    norms in the decoder alone. What the encoder learnt from ImageNet (load_encoder) serves where pairs are few.
-    12.0 M parameters at 3 -> 1 channels and ngf 32."""
+    norms in the decoder alone. Dark images are brightened first (`exposure`): VGG16 has seen few. What the encoder
+    learnt from ImageNet (load_encoder) serves where pairs are few. 12.0 M parameters at 3 -> 1 channels and ngf 32."""
 
     MULTIPLE = 16
     SKIPS = (("relu4_3", 512), ("relu3_3", 256), ("relu2_2", 128), ("relu1_2", 64))  # from coarse to fine
@@ -182,7 +193,8 @@ class VGGUNetGenerator(nn.Module):
             self.after.append(nn.Sequential(layer(width), nn.ReLU(inplace=True)))
         self.last = nn.Sequential(nn.Conv2d(ngf, out_channels, 3, padding=1), nn.Tanh())
 
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
+    def unpadded(self, x: torch.Tensor) -> torch.Tensor:
+        """Run on sides that are multiples of 16, in an exposure that VGG16 knows."""
         features = self.encoder(x)
         y = self.middle(features["relu4_3"])
         levels = zip(self.SKIPS, self.from_below, self.from_skip, self.after, strict=True)
@@ -190,8 +202,23 @@ class VGGUNetGenerator(nn.Module):
             y = after(from_below(y) + from_skip(features[name]))
         return self.last(y)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return run_padded(self._run, x, self.MULTIPLE)
+    def forward(self, x: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
+        """power: of the whole image (`exposure`) where x is a tile of it."""
+        return run_padded(self.unpadded, brightened(x, exposure(x) if power is None else power), self.MULTIPLE)
+
+
+def exposure(image: torch.Tensor) -> torch.Tensor:
+    """Measure the power that brings each image [N, C, H, W], uint8 or float in [-1, 1], from a mean below a quarter of
+    white up to a quarter: float32 [N, 1, 1, 1], 1 for images that are as bright; at least 0.3."""
+    mean = image.mean((1, 2, 3), keepdim=True, dtype=torch.float32)
+    mean = mean / 255 if image.dtype == torch.uint8 else mean / 2 + 0.5
+    return math.log(DARK) / mean.clamp(0.01, DARK).log()
+
+
+def brightened(image: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+    """Raise images [N, C, H, W] in [-1, 1], as shares of white, to a power [N, 1, 1, 1]; same shape, type and range."""
+    share = image.float() / 2 + 0.5
+    return (2 * share.clamp_min(1e-4) ** power - 1).to(image.dtype)
 
 
 def channels_in(generator: nn.Module) -> int:
@@ -222,8 +249,9 @@ class OneDirection(nn.Module):
         super().__init__()
         self.to_infrared, self.grey = generator, channels_in(generator) == 1
 
-    def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        made = self.to_infrared(luminance(visible) if self.grey else visible)
+    def forward(self, visible: torch.Tensor, *whole: torch.Tensor) -> torch.Tensor:
+        """whole: what the generator is to know of the whole image where visible is a tile of it."""
+        made = self.to_infrared(luminance(visible) if self.grey else visible, *whole)
         return luminance(made) if made.shape[1] == 3 else made
 
 

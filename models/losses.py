@@ -228,7 +228,8 @@ def multiscale_fusion(visible: torch.Tensor, infrared: torch.Tensor, mask: torch
     [N, 1, H, W] float32, in [-1, 1]. The scales are those of the a trous wavelet transform (Starck and Murtagh, 1994).
     No gradient passes."""
     with torch.no_grad():
-        coarse_visible, coarse_infrared, details = visible.float(), infrared.float(), 0
+        coarse_visible, coarse_infrared = visible.float(), infrared.float()
+        details = torch.zeros_like(coarse_visible)
         for scale, gain in zip(range(SCALES), DETAIL_GAIN, strict=True):
             smooth_visible, smooth_infrared = _smooth(coarse_visible, 2**scale), _smooth(coarse_infrared, 2**scale)
             of_visible, of_infrared = coarse_visible - smooth_visible, coarse_infrared - smooth_infrared

@@ -104,7 +104,7 @@ def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
         )
     kind = METHODS[model].score_kind
     network, _, about = load_network(path, kind, trained, options.norm_statistics)
-    what = exportable(network, kind)
+    what = exportable(network, kind, about.get("infrared_range", "asis"))
     facts: dict[str, str] = {
         key: str(about[key]) for key in ("model", "run", "epoch", "source", "range", "norm_statistics") if key in about
     }

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from models.blocks import as_luminance
-from models.generators import UNetGenerator, channels_in
+from models.generators import VGGUNetGenerator, brightened, channels_in, exposure
 from models.inference.translator import locality
-from util.colour import luminance
+from util.colour import luminance, standard_exposure
 
 Runner = Callable[..., torch.Tensor]
 
@@ -35,23 +35,23 @@ class Unpadded(nn.Module):
 
     def __init__(self, generator: Any) -> None:
         super().__init__()
-        unet = isinstance(generator, UNetGenerator)
-        parts = [generator.first, generator.inner, generator.last] if unet else [generator.body]
-        self.parts, self.grey = nn.Sequential(*parts), channels_in(generator) == 1
+        self.generator, self.grey = generator, channels_in(generator) == 1
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        made = self.parts(luminance(visible) if self.grey else visible)
+        made = self.generator.unpadded(luminance(visible) if self.grey else visible)
         return luminance(made) if made.shape[1] == 3 else made
 
 
 class AnySize(nn.Module):
-    """A network that wants sides in multiples, on [N, 3, H, W] of any size: [N, 1, H, W]."""
+    """A network that wants sides in multiples, on [N, 3, H, W] of any size: [N, 1, H, W]. before: what is done to the
+    whole image first."""
 
-    def __init__(self, inside: nn.Module, multiple: int) -> None:
+    def __init__(self, before: nn.Module, inside: nn.Module, multiple: int) -> None:
         super().__init__()
-        self.inside, self.multiple = inside, multiple
+        self.before, self.inside, self.multiple = before, inside, multiple
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
+        visible = self.before(visible)
         height, width = visible.shape[2], visible.shape[3]
         rows = mirrored(height, self.multiple).to(visible.device)
         columns = mirrored(width, self.multiple).to(visible.device)
@@ -61,14 +61,23 @@ class AnySize(nn.Module):
         return made.index_select(2, rows).index_select(3, columns)
 
 
-class OfColour(nn.Module):
-    """A fusion network on a visible image in colour: [N, 3, H, W] and [N, 1, H, W] -> [N, 1, H, W]."""
+class Brighten(nn.Module):
+    """Dark images [N, 3, H, W] in the exposure that a vgg_unet sees them in."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def forward(self, visible: torch.Tensor) -> torch.Tensor:
+        return brightened(visible, exposure(visible))
+
+
+class OfColour(nn.Module):
+    """A fusion network on a visible image in colour: [N, 3, H, W] and [N, 1, H, W] -> [N, 1, H, W]. standard: whether
+    it sees infrared in the standard exposure."""
+
+    def __init__(self, network: nn.Module, standard: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.standard = network, standard
 
     def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+        infrared = standard_exposure(infrared) if self.standard else infrared
         return self.network(as_luminance(visible), infrared)
 
 
@@ -93,20 +102,23 @@ class Exportable:
         )
 
 
-def exportable(network: Any, kind: str) -> Exportable:
-    """network: as load_network loads it, for "generation" or "fusion". The module is a copy: it may be moved."""
+def exportable(network: Any, kind: str, infrared_range: str = "asis") -> Exportable:
+    """Say what is exported of a network, as load_network loads it, for "generation" or "fusion". infrared_range: of the
+    images that it learnt from. The module is a copy: it may be moved."""
     twin = copy.deepcopy(network)
     if kind == "fusion":
         sizes = ((1, 96, 128), (1, 61, 83), (2, 40, 57), (1, 130, 77))
-        inputs = {"visible": 3, "infrared": 1}
-        return Exportable(OfColour(twin).eval(), OfColour(network).eval(), inputs, "fused", sizes, 1)
+        inputs, standard = {"visible": 3, "infrared": 1}, infrared_range == "standard"
+        return Exportable(
+            OfColour(twin, standard).eval(), OfColour(network, standard).eval(), inputs, "fused", sizes, 1
+        )
     multiple = locality(network.to_infrared)[1]
+    before = Brighten() if isinstance(network.to_infrared, VGGUNetGenerator) else nn.Identity()
     # Mirroring goes no further than the image: sides of at least half the multiple.
     unit = max(multiple, 32)
     sizes = ((1, 2 * unit, 3 * unit), (1, 2 * unit - 5, 2 * unit + 3), (2, unit + 1, 2 * unit), (1, 2 * unit, unit - 1))
-    return Exportable(
-        AnySize(Unpadded(twin.to_infrared), multiple).eval(), network, {"visible": 3}, "infrared", sizes, multiple
-    )
+    module = AnySize(before, Unpadded(twin.to_infrared), multiple).eval()
+    return Exportable(module, network, {"visible": 3}, "infrared", sizes, multiple)
 
 
 def dynamic(what: Exportable) -> tuple[dict[int, object], ...]:
@@ -145,8 +157,11 @@ def to_torchscript(what: Exportable, facts: dict[str, str], path: Path) -> Runne
     """Write the file; returns what runs it. Sizes are computed in script, which a trace would freeze."""
     if isinstance(what.module, AnySize):
         unit = what.multiple * max(1, 64 // what.multiple)
-        inside = torch.jit.trace(what.module.inside, (torch.rand(1, 3, unit, 2 * unit),), check_trace=False)
-        module = torch.jit.script(AnySize(inside, what.multiple).eval())
+        image = (torch.rand(1, 3, unit, 2 * unit),)
+        before, inside = (
+            torch.jit.trace(part, image, check_trace=False) for part in (what.module.before, what.module.inside)
+        )
+        module = torch.jit.script(AnySize(before, inside, what.multiple).eval())
     else:
         module = torch.jit.trace(what.module, what.samples(1, 64, 96), check_trace=False)
     content = io.BytesIO()  # of a path, torch would say neither which nor why it cannot be written

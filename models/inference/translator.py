@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from models.blocks import normalises_images
-from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator
+from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator, exposure
 from models.inference.tiling import cut_tiles, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
 from util.device import Compute
@@ -90,14 +91,16 @@ class Translator:
             return self._run(self.network, visible)
         return torch.cat([self.in_tiles(image[None]) for image in visible])
 
-    def _run(self, network: nn.Module, visible: torch.Tensor) -> torch.Tensor:
-        return network(self.compute.images(visible).to(self.compute.dtype)).float()
+    def _run(self, network: nn.Module, visible: torch.Tensor, whole: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        return network(self.compute.images(visible).to(self.compute.dtype), *whole).float()
 
     def in_tiles(self, visible: torch.Tensor) -> torch.Tensor:
         """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
-        run = partial(self._run, self.by_tiles)
+        exposes = isinstance(self.by_tiles.to_infrared, VGGUNetGenerator)
+        whole = [exposure(visible).to(self.compute.device)] if exposes else []
+        run = partial(self._run, self.by_tiles, whole=whole)
         if self.normalises:
             take_sample(run, self.norms, _crops(visible, self.tile // SAMPLES // self.multiple * self.multiple))
             if self.statistics == "exact":

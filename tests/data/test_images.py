@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.counts import grey_from_counts
 from data.images import (
     ImageError,
     Source,
@@ -338,3 +339,8 @@ def test_eight_bit_infrared_comes_to_one_range_if_asked(tmp_path: Path) -> None:
     assert np.abs(one.astype(int) - other).max() <= 1, "a camera's gain makes no difference"
     assert np.array_equal(read_infrared(tmp_path / "dark.png", ThermalRange()), dark), "as it is by default"
     assert read_infrared(tmp_path / "flat.png", thermal).max() == 0
+    standard = ThermalRange(eight_bit="standard")
+    for name in ("dark", "bright", "flat"):
+        assert abs(read_infrared(tmp_path / f"{name}.png", standard).mean() - 90) < 1
+    counts = grey_from_counts(dark.astype(np.uint16) * 20 + 7000, standard) / 257
+    assert abs(counts.mean() - 90) < 1, "and so do counts"

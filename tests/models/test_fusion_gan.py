@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from models.blocks import spectrally_normalised
 from models.convert.tensorflow import fusion_gan_from_tf
 from models.fusion_gan import FusionGAN
-from models.losses import laplacian, soft_label_loss
+from models.losses import laplacian, multiscale_fusion, multiscale_loss, soft_label_loss
 from options.fusion_gan import FusionGANOptions
 from tests.checkpoint_writer import made_fusion_gan
 
@@ -141,6 +142,19 @@ def test_generator_terms() -> None:
     edges = 500 * ((laplacian(fused) - laplacian(visible)) ** 2).mean()
     torch.testing.assert_close(terms["intensity"], intensity, rtol=1e-2, atol=0)  # u has moved one iteration
     torch.testing.assert_close(terms["laplacian"], edges, rtol=1e-2, atol=0)
+
+
+def test_a_generator_learns_classic_fusion_of_the_whole_patch_if_asked() -> None:
+    method, batch = FusionGAN(replace(TINY, lambda_content=0.0, lambda_multiscale=2.0)), small_batch()
+    *_, (_, terms) = method.updates(batch)
+    assert set(terms) == {"adv", "multiscale"}
+    luminance = (batch["visible"] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    wanted = multiscale_fusion(luminance, batch["infrared"])[..., 6:38, 6:38]
+    fused = method.generator(luminance, batch["infrared"], padded=False)
+    expected = 2 * multiscale_loss(fused, wanted)
+    torch.testing.assert_close(terms["multiscale"], expected, rtol=1e-2, atol=0)  # u has moved one iteration
+    with pytest.raises(ValueError, match="both 0"):
+        replace(TINY, lambda_content=0.0)
 
 
 def test_soft_labels_are_drawn_for_each_sample() -> None:

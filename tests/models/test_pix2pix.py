@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.generators import VGGUNetGenerator, load_encoder, make_generator
+from models.generators import VGGUNetGenerator, brightened, exposure, load_encoder, make_generator
 from models.inference.trained import load_initial
 from models.pix2pix import Pix2Pix
 from models.vgg import VGG16
@@ -87,6 +87,20 @@ def test_the_encoder_begins_with_vgg16s_weights() -> None:
     assert all(p.requires_grad for p in generator.encoder.parameters())
     unlike = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "resize")
     load_encoder(unlike, "/no/such/file")  # a generator without an encoder reads none
+
+
+def test_dark_images_are_seen_brightened_and_others_as_they_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    dark, bright = (torch.rand(1, 3, 32, 48, generator=generator) * top * 2 - 1 for top in (0.1, 1.0))
+    both = torch.cat([dark, bright])
+    seen = brightened(both, exposure(both)) / 2 + 0.5
+    assert 0.2 < seen[0].mean() < 0.3 and 0.04 < dark.mean() / 2 + 0.5 < 0.06
+    torch.testing.assert_close(seen[1], bright[0] / 2 + 0.5, atol=2e-4, rtol=0)
+    in_bytes = ((both + 1) * 127.5).round().to(torch.uint8)
+    torch.testing.assert_close(exposure(in_bytes), exposure(both), atol=5e-3, rtol=0)
+    assert brightened(both.bfloat16(), exposure(both)).dtype == torch.bfloat16
+    black = torch.full((1, 1, 8, 8), -1.0)
+    assert brightened(black, exposure(black)).isfinite().all()
 
 
 def test_trained_weights_begin_another_run(tmp_path: Path) -> None:

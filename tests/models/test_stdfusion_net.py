@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from models.convert.tensorflow import stdfusion_net_from_tf
 from models.convert.tf_checkpoint import read
-from models.losses import laplacian, salient_target_loss, sobel_gradient
+from models.losses import laplacian, multiscale_fusion, salient_target_loss, sobel_gradient
 from models.stdfusion_net import STDFusionNet
 from options.stdfusion_net import STDFusionNetOptions
 from tests.conftest import SHARED
@@ -152,3 +155,51 @@ def test_paper_and_code_differ_in_the_decoder_only() -> None:
 def test_options_have_limits(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(wrong))}"):
         STDFusionNetOptions(**wrong)
+
+
+def slow_multiscale(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
+    """Classic fusion of [H, W] float64 images in [-1, 1], by SciPy's correlation with the kernel written out."""
+
+    def smooth(image: np.ndarray, step: int = 1) -> np.ndarray:
+        taps = np.zeros(4 * step + 1)
+        taps[::step] = np.array([1, 4, 6, 4, 1]) / 16
+        return ndimage.correlate(image, np.outer(taps, taps), mode="nearest")
+
+    fused = np.zeros_like(visible)
+    for step, gain in ((1, 1.2), (2, 1.12), (4, 1.07)):
+        below = smooth(visible, step), smooth(infrared, step)
+        fine = visible - below[0], infrared - below[1]
+        fused += gain * np.where(1.5 * smooth(abs(fine[0])) > smooth(abs(fine[1])), *fine)
+        visible, infrared = below
+    hot = np.clip((infrared - (90 / 127.5 - 1)) / (60 / 127.5), 0, 1)
+    return np.clip(visible + hot * np.maximum(infrared - visible, 0) + fused, -1, 1)
+
+
+def test_classic_fusion_is_that_of_its_definition() -> None:
+    random = np.random.default_rng(0)
+    visible, infrared = (ndimage.gaussian_filter(random.normal(size=(37, 46)), 1.5) * 2 for _ in range(2))
+    expected = slow_multiscale(visible.clip(-1, 1), infrared.clip(-1, 1))
+    images = [torch.from_numpy(image.clip(-1, 1))[None, None].float() for image in (visible, infrared)]
+    np.testing.assert_allclose(multiscale_fusion(*images)[0, 0].numpy(), expected, atol=1e-5)
+
+
+def test_classic_fusion_keeps_what_is_hot_and_what_the_mask_names() -> None:
+    visible, infrared, mask = (torch.full((1, 1, 48, 48), level) for level in (0.1, -0.6, 0.0))
+    infrared[..., 16:32, 16:32] = 0.8
+    fused = multiscale_fusion(visible, infrared)
+    assert fused[..., 20:28, 20:28].min() > 0.7 and (fused[..., :4, :4] - 0.1).abs().max() < 0.01
+    infrared[..., 16:32, 16:32] = 0.15  # warm, hardly above the visible image: the mask alone tells
+    mask[..., 16:32, 16:32] = 1
+    unmasked, masked = multiscale_fusion(visible, infrared), multiscale_fusion(visible, infrared, mask)
+    assert masked[..., 22:26, 22:26].mean() >= unmasked[..., 22:26, 22:26].mean()
+
+
+def test_a_network_learns_classic_fusion_alone_if_asked() -> None:
+    options = replace(TINY, lambda_background=0.0, lambda_target=0.0, lambda_multiscale=1.0)
+    method, batch = STDFusionNet(options), small_batch()
+    ((_, terms),) = method.updates(batch)
+    assert list(terms) == ["multiscale"]
+    terms["multiscale"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.fuser.parameters())
+    with pytest.raises(ValueError, match="all 0"):
+        replace(TINY, lambda_background=0.0, lambda_target=0.0)

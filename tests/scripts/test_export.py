@@ -44,6 +44,7 @@ def write(path: Path, kind: str) -> Path:
         method, options = {
             "resnet": (CycleGAN, CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="resize")),
             "unet": (CycleGAN, CycleGANOptions(ngf=4, netG="unet_128")),
+            "vgg_unet": (CycleGAN, CycleGANOptions(ngf=4, netG="vgg_unet", vgg_weights="random")),
             "stdfusion_net": (STDFusionNet, STDFusionNetOptions(ngf=4)),
             "fusion_gan": (FusionGAN, FusionGANOptions(ngf=8)),
         }[kind]
@@ -51,6 +52,7 @@ def write(path: Path, kind: str) -> Path:
         if kind == "stdfusion_net":
             initialise(network, options)
         tensors, facts = network.state_dict(), {"epoch": "3"}
+        facts |= {"infrared_range": "standard"} if kind == "stdfusion_net" else {}
         model = kind if kind in ("stdfusion_net", "fusion_gan") else "cycle_gan"
     save_weights(path, tensors, {"model": model, "options": json.dumps(to_dict(options))} | facts)
     return path
@@ -60,7 +62,7 @@ def checked(text: str) -> list[float]:
     return [float(line.split()[-1]) for line in text.splitlines() if line.startswith("checked")]
 
 
-@pytest.mark.parametrize("kind", ["resnet", "imported", "unet", "stdfusion_net", "fusion_gan"])
+@pytest.mark.parametrize("kind", ["resnet", "imported", "unet", "vgg_unet", "stdfusion_net", "fusion_gan"])
 def test_torchscript_equals_pytorch_at_odd_sizes(command: Callable, tmp_path: Path, kind: str) -> None:
     weights = write(tmp_path / "w.safetensors", kind)
     done = command("scripts.export", "--weights", weights, "--format", "torchscript")
@@ -90,7 +92,7 @@ def test_onnx_equals_pytorch_and_names_itself(command: Callable, tmp_path: Path,
 
 
 def test_a_file_that_differs_is_not_written(command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Unpadded, "forward", lambda self, visible: self.parts(visible) + 0.01)
+    monkeypatch.setattr(Unpadded, "forward", lambda self, visible: self.generator.unpadded(visible) + 0.01)
     weights = write(tmp_path / "w.safetensors", "resnet")
     done = command("scripts.export", "--weights", weights, "--format", "torchscript", status=2)
     assert "differs by" in done.stderr and done.stderr.count("\n") == 1

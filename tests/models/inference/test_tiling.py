@@ -113,6 +113,7 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
 def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile: int) -> None:
     """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
     network, compute, image = generator(name), choose("cpu", "fp32"), scene(*size)
+    image = image // 5 if name == "vgg_unet" else image  # which it brightens, by the mean of the whole
     with torch.inference_mode():
         whole = Translator(network, compute, 4000)(image)
         tiled = Translator(network, compute, tile, "exact").in_tiles(image)
