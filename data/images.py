@@ -146,6 +146,18 @@ def read_labels(path: Path) -> np.ndarray:
     return (np.nan_to_num(array) / full).astype(np.float32)
 
 
+def read_classes(path: Path) -> np.ndarray:
+    """[H, W], the number of each pixel's class in a label image. ImageError if unreadable, in colour, or a JPEG, which
+    does not keep numbers."""
+    with opened(path) as (image, header):
+        array = decode(image, header, "P" if image.mode == "P" else "RGB")
+        if array.ndim == 3 and (array == array[..., :1]).all():
+            array = array[..., 0]
+        if array.ndim == 3 or array.dtype.kind == "f" or image.format == "JPEG":
+            raise ValueError("is no label image: give a PNG of one channel, whose values are numbers of classes")
+    return array
+
+
 def brightest(source: Source) -> float | None:
     """The value that would be white if a visible picture of more than 8 bits were alone; None where its header tells
     it, or for one of 8 bits. ImageError if unreadable."""

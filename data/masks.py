@@ -1,12 +1,12 @@
-"""Salient-target masks for STDFusionNet: of a pair's mask image, of boxes or outlines of objects, or a guess from its
-thermal image.
+"""Salient-target masks for STDFusionNet: of a pair's mask image, of boxes or outlines of objects, of its label
+image, or a guess from its thermal image.
 
 A mask is [H, W] float32, 1 on targets and 0 elsewhere."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -17,8 +17,10 @@ from scipy import ndimage
 from data.coco import labelled_size, read_coco
 from data.coco_entries import Entry
 from data.files import name_key
-from data.images import read_labels
+from data.images import read_classes, read_labels
 from data.layouts import Pair
+from options.data import DataOptions, class_numbers
+from util.files import stamp
 
 CLIPPED = (1.0, 99.7)
 """Percentiles of the image shown black and white before anything is measured."""
@@ -164,27 +166,60 @@ def annotations_of(pair: Pair) -> Labels | None:
     return None
 
 
-def mask_source(pair: Pair, wanted: str) -> str | None:
-    """Where the mask comes from: "file", "boxes" or "thermal"; None where the wanted source has nothing."""
-    if wanted in ("auto", "file") and pair.mask is not None:
-        return "file"
-    if wanted in ("auto", "boxes") and annotations_of(pair) is not None:
-        return "boxes"
-    return "thermal" if wanted in ("auto", "thermal") else None
+@dataclass(frozen=True)
+class Masks:
+    """Where the masks of pairs come from. wanted: --mask_source; classes: the numbers in label images that are
+    targets."""
 
+    wanted: str = "auto"
+    classes: tuple[int, ...] = class_numbers("mask_classes", DataOptions.mask_classes)
 
-def read_mask(pair: Pair, infrared: np.ndarray, wanted: str) -> np.ndarray:
-    """[H, W] float32 in [0, 1] for the pair's infrared image [H, W]; a mask image keeps its own size.
+    @classmethod
+    def from_options(cls, options: DataOptions) -> Masks:
+        """Those that the options name."""
+        return cls(options.mask_source, class_numbers("mask_classes", options.mask_classes))
 
-    ValueError where the wanted source has nothing for this pair."""
-    source = mask_source(pair, wanted)
-    if source == "file":
-        return read_labels(pair.mask)
-    if source == "boxes":
-        return _from_annotations(annotations_of(pair), infrared.shape)
-    if source == "thermal":
+    def source_of(self, pair: Pair) -> str | None:
+        """The first of "file", "boxes", "labels" and "thermal" that is wanted and has something for the pair, from what
+        was drawn to be a mask to a guess; None where there is none."""
+        there = {
+            "file": lambda: pair.mask is not None,
+            "boxes": lambda: annotations_of(pair) is not None,
+            "labels": lambda: pair.labels is not None,
+            "thermal": lambda: True,
+        }
+        return next((name for name, has in there.items() if self.wanted in ("auto", name) and has()), None)
+
+    def check(self, pairs: Iterable[Pair]) -> None:
+        """ValueError where the wanted source has nothing for one of the pairs."""
+        for pair in pairs:
+            if self.source_of(pair) is None:
+                raise ValueError(
+                    f"--mask_source {self.wanted}: there is none for {pair.infrared.path}; give auto or thermal"
+                )
+
+    def facts(self, pair: Pair) -> object:
+        """All that the pair's mask depends on beside its infrared image. OSError where a file is not there."""
+        source = self.source_of(pair)
+        if source == "labels":
+            return stamp(pair.labels), self.classes
+        if source == "file":
+            return stamp(pair.mask)
+        return annotations_of(pair) if source == "boxes" else source
+
+    def read(self, pair: Pair, infrared: np.ndarray) -> np.ndarray:
+        """[H, W] float32 in [0, 1] for the pair's infrared image [H, W]; a mask or label image keeps its own size.
+
+        ValueError where the wanted source has nothing for this pair."""
+        self.check([pair])
+        source = self.source_of(pair)
+        if source == "file":
+            return read_labels(pair.mask)
+        if source == "boxes":
+            return _from_annotations(annotations_of(pair), infrared.shape)
+        if source == "labels":
+            return np.isin(read_classes(pair.labels), self.classes).astype(np.float32)
         return from_thermal(infrared)
-    raise ValueError(f"--mask_source {wanted}: there is none for {pair.infrared.path}; auto or thermal needs nothing")
 
 
 def _from_annotations(labels: Labels, size: tuple[int, int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from data.cache import Cache, key_of
 from data.images import ImageError, Source, ThermalRange, read_infrared, read_reduced
 from data.inputs import evenly
 from data.layouts import Pair, Split
-from data.masks import annotations_of, mask_source, read_mask
+from data.masks import Masks
 from data.threads import worker_count
 from data.transforms import Preprocess, resize, to_size
 from options.train import TrainOptions
@@ -28,7 +28,11 @@ class Reader:
     uint8, or float32 in [-1, 1]; masks float32 in [0, 1]. ImageError for a file that cannot be read."""
 
     def __init__(
-        self, thermal: ThermalRange, preprocess: Preprocess | None, masks: str | None = None, cache: Cache | None = None
+        self,
+        thermal: ThermalRange,
+        preprocess: Preprocess | None,
+        masks: Masks | None = None,
+        cache: Cache | None = None,
     ) -> None:
         """preprocess: whose working size to use; None for every image's own size, that of the infrared in a pair.
         masks: where masks come from, None for no mask. cache: where what has been read once is kept."""
@@ -63,7 +67,7 @@ class Reader:
             size = self.working_size(*array.shape)
             sample = {"visible": to_size(*read_reduced(pair.visible, lambda height, width: size))}
             if self.masks is not None:
-                sample["mask"] = resize(torch.from_numpy(read_mask(pair, array, self.masks))[None], size)
+                sample["mask"] = resize(torch.from_numpy(self.masks.read(pair, array))[None], size)
             return finished(sample | {"infrared": to_size(array, size)})
 
         return self._kept(lambda: self.pair_keys(pair), read)
@@ -79,7 +83,7 @@ class Reader:
     def pair_keys(self, pair: Pair) -> dict[str, bytes]:
         """As visible_keys."""
         names = ["visible", "infrared"] if self.masks is None else ["visible", "mask", "infrared"]
-        facts = *self._facts(pair.visible, pair.infrared), self._mask_facts(pair)
+        facts = *self._facts(pair.visible, pair.infrared), self.masks and self.masks.facts(pair)
         return {name: key_of(name, facts) for name in names}
 
     def claim(self, pairs: Sequence[Pair], visible: Sequence[Source], infrared: Sequence[Source]) -> int:
@@ -105,12 +109,6 @@ class Reader:
     def _sizing(self) -> tuple[object, ...] | None:
         chosen = self.preprocess
         return chosen and (chosen.mode, chosen.load_size, chosen.crop_size, chosen.scale_jitter)
-
-    def _mask_facts(self, pair: Pair) -> object:
-        kind = self.masks and mask_source(pair, self.masks)
-        if kind == "file":
-            return stamp(pair.mask)
-        return annotations_of(pair) if kind == "boxes" else kind
 
     def _kept(self, keys_of: Callable[[], dict[str, bytes]], read: Callable[[], Sample]) -> Sample:
         """What the cache holds under the keys, or what is read and then kept there."""
@@ -140,7 +138,7 @@ def read_validation(split: Split | None, options: TrainOptions, with_mask: bool 
     """At most val_size aligned pairs, evenly spread, as networks see them: {"visible", "infrared", ("mask",)
     "stem"}, images as of Reader.pair. Pairs that cannot be read are left out, or fatal if strict."""
     thermal, preprocess = ThermalRange.from_options(options.data), Preprocess.from_options(options.input)
-    reader = Reader(thermal, preprocess, options.data.mask_source if with_mask else None)
+    reader = Reader(thermal, preprocess, Masks.from_options(options.data) if with_mask else None)
 
     def read(pair: Pair) -> dict[str, Any] | None:
         try:

@@ -19,7 +19,7 @@ from data.cache import PREFETCH, open_cache
 from data.images import ImageError, Source, ThermalRange, view_size
 from data.layouts import Pair, Split
 from data.loader import Loader
-from data.masks import mask_source
+from data.masks import Masks
 from data.samples import Reader
 from data.threads import worker_count
 from data.transforms import Preprocess, jitter_colour
@@ -45,7 +45,7 @@ class TrainingImages(Dataset):
         groups = [[getattr(part, name)[:limit] for part in parts] for name in ("pairs", "visible", "infrared")]
         self.pairs, self.visible, self.infrared = (tuple(chain.from_iterable(group)) for group in groups)
         self.weights = options.data.dataroot_weights
-        self.masks = options.data.mask_source if with_mask else None
+        self.masks = Masks.from_options(options.data) if with_mask else None
         self.preprocess = Preprocess.from_options(options.input, training=True)
         self.serial = options.input.serial_batches
         jitter, judged = options.input.scale_jitter, getattr(options.method, "smallest_crop", 0)
@@ -82,10 +82,8 @@ class TrainingImages(Dataset):
             raise ValueError("this data set has no aligned training pairs, and --sampling paired or mixed needs them")
         if self.masks and not self.paired:
             raise ValueError("masks belong to aligned pairs: add --sampling paired")
-        if self.masks and (bare := next((p for p in self.pairs if mask_source(p, self.masks) is None), None)):
-            raise ValueError(
-                f"--mask_source {self.masks}: there is none for {bare.infrared.path.name}; give auto or thermal"
-            )
+        if self.masks:
+            self.masks.check(self.pairs)
         for name, images in (("visible", self.visible), ("infrared", self.infrared)):
             if not images:
                 raise ValueError(f"the data set has no {name} training images; see docs/data.md")

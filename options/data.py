@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,22 @@ Layout = Literal[
     "auto", "flir_adas_v2", "flir_adas_v1", "flir_aligned", "roadscene", "m3fd", "llvip", "msrs", "mfnet", "kaist",
     "tno_fusiongan", "cyclegan", "pix2pix", "two_folders",
 ]  # fmt: skip
+
+
+CLASSES = ("car", "person", "bike", "curve", "car stop", "guardrail", "cone", "bump")
+"""Of the label maps of MFNet, which MSRS has too: the first is 1 there; 0 is everything else."""
+
+
+def class_numbers(option: str, names: Sequence[str]) -> tuple[int, ...]:
+    """Names of classes, or their numbers -> the numbers that a label image holds. ValueError for any other, and for
+    none."""
+    numbers = {name: number for number, name in enumerate(CLASSES, 1)}
+    known = [numbers.get(name.lower().replace("_", " "), int(name) if name.isdecimal() else 0) for name in names]
+    wrong = [name for name, number in zip(names, known, strict=True) if not 0 < number < 2**16]
+    if wrong or not names:
+        given = f"--{option} {wrong[0]}: is no class of a label image" if wrong else f"--{option} names no class"
+        raise ValueError(f"{given}; give {', '.join(CLASSES)}, or a number from 1")
+    return tuple(known)
 
 
 @dataclass(frozen=True)
@@ -65,10 +82,14 @@ class DataOptions(Options):
     """Bits of the camera, 9 to 16, where visible images hold more than 8: its largest count becomes white. By default
     those that hold the brightest image of the folder or data set; files that tell it themselves are taken at
     their word."""
-    mask_source: Literal["auto", "file", "boxes", "thermal"] = "auto"
+    mask_source: Literal["auto", "file", "boxes", "labels", "thermal"] = "auto"
     """Salient-target masks, for methods that learn from them. file: the data set's mask images. boxes: COCO
-    outlines or boxes of its annotations. thermal: hot things that stand out, found in the image itself (a guess).
-    auto: for each pair the first of these that there is."""
+    outlines or boxes of its annotations. labels: things of --mask_classes in its label images (MSRS, MFNet).
+    thermal: hot things that stand out, found in the image itself (a guess). auto: for each pair the first of these
+    that there is."""
+    mask_classes: tuple[str, ...] = ("person", "car", "bike")
+    """Classes that are targets in label images: car, person, bike, curve, "car stop", guardrail, cone, bump, or
+    numbers."""
     camera_crop: bool = True
     """Cut the wider visible view of FLIR ADAS v1 and v2 to the thermal camera's view."""
     strict: bool = False
@@ -84,6 +105,7 @@ class DataOptions(Options):
                 f"--kelvin_low {self.kelvin_low} --kelvin_high {self.kelvin_high}: give 0 < low < high, in kelvin"
             )
         self.check_positive("kelvin_per_count")
+        class_numbers("mask_classes", self.mask_classes)
         if self.visible_bits is not None and not 9 <= self.visible_bits <= 16:
             raise ValueError(f"--visible_bits is {self.visible_bits}: give 9 to 16, or leave it out")
         if not 0 <= self.percentile_low < self.percentile_high <= 100:

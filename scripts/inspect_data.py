@@ -21,6 +21,7 @@ from data.images import (
     Source,
     ThermalRange,
     pixel_size,
+    read_classes,
     read_infrared,
     read_labels,
     read_visible,
@@ -100,6 +101,7 @@ def verify(listing: Listing, thermal: ThermalRange) -> list[ImageError]:
         found += _failures(read_visible, split.visible)
         found += _failures(partial(read_infrared, thermal=thermal), split.infrared)
         found += _failures(read_labels, [pair.mask for pair in split.pairs if pair.mask])
+        found += _failures(read_classes, [pair.labels for pair in split.pairs if pair.labels])
     return found
 
 
@@ -127,14 +129,14 @@ def _crops(sources: Iterable[Source]) -> list[str]:
 
 def _split_line(name: str, split: Split) -> str:
     visible, infrared = split.unpaired()
-    masks = sum(pair.mask is not None for pair in split.pairs)
-    columns = (len(split.pairs), len(split.visible), len(split.infrared), len(visible), len(infrared), masks)
+    masks, labels = (sum(getattr(pair, kind) is not None for pair in split.pairs) for kind in ("mask", "labels"))
+    columns = (len(split.pairs), len(split.visible), len(split.infrared), len(visible), len(infrared), masks, labels)
     return f"{name:<8}" + "".join(f"{number:>10}" for number in columns)
 
 
 def report(listing: Listing) -> str:
     """Summary, a table of the splits, sizes, skipped files and notes, as lines of text."""
-    heads = ("pairs", "visible", "infrared", "vis alone", "ir alone", "masks")
+    heads = ("pairs", "visible", "infrared", "vis alone", "ir alone", "masks", "labels")
     lines = [listing.summary(), "", f"{'split':<8}" + "".join(f"{head:>10}" for head in heads)]
     lines += [_split_line(name, split) for name, split in listing.splits.items()]
     splits = listing.splits.values()

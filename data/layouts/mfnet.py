@@ -37,9 +37,7 @@ def read(folder: Folder, scan: Scan) -> dict[str, Split]:
     """Every picture twice, as colour and as heat, shared by train.txt, val.txt and test.txt where they are."""
     pictures = scan.images(folder.child("images"))
     heat = [replace(source, half="alpha") for source in pictures]
-    whole = paired_split(pictures, heat)
-    labels = {source.stem: source.path for source in scan.images(folder.child("labels"))}
-    whole = replace(whole, pairs=tuple(replace(pair, labels=labels.get(pair.stem)) for pair in whole.pairs))
+    whole = paired_split(pictures, heat, labels=scan.images(folder.child("labels")))
     files = {name_key(path.stem): path for path in list_files([folder.path], scan)}
     splits = share_by_lists(whole, {split: files[split] for split in _LISTS if split in files}, scan)
     return complete(splits, scan.options.val_fraction, scan.options.test_fraction)

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,6 @@ def _add(
 def join(
     visible: Sequence[Source],
     infrared: Sequence[Source],
-    masks: Sequence[Source] = (),
     roots: tuple[Path, Path] | None = None,
 ) -> tuple[Pair, ...]:
     """Pairs of equal stems in the order of visible, case and Unicode's normalisation aside where that is unambiguous;
@@ -70,20 +70,32 @@ def join(
     bare = not found
     if bare:
         _add(found, visible, infrared, (lambda source: bare_stem(source.stem),) * 2)
-    mask_of = {name_key(bare_stem(mask.stem)): mask.path for mask in masks}
-    mask_of |= {name_key(mask.stem): mask.path for mask in masks}
     pairs = []
     for source in visible:
         if source in found:
             partner, stem = found[source], (bare and bare_stem(source.stem)) or source.stem
-            mask: Path | None = mask_of.get(name_key(stem), mask_of.get(name_key(partner.stem)))
-            pairs.append(Pair(stem, source, partner, mask))
+            pairs.append(Pair(stem, source, partner))
     return tuple(pairs)
 
 
-def paired_split(visible: Sequence[Source], infrared: Sequence[Source], masks: Sequence[Source] = ()) -> Split:
-    """All images, joined by stem."""
-    return Split(join(visible, infrared, masks), tuple(visible), tuple(infrared))
+def _of_pairs(pairs: Sequence[Pair], pictures: Sequence[Source]) -> list[Path | None]:
+    """Of each pair the picture, such as its mask, that has its stem or its infrared image's."""
+    named = {name_key(bare_stem(picture.stem)): picture.path for picture in pictures}
+    named |= {name_key(picture.stem): picture.path for picture in pictures}
+    return [named.get(name_key(pair.stem), named.get(name_key(pair.infrared.stem))) for pair in pairs]
+
+
+def paired_split(
+    visible: Sequence[Source],
+    infrared: Sequence[Source],
+    masks: Sequence[Source] = (),
+    labels: Sequence[Source] = (),
+) -> Split:
+    """All images, joined by stem, with the masks and label images of the pairs."""
+    pairs = join(visible, infrared)
+    beside = zip(pairs, _of_pairs(pairs, masks), _of_pairs(pairs, labels), strict=True)
+    whole = tuple(replace(pair, mask=mask, labels=classes) for pair, mask, classes in beside)
+    return Split(whole, tuple(visible), tuple(infrared))
 
 
 def cut(groups: Sequence[str], val_fraction: float, test_fraction: float, smallest: int = 3) -> tuple[int, int]:

@@ -26,8 +26,9 @@ META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": 
 
 
 def _flat(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> Split:
-    """One folder pair, with the masks of a folder beside it."""
-    return paired_split(*scan.sides(visible, infrared), scan.images(folder.child(*MASK_NAMES)))
+    """One folder pair, with the masks of a folder beside it, and MSRS's label images."""
+    masks, labels = scan.images(folder.child(*MASK_NAMES)), scan.images(folder.child("segmentation_labels"))
+    return paired_split(*scan.sides(visible, infrared), masks, labels)
 
 
 def _join(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str, Split]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from data.images import Source, write_image
+from data.images import ImageError, Source, write_image
 from data.layouts import Pair, find
-from data.masks import _annotated, mask_source, read_mask
+from data.masks import Masks, _annotated
 from data.samples import finished
 from data.training_images import TrainingImages
 from models import METHODS
@@ -47,8 +49,8 @@ def annotated(root: Path) -> Pair:
 
 def test_boxes_and_outlines_of_warm_things(tmp_path: Path) -> None:
     pair = annotated(tmp_path)
-    assert mask_source(pair, "auto") == "boxes" and mask_source(pair, "file") is None
-    mask = read_mask(pair, np.zeros((20, 30), np.uint8), "boxes")
+    assert Masks("auto").source_of(pair) == "boxes" and Masks("file").source_of(pair) is None
+    mask = Masks("boxes").read(pair, np.zeros((20, 30), np.uint8))
     expected = np.zeros((20, 30), np.float32)
     expected[3:9, 2:7] = 1
     expected[10:15, 15:25] = 1
@@ -62,17 +64,70 @@ def test_the_order_of_auto_and_what_is_missing(tmp_path: Path) -> None:
     grey[10:20, 20:28] = 240
     write_image(infrared, grey)
     bare = Pair("x", Source(infrared, "x"), Source(infrared, "x"))
-    assert mask_source(bare, "auto") == "thermal" and mask_source(bare, "boxes") is None
-    found = read_mask(bare, grey, "auto")
+    assert Masks("auto").source_of(bare) == "thermal" and Masks("boxes").source_of(bare) is None
+    found = Masks("auto").read(bare, grey)
     assert found[15, 24] == 1 and found[30, 50] == 0
     with pytest.raises(ValueError, match="--mask_source boxes"):
-        read_mask(bare, grey, "boxes")
+        Masks("boxes").read(bare, grey)
     file = tmp_path / "mask" / "x.png"
     write_image(file, np.eye(40, 60, dtype=np.uint8) * 255)
     whole = Pair("x", bare.visible, bare.infrared, file)
-    assert mask_source(whole, "auto") == "file"
-    np.testing.assert_array_equal(read_mask(whole, grey, "file"), np.eye(40, 60))
-    assert mask_source(whole, "thermal") == "thermal"
+    assert Masks("auto").source_of(whole) == "file"
+    np.testing.assert_array_equal(Masks("file").read(whole, grey), np.eye(40, 60))
+    assert Masks("thermal").source_of(whole) == "thermal"
+
+
+def labelled(root: Path) -> Pair:
+    """A pair in MSRS's layout with a label image: a car, a person and a guardrail, 2 rows each."""
+    classes = np.zeros((40, 60), np.uint8)
+    classes[10:12], classes[20:22], classes[30:32] = 1, 2, 6
+    write_pairs(root / "train", 3, (40, 60))
+    for folder, name in (("visible", "vi"), ("infrared", "ir")):
+        (root / "train" / folder).rename(root / "train" / name)
+    for number in range(3):
+        write_image(root / "train" / "Segmentation_labels" / f"{number:03d}.png", classes)
+    options = DataOptions(dataroot=root, val_fraction=0, test_fraction=0)
+    return find(options).splits["train"].pairs[0]
+
+
+def test_label_images_give_the_masks_of_classes(tmp_path: Path) -> None:
+    pair, heat = labelled(tmp_path), np.zeros((40, 60), np.uint8)
+    assert pair.labels == tmp_path / "train" / "Segmentation_labels" / "000.png" and pair.mask is None
+    assert Masks().source_of(pair) == "labels", "before a guess"
+    assert Masks("file").source_of(pair) is None and Masks("thermal").source_of(pair) == "thermal"
+    rows = {
+        name: set(
+            Masks.from_options(DataOptions(mask_source="labels", mask_classes=name))
+            .read(pair, heat)
+            .nonzero()[0]
+            .tolist()
+        )
+        for name in ((("person", "car", "bike")), ("Car",), ("6", "car_stop"))
+    }
+    assert list(rows.values()) == [{10, 11, 20, 21}, {10, 11}, {30, 31}]
+    boxes = annotated(tmp_path)
+    assert Masks().source_of(replace(boxes, labels=pair.labels)) == "boxes", "drawn for this data set's things"
+    assert Masks("labels").facts(pair) != Masks("labels", (2,)).facts(pair), "a cache tells them apart"
+
+
+def test_labels_that_are_not_there_or_no_labels(tmp_path: Path) -> None:
+    pair, heat = labelled(tmp_path), np.zeros((40, 60), np.uint8)
+    for classes, says in ((("persn",), "persn: is no class"), (("0",), "0: is no class"), ((), "names no class")):
+        with pytest.raises(ValueError, match=f"--mask_classes {says}.*; give car, person.*a number from 1"):
+            DataOptions(mask_classes=classes)
+    with pytest.raises(ValueError, match=r"--mask_source labels: there is none for .*000.png; give auto or thermal"):
+        Masks("labels").check([pair, replace(pair, labels=None)])
+    palette = Image.fromarray(np.full((40, 60), 2, np.uint8), "P")
+    palette.putpalette([0, 0, 0, 9, 9, 9, 200, 0, 0])
+    palette.save(pair.labels)
+    assert Masks("labels").read(pair, heat).all(), "indices, not colours"
+    for save in (
+        lambda path: palette.convert("RGB").save(path),
+        lambda path: Image.fromarray(heat + 2).save(path, "JPEG"),
+    ):
+        save(pair.labels)
+        with pytest.raises(ImageError, match="is no label image: give a PNG of one channel"):
+            Masks("labels").read(pair, heat)
 
 
 def options_for(root: Path, **changes: object) -> TrainOptions:
@@ -173,7 +228,7 @@ def test_odd_annotations_fall_back_to_their_box(tmp_path: Path) -> None:
     (other / "coco.json").write_text(json.dumps(content))
     infrared = other / "data" / "a.jpg"
     infrared.write_bytes(pair.infrared.path.read_bytes())
-    mask = read_mask(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8), "boxes")
+    mask = Masks("boxes").read(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8))
     assert mask[4, 4] == 1 and mask[4, 12] == 1 and mask.sum() == 60
 
 
@@ -201,7 +256,7 @@ def test_labels_in_the_pixels_of_another_size(tmp_path: Path) -> None:
         (folder / "coco.json").write_text("\ufeff" + json.dumps(content))
         infrared = folder / "data" / "a.jpg"
         infrared.write_bytes(pair.infrared.path.read_bytes())
-        mask = read_mask(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8), "boxes")
+        mask = Masks("boxes").read(Pair("a", pair.visible, Source(infrared, "a")), np.zeros((20, 30), np.uint8))
         if kept:
             np.testing.assert_array_equal(mask, expected.max(0))
         else:
@@ -223,12 +278,12 @@ def test_labels_are_those_of_the_image_not_of_one_of_its_name(tmp_path: Path) ->
         return Pair(source.stem, source, source)
 
     zeros = np.zeros((20, 30), np.uint8)
-    assert read_mask(of("a/1.png"), zeros, "boxes").nonzero()[1].max() == 0
-    assert read_mask(of("c/2.tiff"), zeros, "boxes").nonzero()[1].min() == 2, "counts beside 8-bit images"
-    assert mask_source(of("d/1.png"), "boxes") is None, "two images have that name, and it is neither"
+    assert Masks("boxes").read(of("a/1.png"), zeros).nonzero()[1].max() == 0
+    assert Masks("boxes").read(of("c/2.tiff"), zeros).nonzero()[1].min() == 2, "counts beside 8-bit images"
+    assert Masks("boxes").source_of(of("d/1.png")) is None, "two images have that name, and it is neither"
     thermal = {"images": [{"id": 1, "file_name": "3.png"}], "annotations": [], "categories": []}
     (tmp_path / "ir" / "thermal_annotations.json").write_text(json.dumps(thermal))
-    assert mask_source(of("a/3.png"), "boxes") == "boxes", "another file lists it"
+    assert Masks("boxes").source_of(of("a/3.png")) == "boxes", "another file lists it"
 
 
 def test_a_damaged_annotation_file_is_named(tmp_path: Path) -> None:
@@ -243,5 +298,5 @@ def test_a_damaged_annotation_file_is_named(tmp_path: Path) -> None:
         path.write_text(text)
         _annotated.cache_clear()
         with pytest.raises(ValueError, match=says) as refusal:
-            mask_source(pair, "boxes")
+            Masks("boxes").source_of(pair)
         assert str(refusal.value).startswith(str(path))

@@ -58,7 +58,7 @@ def test_the_report_counts_splits_skipped_files_and_sizes(folder):
     make.picture(folder / "ir" / "3.png", (20, 10), 1)
     text = report(find(DataOptions(dataroot=folder)))
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith(("train", "val"))}
-    assert rows["train"] == ["2", "2", "3", "0", "1", "0"]
+    assert rows["train"] == ["2", "2", "3", "0", "1", "0", "0"]
     assert "skipped, empty file: 1" in text
     assert str(folder / "vi" / "2.png") in text
     assert "infrared sizes: 56x40 (4), 20x10 (1)" in text
