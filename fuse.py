@@ -15,7 +15,7 @@ import torch
 from data.images import ThermalRange, write_image
 from data.inputs import Job, evenly, find_to_fuse
 from data.output.fused_video import fuse_video, note_videos, open_videos
-from data.output.results import MADE, Results, manifest_key, own_folder, remove_all_parts
+from data.output.results import MANIFEST, Results, manifest_key, own_folder, remove_all_parts
 from data.output.writing import Wait, Writers, at_own_size, coloured, copy_small, fetch
 from data.remarks import CUTS, note_views
 from data.scoring.fusion import FUSED, FusedScorer
@@ -29,10 +29,10 @@ from models.inference.trained import (
     OWN_WEIGHTS,
     SHIPPED,
     SUFFIX,
-    choose_weights,
     find_weights,
     load_network,
     parse_with_run,
+    select_weights,
 )
 from models.inference.translator import Translator
 from options.fuse import FuseOptions, NetworkOptions
@@ -41,7 +41,7 @@ from options.shared import WeightsOptions
 from options.train import TrainOptions
 from scripts.report import announce, cases_of, print_scores, score_results, tell, tell_skipped, write_results_page
 from util.command_line import given, run_command, to_dict
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.files import check_folder, digest, write_whole
 from util.text import first_few, plural
 from util.training.run_folder import RunFolder
@@ -68,7 +68,7 @@ def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[tor
     if opts.model not in fusing:
         raise ValueError(f"--model {opts.model}: no such fusion method; there are {', '.join(fusing)}")
     if trained is not None:
-        path = choose_weights(RunFolder(opts.checkpoints_dir / opts.name), opts.epoch)
+        path = select_weights(RunFolder(opts.checkpoints_dir / opts.name), opts.epoch)
     else:
         path = opts.weights or OWN_WEIGHTS / f"{opts.model}.safetensors"
     if not path.is_file() and opts.weights is None:
@@ -96,7 +96,7 @@ class Partner:
 
     def __call__(self, seen: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """[N, 3, h, w] as the generator sees it -> uint8 [N, 1, H, W] of a size, where the generator leaves it."""
-        together = images_in(batch_limits(None, self.translator.compute.device), *seen.shape[-2:])
+        together = images_in(batch_limits(None, self.translator.device.device), *seen.shape[-2:])
         made = (at_own_size(self.translator(part), [size] * len(part)) for part in seen.split(together))
         return torch.stack([image for part in made for image in part])
 
@@ -111,10 +111,10 @@ def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | No
     file = Path(generator) if generator.endswith(SUFFIX) else None
     path, trained = find_weights(WeightsOptions(generator, opts.checkpoints_dir, weights=file))
     about = f"{path.parent}, {path.name}" if trained else generator
-    compute = choose(opts.device, opts.precision)
+    device = select_device(opts.device, opts.precision)
     network, _, facts = load_network(path, "generation", trained, norm_statistics)
     sees = Preprocess.of_generator(trained, facts)
-    return Partner(Translator(network, compute), sees, path, facts.get("norm_statistics"), about)
+    return Partner(Translator(network, device), sees, path, facts.get("norm_statistics"), about)
 
 
 def fuse_batch(
@@ -122,7 +122,7 @@ def fuse_batch(
 ) -> tuple[torch.Tensor, torch.Tensor, Wait]:
     """Fused luminance and raw ranges as of Fuser, on their way to the CPU, where every item gets its "visible" and
     "infrared" too, and what waits until all are there. visible: uint8 [N, 3, H, W] of the items of FusionInputs."""
-    device = fuser.compute.device
+    device = fuser.device.device
     if partner:
         seen = torch.stack([item.pop("seen") for item in items]) if "seen" in items[0] else visible
         infrared = partner(seen, tuple(visible.shape[-2:]))
@@ -153,11 +153,14 @@ def finish(
     if (inputs := results.inputs(job)) is None:
         return
     write_image(results.file("fused", stem), coloured(images["visible"], fused, gray))
-    if job.real is None:
+    if job.ground_truth is None:
         write_image(results.file("infrared", stem), images["infrared"][0].numpy())
     for kind, image in images.items() if shown else ():
         copy_small(results.file(f"previews/{kind}", stem), image)
-    facts = {"visible": str(job.visible.path), "infrared": str(job.real.path) if job.real else "generated"}
+    facts = {
+        "visible": str(job.visible.path),
+        "infrared": str(job.ground_truth.path) if job.ground_truth else "generated",
+    }
     facts["raw_range"] = [round(end, 2) for end in span.tolist()]
     facts |= {"infrared_size_before": list(item["resized"])} if "resized" in item else {}
     results.add(stem, {"inputs": inputs, "facts": facts})
@@ -172,7 +175,7 @@ def fuse_images(
     options: FuseOptions, jobs: Sequence[Job], fuser: Fuser, partner: Partner | None, results: Results, shown: set[str]
 ) -> None:
     """Every pair: read in workers, fused in batches, written in threads. shown: stems of those in the gallery."""
-    device, threads, gray = fuser.compute.device, options.sources.num_threads, options.output.gray
+    device, threads, gray = fuser.device.device, options.sources.num_threads, options.output.gray
     limit, pixels = batch_limits(options.network.batch_size, device)
     thermal, sees = ThermalRange.from_options(options.data), partner.sees if partner else None
     dataset, pinned = FusionInputs(jobs, thermal, sees, pixels), device.type == "cuda"
@@ -186,8 +189,8 @@ def fuse_images(
                 writers.submit(held, finish, results, item, image, span, gray, copied, wait)
 
 
-def made_by(
-    facts: Mapping[str, Any], options: FuseOptions, compute: Compute, partner: Partner | None
+def manifest_facts(
+    facts: Mapping[str, Any], options: FuseOptions, device: Device, partner: Partner | None
 ) -> dict[str, Any]:
     """By what images are fused, besides the weights. facts: with the range."""
     sees, made = partner and partner.sees, None
@@ -196,7 +199,7 @@ def made_by(
     return {
         "generator": made,
         "thermal range": asdict(ThermalRange.from_options(options.data)),
-        "precision": str(compute.dtype),
+        "precision": str(device.dtype),
         "tiles": options.network.tile,
         "range": facts["range"],
         "gray": options.output.gray,
@@ -212,7 +215,7 @@ def columns(results: Results, job: Job) -> dict[str, Path]:
 def needed(results: Results, job: Job, shown: bool) -> Iterable[Path]:
     """The files without which a job is not done."""
     stem = job.visible.stem
-    kinds = ["fused"] + (["infrared"] if job.real is None else [])
+    kinds = ["fused"] + (["infrared"] if job.ground_truth is None else [])
     return [*(results.file(kind, stem) for kind in kinds), *(columns(results, job).values() if shown else ())]
 
 
@@ -241,14 +244,14 @@ def main() -> int:
     options, trained = parse_with_run(FuseOptions, with_shipped_generator(sys.argv[1:]), "fusion")
     sources, network_options = options.sources, options.network
     check_folder("--results_dir", options.output.results_dir, network_options.name or network_options.model)
-    compute = choose(network_options.device, network_options.precision, channels_last="on")
+    device = select_device(network_options.device, network_options.precision, channels_last="on")
     network, method, facts = load_fusion(network_options, trained)
     policy = options.output.range if options.output.range != "auto" else facts.get("range", "clip")
     if policy not in POLICIES:
         raise ValueError(f"{facts['weights']}: names the range {policy}: give --range {' or '.join(POLICIES)}")
     by_image = isinstance(method, FusionGANOptions) and method.bn_statistics == "image"
     seen = facts.get("infrared_range", "asis")
-    fuser = Fuser(network, compute, network_options, policy, not by_image, seen)
+    fuser = Fuser(network, device, network_options, policy, not by_image, seen)
     partner = (
         load_partner(network_options, sources.generator, sources.norm_statistics)
         if sources.generator is not None
@@ -256,7 +259,7 @@ def main() -> int:
     )
     facts = {key: facts[key] for key in ("model", "weights", "source", "run", "epoch") if key in facts}
     facts |= {"range": policy, "infrared": f"generated by {partner.about}" if partner else "given"}
-    facts |= {"device": compute.describe(), "method": to_dict(method)}
+    facts |= {"device": device.describe(), "method": to_dict(method)}
     folder = options.output.results_dir / (network_options.name or facts["model"])
     opening = {"network": f"{facts['model']}, {facts['weights']}"}
     opening |= {name: facts[name] for name in ("infrared", "range", "device")} | {"writes": f"{folder}/"}
@@ -270,15 +273,15 @@ def run_images(
     options: FuseOptions, fuser: Fuser, partner: Partner | None, folder: Path, facts: Mapping[str, Any]
 ) -> int:
     """Fuse images; exit status 1 where some were skipped."""
-    sources, compute, inputs = options.sources, fuser.compute, find_to_fuse(options.sources, options.data)
+    sources, device, inputs = options.sources, fuser.device, find_to_fuse(options.sources, options.data)
     jobs = inputs.jobs
     tell("data", [inputs.summary])
     tell("note", inputs.notes)
     if sources.visible is not None:  # data sets have notes of their own
-        pairs = [(job.visible, job.real) for job in jobs if job.real is not None]
+        pairs = [(job.visible, job.ground_truth) for job in jobs if job.ground_truth is not None]
         remedy, why = CUTS.format("--visible and --infrared"), "they are fused pixel by pixel"
         tell("note", note_views(pairs, "visible images", "their infrared partners", remedy, why=why))
-    key = manifest_key(Path(facts["weights"]), made_by(facts, options, compute, partner))
+    key = manifest_key(Path(facts["weights"]), manifest_facts(facts, options, device, partner))
     shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
     with own_folder(options.output.results_dir, folder, inputs.paths, KINDS):
         results = Results(folder, KINDS, key, options.output.overwrite, fits)
@@ -288,7 +291,7 @@ def run_images(
         done = [job for job in jobs if job.visible.stem in results.records]
         scores = None
         if options.output.evaluate:
-            scorer = FusedScorer(ThermalRange.from_options(options.data), compute.device)
+            scorer = FusedScorer(ThermalRange.from_options(options.data), device.device)
             cases = cases_of(results, done, FUSED, "fused")
             scores = score_results(results, cases, scorer, sources.num_threads, options.data.strict)
         images = {job.visible.stem: results.records[job.visible.stem]["facts"] for job in done}
@@ -305,7 +308,7 @@ def run_images(
 
 def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, folder: Path, facts: dict[str, Any]) -> int:
     """Fuse a visible video and an infrared one, or one that is made here; exit status 1 where one ended broken."""
-    sources, output, device = options.sources, options.output, fuser.compute.device
+    sources, output, device = options.sources, options.output, fuser.device.device
     if output.evaluate:
         raise ValueError("--evaluate scores images as they are saved, which a video's frames are not: leave it out")
     limits, pinned = batch_limits(options.network.batch_size, device), device.type == "cuda"
@@ -320,7 +323,7 @@ def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, fold
 
     with own_folder(output.results_dir, folder, pairs.paths, KINDS), torch.inference_mode():
         remove_all_parts(folder, (*KINDS, "previews/fused"))
-        (folder / MADE).touch()  # whose folder this is
+        (folder / MANIFEST).touch()  # whose folder this is
         count, video, rows = fuse_video(pairs, fuse, folder, output.gray, output.gallery)
         if pairs.errors and options.data.strict:
             raise pairs.errors[0]

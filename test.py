@@ -36,7 +36,7 @@ from scripts.report import (
     write_results_page,
 )
 from util.command_line import given, run_command
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.files import check_folder, write_whole
 from util.metrics.generation import METRICS
 from util.metrics.learned import LearnedMetrics, load_learned
@@ -70,18 +70,18 @@ def generate(
 ) -> None:
     """Every image of the dataset: read in workers, generated in batches, written in threads. shown: stems of those in
     the gallery."""
-    opts, compute = options.generate, translator.compute
-    threads, limit = thread_count(opts.num_threads), batch_limits(opts.batch_size, compute.device)[0]
+    opts, device = options.generate, translator.device
+    threads, limit = thread_count(opts.num_threads), batch_limits(opts.batch_size, device.device)[0]
     if len(dataset.working_sizes()) <= FEW_SIZES:
-        compute.expect_one_size()
-    pinned = compute.device.type == "cuda"
+        device.expect_one_size()
+    pinned = device.device.type == "cuda"
     read = read_batches(dataset, limit, threads, options.data.strict, results.errors, "generating", pinned)
     with closing(read) as reading, Writers(threads) as writers, torch.inference_mode():
         for visible, items in reading:
             made = at_own_size(translator(visible), [item["size"] for item in items])
-            images, wait = fetch(made, compute.device)
+            images, wait = fetch(made, device.device)
             for item, image, seen in zip(items, images, visible, strict=True):
-                copies = {"visible": seen} | ({"real": item["real"]} if "real" in item else {})
+                copies = {"visible": seen} | ({"real": item["ground_truth"]} if "ground_truth" in item else {})
                 kept = item["job"].visible.stem in shown  # what waits to be written holds no more than it needs
                 writers.submit(image.numel(), finish, results, item["job"], image, copies if kept else {}, wait)
 
@@ -98,7 +98,7 @@ def score(
     are written too, else by those that take little time, which are kept in the records; None where there is no real
     image to score against."""
     opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
-    cases = cases_of(results, [job for job in jobs if job.real is not None], GENERATED, "infrared")
+    cases = cases_of(results, [job for job in jobs if job.ground_truth is not None], GENERATED, "infrared")
     if not cases:
         return None
     constant, whose = None, "the training"
@@ -135,12 +135,12 @@ def write_scores(path: Path, scores: Scores, facts: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode())
 
 
-def made_by(options: TestOptions, preprocess: Preprocess | None, compute: Compute, statistics: str | None) -> dict:
+def manifest_facts(options: TestOptions, preprocess: Preprocess | None, device: Device, statistics: str | None) -> dict:
     """By what results are made, besides the weights. statistics: of batch norms."""
     return {
         "scale": asdict(preprocess) if preprocess else "input",
         "thermal range": asdict(ThermalRange.from_options(options.data.for_root())),
-        "precision": str(compute.dtype),
+        "precision": str(device.dtype),
         "tiles": [options.generate.tile, options.generate.tile_statistics],
         "norm statistics": statistics,
     }
@@ -156,26 +156,26 @@ def main() -> int:
     options, _ = parse_with_run(TestOptions, sys.argv[1:], "generation")
     opts = options.generate
     check_folder("--results_dir", opts.results_dir, opts.result_name)
-    compute = choose(opts.device, opts.precision)
+    device = select_device(opts.device, opts.precision)
     weights, trained = find_weights(opts)
     network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
     if trained is None and given(sys.argv, "--infrared_range") is None:  # real images are scored in the same range
         options = options.with_range(metadata.get("infrared_range"))
-    translator = Translator(network, compute, opts.tile, opts.tile_statistics, opts.compile)
+    translator = Translator(network, device, opts.tile, opts.tile_statistics, opts.compile)
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
     inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)
     jobs, folder = inputs.jobs, opts.results_dir / opts.result_name
-    if opts.evaluate and not any(job.real for job in jobs):
+    if opts.evaluate and not any(job.ground_truth for job in jobs):
         raise ValueError(f"--evaluate: {inputs.summary} have no real infrared images to score against; leave it out")
-    learned = load_learned(opts.inception_weights, opts.lpips_weights, compute.device) if opts.evaluate else None
-    opening = {"weights": weights, "data": inputs.summary, "device": compute.describe(), "writes": f"{folder}/"}
+    learned = load_learned(opts.inception_weights, opts.lpips_weights, device.device) if opts.evaluate else None
+    opening = {"weights": weights, "data": inputs.summary, "device": device.describe(), "writes": f"{folder}/"}
     announce(opening)
     sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if opts.scale == "train" else None
-    thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, compute.device)
+    thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, device.device)
     if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
-    key = manifest_key(weights, made_by(options, preprocess, compute, metadata.get("norm_statistics")))
+    key = manifest_key(weights, manifest_facts(options, preprocess, device, metadata.get("norm_statistics")))
     shown = {job.visible.stem for job in evenly(jobs, opts.gallery)}
     with own_folder(opts.results_dir, folder, inputs.paths, KINDS):
         results = Results(folder, KINDS, key, opts.overwrite, fits)
@@ -184,14 +184,14 @@ def main() -> int:
         generate(translator, VisibleImages(left, thermal, preprocess, limits[1]), options, results, shown)
         facts = {key: value for key, value in metadata.items() if key != "options"}
         facts["scale"] = "train" if preprocess else "input"
-        return report(results, options, facts, inputs, shown, compute, learned)
+        return report(results, options, facts, inputs, shown, device, learned)
 
 
 def columns(results: Results, job: Job, whole: bool = True) -> dict[str, Path]:
     """Column of the gallery -> file, of a job's result. whole: with the copies of what it was made of and is to be."""
     stem = job.visible.stem
     made = {GENERATED: results.file("infrared", stem)}
-    real = {"infrared": results.file("real", stem)} if job.real else {}
+    real = {"infrared": results.file("real", stem)} if job.ground_truth else {}
     return {"visible": results.file("visible", stem)} | made | real if whole else made
 
 
@@ -201,12 +201,12 @@ def report(
     facts: Mapping[str, str],
     inputs: Inputs,
     shown: set[str],
-    compute: Compute,
+    device: Device,
     learned: LearnedMetrics | None,
 ) -> int:
     """Scores, page, closing lines; exit status 1 where some images could not be read or scored."""
     done = [job for job in inputs.jobs if job.visible.stem in results.records]
-    scores = score(results, done, options, facts, compute.device, learned)
+    scores = score(results, done, options, facts, device.device, learned)
     if learned is not None and (scores is None or not scores.sheet.rows):
         tell("note", ["--evaluate: no generated image has a real one that can be read: none is scored"])
     if scores is not None and scores.sheet.rows:
@@ -215,7 +215,7 @@ def report(
         (results.folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
     rows = {job.visible.stem: columns(results, job) for job in done if job.visible.stem in shown}
     about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"]}
-    about |= {"device": compute.describe(), "images": f"{len(rows)} of {len(inputs.jobs)} shown"}
+    about |= {"device": device.describe(), "images": f"{len(rows)} of {len(inputs.jobs)} shown"}
     write_results_page(results.folder, "generated infrared", rows, scores, about)
     unscored = scores.errors if scores is not None else []
     status = tell_skipped([*results.errors, *inputs.skipped]) | tell_skipped(unscored, ", not scored")

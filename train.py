@@ -25,7 +25,7 @@ from models.inference.trained import load_initial, named_weights
 from options.recorded import parse_train
 from options.train import RunOptions, TrainOptions
 from util.command_line import run_command, to_dict
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.files import alone_in, check_folder
 from util.pages.previews import Previews
 from util.pages.training_page import write_training_page
@@ -47,14 +47,14 @@ LOG_STEPS = 20  # steps between records in losses.jsonl
 def choose_task(options: TrainOptions) -> Task:
     """What the method makes and how it is scored, decided by the metric that --best_metric asks for."""
     model, task = options.run.model, TASKS[METHODS[options.run.model].score_kind]
-    metric = task.deciding if options.loop.best_metric == "auto" else options.loop.best_metric
+    metric = task.best_metric if options.loop.best_metric == "auto" else options.loop.best_metric
     if metric not in task.higher_is_better:
         raise ValueError(f"--best_metric {metric}: {model} has {', '.join(task.higher_is_better)}")
-    return replace(task, deciding=metric)
+    return replace(task, best_metric=metric)
 
 
 def build(
-    options: TrainOptions, compute: Compute, task: Task, steps: int, fingerprint: str, compiled: str
+    options: TrainOptions, device: Device, task: Task, steps: int, fingerprint: str, compiled: str
 ) -> TrainingState:
     """Build a training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set.
     compiled: the mode in which networks are compiled."""
@@ -62,15 +62,15 @@ def build(
     method, named = METHODS[options.run.model](options.method), options.run.init_from
     if named is not None and not options.run.continue_train:
         load_initial(method.players()[method.trained], named, named_weights(named, options.run.checkpoints_dir))
-    compute.place(method)
+    device.place(method)
     ranks.broadcast([*method.parameters(), *method.buffers()])
-    loop, best_is_max = options.loop, task.higher_is_better[task.deciding]
-    optimizers = Optimizers(method.players(), loop.lr, loop.beta1, loop.clip_grad, compute)
+    loop, best_is_max = options.loop, task.higher_is_better[task.best_metric]
+    optimizers = Optimizers(method.players(), loop.lr, loop.beta1, loop.clip_grad, device)
     optimizers.schedule(loop.lr_policy, loop.n_epochs, loop.n_epochs_decay, loop.lr_decay_iters, best_is_max)
-    state = TrainingState(method, optimizers, loop.ema, compute.device, steps, fingerprint)
-    compute.compile(method.networks(), compiled, forgiving=options.run.compile == "auto")
+    state = TrainingState(method, optimizers, loop.ema, device.device, steps, fingerprint)
+    device.compile(method.networks(), compiled, forgiving=options.run.compile == "auto")
     if options.input.crops:
-        compute.expect_one_size()
+        device.expect_one_size()
     return state
 
 
@@ -80,7 +80,7 @@ class Training:
     def __init__(
         self,
         options: TrainOptions,
-        compute: Compute,
+        device: Device,
         run: RunFolder,
         state: TrainingState,
         validation: Validation,
@@ -88,26 +88,26 @@ class Training:
         data: str,
     ) -> None:
         """compiled: whether networks are. data: what the page says of the data set."""
-        self.options, self.compute, self.run, self.state = options, compute, run, state
+        self.options, self.device, self.run, self.state = options, device, run, state
         self.validation, self.compiled, self.data = validation, compiled, data
         loop, done = options.loop, state.epoch * state.steps + state.step
         images = options.input.batch_size * loop.accumulate * ranks.world()
         shown, groups = ranks.is_writer(), state.method.loss_groups
         self.progress = Progress(loop.epochs, state.steps, done, images, loop.log_seconds, shown, groups)
-        self.log = RunLog(run, state, compute, self.progress)
+        self.log = RunLog(run, state, device, self.progress)
         self.votes = Votes(state.total)
         self.saved_at = time.monotonic()
 
     def train(self, loader: Loader) -> int:
         """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
         state, loop = self.state, self.options.loop
-        with Batches(loader, loop.accumulate, self.compute) as batches, StopSignal() as stop:
+        with Batches(loader, loop.accumulate, self.device) as batches, StopSignal() as stop:
             while state.epoch < loop.epochs:
                 self.progress.start_epoch(state.epoch, state.step)
                 state.method.train()
                 while state.step < state.steps:
                     images, waited = batches.read()
-                    self.log.add(train_step(state.method, images, state.optimizers, self.compute))
+                    self.log.add(train_step(state.method, images, state.optimizers, self.device))
                     state.stepped()
                     self.progress.step(waited)
                     if state.total % LOG_STEPS == 0 or state.total == 1:
@@ -145,22 +145,22 @@ class Training:
         elif is_best and ranks.is_writer():
             self.save_weights("best")
         if ranks.is_writer():
-            facts = {"method": self.options.run.model, "device": self.compute.describe(), "data": self.data}
+            facts = {"method": self.options.run.model, "device": self.device.describe(), "data": self.data}
             facts["epochs"] = f"{state.epoch} of {loop.epochs}"
             write_training_page(self.log.reader, facts, self.validation.task.higher_is_better, running=not last)
 
     def validate(self) -> tuple[float | None, bool]:
-        """Scores beside the baselines, and pictures; returns (the deciding score, whether it is the best yet)."""
+        """Scores beside the baselines, and pictures; returns (score of the best metric, whether it is the best yet)."""
         if not self.validation.samples:
             return None, False
         state, task, samples = self.state, self.validation.task, self.options.loop.samples
-        with self.compute.many_sizes(self.compiled):
+        with self.device.many_sizes(self.compiled):
             scores = self.validation.scores(state.network)
             if ranks.is_writer():
                 made = self.validation.previews(state.method.preview, state.network, samples)
                 Previews(self.run.web).write(state.epoch, made)
-        score = scores[task.product][task.deciding]
-        is_best = state.improves(score, task.higher_is_better[task.deciding])
+        score = scores[task.output_name][task.best_metric]
+        is_best = state.improves(score, task.higher_is_better[task.best_metric])
         self.log.validated(scores, is_best)
         return score, is_best
 
@@ -203,7 +203,7 @@ def first_page(training: Training, listing: Listing, remarks: Sequence[str]) -> 
         ("data", listing.summary()),
         *(("", note) for note in listing.notes),
         ("networks", sizes),
-        ("device", training.compute.describe() + together),
+        ("device", training.device.describe() + together),
         ("length", f"{options.loop.epochs} epochs of {state.steps} steps, batch {size} a rank{more}"),
         *(("note", remark) for remark in (*state.method.remarks(), *remarks)),
         ("writes", f"{run.path}/: losses.jsonl, last.pt, {weights}, web/index.html"),
@@ -247,7 +247,7 @@ def train_watched(training: Training, loader: Loader) -> int:
     options, run, state = training.options, training.run, training.state
     shown, task, begun = options.display, training.validation.task, time.monotonic()
     client = VisdomClient(shown.display_server, shown.display_port, shown.display_env or options.run.name)
-    facts = {"steps": state.steps, "epochs": options.loop.epochs, "metric": task.deciding}
+    facts = {"steps": state.steps, "epochs": options.loop.epochs, "metric": task.best_metric}
     with Watch(training.log, facts) as watch:
         if shown.display != "none":
             watch.display = open_display(run.path, client, shown.display == "visdom" or shown.start_visdom)
@@ -263,7 +263,7 @@ def train_watched(training: Training, loader: Loader) -> int:
     return 0
 
 
-def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[str, Any] | None) -> int:
+def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[str, Any] | None) -> int:
     """Open the data, build, loop, report; returns the exit status. stored: the checkpoint to go on from."""
     if ranks.is_first_here():
         for root in options.data.dataroot:
@@ -276,8 +276,8 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
     dataset = TrainingImages(split, options, masked)
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
-    compiled = compute.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
-    state = build(options, compute, task, steps, listing.fingerprint(), compiled)
+    compiled = device.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
+    state = build(options, device, task, steps, listing.fingerprint(), compiled)
     remarks = []
     if stored is not None:
         try:
@@ -287,9 +287,9 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
         stored.clear()  # it holds a second copy of everything
     if state.mean_infrared is None:
         state.mean_infrared = mean_infrared(split.infrared, options)
-    remarks += [*dataset.remarks(), *compute.remarks(compiled)]
+    remarks += [*dataset.remarks(), *device.remarks(compiled)]
     held_out = listing.splits.get("val") if options.loop.val_epoch_freq else None
-    validation = Validation(task, read_validation(held_out, options, masked), compute, state.mean_infrared)
+    validation = Validation(task, read_validation(held_out, options, masked), device, state.mean_infrared)
     if not validation.samples:
         if options.loop.lr_policy == "plateau":
             raise ValueError("--lr_policy plateau watches the validation score, and there are no validation pairs here")
@@ -298,7 +298,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
         remarks.append(f"all {state.epoch} epochs are done: a higher --n_epochs or --n_epochs_decay trains on")
     loader = make_loader(dataset, options, ranks.rank(), ranks.world(), state.epoch, state.step)
     with alone_in(run.path, "wait for its end, or give another --name") if ranks.is_writer() else nullcontext():
-        training = Training(options, compute, run, state, validation, compiled != "off", listing.summary())
+        training = Training(options, device, run, state, validation, compiled != "off", listing.summary())
         if ranks.is_writer():
             begin(training, listing, remarks)
             signal_number = train_watched(training, loader)
@@ -310,7 +310,7 @@ def train(options: TrainOptions, compute: Compute, run: RunFolder, stored: dict[
 def main() -> int:
     """The command."""
     options, _ = parse_train(sys.argv[1:], {name: method.Options for name, method in METHODS.items()})
-    compute = choose(options.run.device, options.run.precision, options.run.channels_last)
+    device = select_device(options.run.device, options.run.precision, options.run.channels_last)
     run = RunFolder(options.run.checkpoints_dir / options.run.name)
     check_folder("--checkpoints_dir", options.run.checkpoints_dir, options.run.name)
     if options.input.cache_dir is not None:
@@ -318,9 +318,9 @@ def main() -> int:
     if not options.run.continue_train:
         run.check_free()
     stored = run.load_checkpoint() if options.run.continue_train else None
-    compute = replace(compute, device=ranks.start(compute.device))
+    device = replace(device, device=ranks.start(device.device))
     try:
-        return train(options, compute, run, stored)
+        return train(options, device, run, stored)
     except (NotFinite, ranks.RankLost) as trouble:
         print(f"error: {messages.failed(trouble, run.checkpoint)}", file=sys.stderr)
         return 1

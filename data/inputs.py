@@ -42,7 +42,7 @@ class Job:
     """One result to make: from a visible image, and its infrared partner where there is one."""
 
     visible: Source
-    real: Source | None = None
+    ground_truth: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Inputs:
     def seen_alike(self, bits: int | None) -> Inputs:
         """With visible images of more than 8 bits shown alike, and remarks on images that no data set's search has
         looked at."""
-        real = [job.real for job in self.jobs if job.real is not None]
+        real = [job.ground_truth for job in self.jobs if job.ground_truth is not None]
         alike, notes = seen_alike([job.visible for job in self.jobs], real, bits)
         jobs = [replace(job, visible=alike.get(job.visible, job.visible)) for job in self.jobs]
         return replace(self, jobs=jobs, notes=(*self.notes, *notes))
@@ -80,7 +80,7 @@ class Inputs:
     @property
     def paths(self) -> list[Path]:
         """All files that are read."""
-        return [source.path for job in self.jobs for source in (job.visible, job.real) if source is not None]
+        return [source.path for job in self.jobs for source in (job.visible, job.ground_truth) if source is not None]
 
 
 def unlike_stems(splits: dict[str, list[Job]]) -> list[Job]:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from tqdm import tqdm
 
-from util.device import Compute
+from util.device import Device
 from util.training.signals import ignore_ctrl_c
 
 PATIENCE = 600  # seconds that workers may take for a batch
@@ -146,9 +146,9 @@ def _through(batches: Iterable[Any]) -> Generator[Any, None, None]:
 class Batches:
     """A context in which a loader is read; at its end the loader's workers end too."""
 
-    def __init__(self, loader: Iterable[Any], count: int, compute: Compute) -> None:
+    def __init__(self, loader: Iterable[Any], count: int, device: Device) -> None:
         """count: batches in a step."""
-        self.count, self.compute = count, compute
+        self.count, self.device = count, device
         self.skipped: set[str] = set()
         self._iterator = _through(loader)
 
@@ -176,4 +176,4 @@ class Batches:
             if path not in self.skipped:
                 self.skipped.add(path)
                 tqdm.write(f"skipped {path}: {reason} ({len(self.skipped)} so far)", file=sys.stderr)
-        return {name: self.compute.images(image) for name, image in batch.items()}
+        return {name: self.device.images(image) for name, image in batch.items()}

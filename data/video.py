@@ -41,7 +41,7 @@ def _av() -> ModuleType:
 
 
 @dataclass(frozen=True)
-class Frame:
+class VideoFrame:
     """One decoded frame; time: seconds since its video's first."""
 
     time: float
@@ -68,7 +68,7 @@ class Frame:
         return ((299 * array[..., 0] + 587 * array[..., 1] + 114 * array[..., 2] + 500) // 1000).astype(np.uint8)
 
 
-class Video:
+class VideoReader:
     """A video on disk. rate: frames per second; tick: what all its times are multiples of, in seconds; size: (height,
     width) as stored; count: its frames, as far as its header tells, else 0."""
 
@@ -91,7 +91,7 @@ class Video:
         except self.av.error.FFmpegError as error:
             raise ImageError(self.path, f"cannot be read as a video ({error.strerror})") from None
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[VideoFrame]:
         """All frames in order, one in memory at a time. ImageError where decoding fails."""
         number, start = 0, None
         try:
@@ -100,13 +100,13 @@ class Video:
                 for picture in container.decode(video=0):
                     time = float(number / self.rate) if picture.time is None else picture.time
                     start = time if start is None else start
-                    yield Frame(time - start, picture)
+                    yield VideoFrame(time - start, picture)
                     number += 1
         except self.av.error.FFmpegError as error:
             raise ImageError(self.path, f"decoding ends at frame {number} ({error.strerror})") from None
 
 
-def _shorter(first: Video, second: Video, frames: int) -> str:
+def _shorter(first: VideoReader, second: VideoReader, frames: int) -> str:
     return f"{first.path.name} ends before {second.path.name}: {plural(frames, 'frame')} fused"
 
 
@@ -114,10 +114,10 @@ class InStep:
     """Iterates over pairs of a visible frame and the infrared frame nearest to it in time, until one of the videos
     ends. ended: then one line about the longer one, or empty."""
 
-    def __init__(self, visible: Video, infrared: Video) -> None:
+    def __init__(self, visible: VideoReader, infrared: VideoReader) -> None:
         self.visible, self.infrared, self.ended = visible, infrared, ""
 
-    def __iter__(self) -> Iterator[tuple[Frame, Frame]]:
+    def __iter__(self) -> Iterator[tuple[VideoFrame, VideoFrame]]:
         later = self.infrared.frames()
         now, ahead = next(later, None), next(later, None)
         number, time = 0, 0.0
@@ -200,7 +200,7 @@ class FramePairs:
         """limits: of a batch, (images, pixels). limit: frames at most. pinned: whether they lie in memory that a GPU
         can fetch by itself. ImageError for what is no video, ValueError where PyAV is missing."""
         self.thermal = thermal
-        self.visible, self.infrared = Video(visible), Video(infrared) if infrared else None
+        self.visible, self.infrared = VideoReader(visible), VideoReader(infrared) if infrared else None
         self.steps = InStep(self.visible, self.infrared) if infrared else None
         self.limits, self.limit, self.pinned = limits, limit, pinned
         self.errors: list[ImageError] = []
@@ -213,7 +213,7 @@ class FramePairs:
             size = size or tuple(rgb.shape[-2:])
             yield frame.time, resize(rgb, size), None if partner is None else resize(self._grey(partner), size)
 
-    def _grey(self, frame: Frame) -> torch.Tensor:
+    def _grey(self, frame: VideoFrame) -> torch.Tensor:
         try:
             return grey_tensor(frame.grey(self.thermal))
         except ValueError as error:

@@ -51,8 +51,8 @@ def read_seen(
 
 
 class VisibleImages(Dataset):
-    """Item: {"visible": [3, h, w] as networks see it, "size": (H, W) of the input, "job"}, and for pairs "real"
-    [1, H', W'] and "visible_at_real" [3, H', W']; {"job", "error"} for a file that cannot be read."""
+    """Item: {"visible": [3, h, w] as networks see it, "size": (H, W) of the input, "job"}, and for pairs
+    "ground_truth" [1, H', W']; {"job", "error"} for a file that cannot be read."""
 
     def __init__(
         self,
@@ -80,17 +80,12 @@ class VisibleImages(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         job = self.jobs[index]
         try:
-            real = None if job.real is None else as_tensor(read_infrared(job.real, self.thermal))
-            visible, picture, size = read_seen(job.visible, self.working_size)
-            item = {"job": job, "size": size, "visible": visible}
-            if real is not None:
-                at_real = tuple(real.shape[-2:])
-                if tuple(picture.shape[-2:]) != size:  # what is generated must not depend on the real image's size
-                    picture = as_tensor(read_reduced(job.visible, lambda height, width: at_real)[0])
-                item |= {"real": real, "visible_at_real": resize(picture, at_real)}
+            real = None if job.ground_truth is None else as_tensor(read_infrared(job.ground_truth, self.thermal))
+            visible, _, size = read_seen(job.visible, self.working_size)
         except ImageError as error:
             return {"job": job, "error": error}
-        return item
+        item = {"job": job, "size": size, "visible": visible}
+        return item if real is None else item | {"ground_truth": real}
 
     def working_sizes(self) -> set[tuple[int, int]]:
         """All sizes at which the network sees the inputs."""
@@ -141,13 +136,13 @@ class FusionInputs(VisibleImages):
     def __getitem__(self, index: int) -> dict[str, Any]:
         job = self.jobs[index]
         try:
-            return {"job": job} | (self._unpaired(job) if job.real is None else self._paired(job))
+            return {"job": job} | (self._unpaired(job) if job.ground_truth is None else self._paired(job))
         except ImageError as error:
             return {"job": job, "error": error}
 
     def _paired(self, job: Job) -> dict[str, Any]:
         item: dict[str, Any] = {"visible": as_tensor(read_visible(job.visible))}
-        infrared = grey_tensor(read_infrared(job.real, self.thermal))
+        infrared = grey_tensor(read_infrared(job.ground_truth, self.thermal))
         size = tuple(item["visible"].shape[-2:])
         if tuple(infrared.shape[-2:]) != size:
             item["resized"] = tuple(infrared.shape[-2:])

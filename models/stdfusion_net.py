@@ -23,7 +23,7 @@ from options.stdfusion_net import STDFusionNetOptions
 SLOPE = 0.2
 
 
-class ResidualBlock(nn.Module):
+class FusionResidualBlock(nn.Module):
     """act(conv 1x1, 3x3, 1x1 (x) + identity(x)), where identity is a 1x1 conv if channels change."""
 
     def __init__(self, inside: int, outside: int, activation: nn.Module) -> None:
@@ -47,9 +47,9 @@ class Encoder(nn.Sequential):
         super().__init__(
             nn.Conv2d(1, ngf, 5, padding=2),
             nn.LeakyReLU(SLOPE),
-            ResidualBlock(ngf, ngf, nn.LeakyReLU(SLOPE)),
-            ResidualBlock(ngf, 2 * ngf, nn.LeakyReLU(SLOPE)),
-            ResidualBlock(2 * ngf, 4 * ngf, nn.LeakyReLU(SLOPE)),
+            FusionResidualBlock(ngf, ngf, nn.LeakyReLU(SLOPE)),
+            FusionResidualBlock(ngf, 2 * ngf, nn.LeakyReLU(SLOPE)),
+            FusionResidualBlock(2 * ngf, 4 * ngf, nn.LeakyReLU(SLOPE)),
         )
 
 
@@ -67,10 +67,10 @@ class FusionNetwork(nn.Module):
         self.visible_encoder = Encoder(ngf)
         self.infrared_encoder = Encoder(ngf)
         self.decoder = nn.Sequential(
-            ResidualBlock(8 * ngf, 4 * ngf, early()),
-            ResidualBlock(4 * ngf, 2 * ngf, early()),
-            ResidualBlock(2 * ngf, ngf, nn.LeakyReLU(SLOPE)),
-            ResidualBlock(ngf, 1, nn.Tanh()),
+            FusionResidualBlock(8 * ngf, 4 * ngf, early()),
+            FusionResidualBlock(4 * ngf, 2 * ngf, early()),
+            FusionResidualBlock(2 * ngf, ngf, nn.LeakyReLU(SLOPE)),
+            FusionResidualBlock(ngf, 1, nn.Tanh()),
         )
 
     def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:

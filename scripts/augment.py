@@ -36,7 +36,7 @@ from data.output.augmented import (
     take_finished,
     write_labels,
 )
-from data.output.results import MADE, Results, manifest_key, other_than, records_in, stamp_of
+from data.output.results import MANIFEST, Results, manifest_key, other_than, records_in, stamp_of
 from data.output.writing import Wait, Writers, at_own_size, fetch
 from data.remarks import headers_of, with_one_white
 from data.transforms import Preprocess
@@ -47,7 +47,7 @@ from options.augment import AugmentOptions
 from options.data import DataOptions
 from scripts.report import announce, tell, tell_skipped
 from util.command_line import parse, run_command
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.files import alone_in, check_folder, code_version, first_inside, write_whole
 from util.json_file import read_lines
 from util.text import plural
@@ -84,23 +84,25 @@ def check_out(options: AugmentOptions, key: Mapping[str, Any], labels: Mapping[s
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out}: is a file: give a folder")
     if options.out.is_dir() and any(not path.name.startswith(".") for path in options.out.iterdir()):
-        lines = read_lines(options.out / MADE)
-        foreign = first_foreign(options.out, labels, records_in(lines), (RECORD, MADE))
+        lines = read_lines(options.out / MANIFEST)
+        foreign = first_foreign(options.out, labels, records_in(lines), (RECORD, MANIFEST))
         if foreign or not (options.out / RECORD).is_file():
             name = f" ({foreign.relative_to(options.out)})" if foreign else ""
             raise ValueError(f"--out {options.out}: holds what this command did not write{name}: give another folder")
         if options.overwrite:
             return
         if not lines and any((options.out / folder).exists() for _, folder in FOLDERS.values()):
-            raise ValueError(f"--out {options.out}: has no {MADE} to go on from: give another folder, or --overwrite")
+            raise ValueError(
+                f"--out {options.out}: has no {MANIFEST} to go on from: give another folder, or --overwrite"
+            )
         if changed := other_than(key, lines):
             raise ValueError(
                 f"--out {options.out}: was made with other {' and '.join(changed)}: give another folder, or --overwrite"
             )
 
 
-def made_by(
-    preprocess: Preprocess | None, options: AugmentOptions, compute: Compute, statistics: str | None
+def manifest_facts(
+    preprocess: Preprocess | None, options: AugmentOptions, device: Device, statistics: str | None
 ) -> dict[str, Any]:
     """By what images are made, besides the weights: those that were made by anything else are not gone on with.
     statistics: of batch norms."""
@@ -109,7 +111,7 @@ def made_by(
         "scale": asdict(preprocess) if preprocess else "input",
         "camera_crop": options.camera_crop,
         "size": options.size,
-        "precision": str(compute.dtype),
+        "precision": str(device.dtype),
         "norm statistics": statistics,
     }
 
@@ -143,7 +145,7 @@ def generate(
     tell("note", lines)
     jobs = [Job(alike.get(source, source)) for source in sources]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
-    how, pinned = (options.batch_size, options.num_threads, options.strict), translator.compute.device.type == "cuda"
+    how, pinned = (options.batch_size, options.num_threads, options.strict), translator.device.device.type == "cuda"
     read = read_batches(dataset, *how, results.errors, folder.name, pinned)
 
     def write(source: Path, image: torch.Tensor, wait: Wait) -> None:
@@ -161,7 +163,7 @@ def generate(
     with closing(read) as batches, Writers(options.num_threads) as writers, torch.inference_mode():
         for visible, items in batches:
             sizes = [options.size or tuple(item["size"]) for item in items]
-            images, wait = fetch(at_own_size(translator(visible), sizes), translator.compute.device)
+            images, wait = fetch(at_own_size(translator(visible), sizes), translator.device.device)
             for item, image in zip(items, images, strict=True):
                 writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
     images = {image["file_name"]: image for image in labels.images if image["file_name"] in written}
@@ -175,21 +177,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(AugmentOptions, argv)
     check_folder("--out", options.out)
     weights, trained = find_weights(options)
-    compute = choose(options.device, options.precision)
+    device = select_device(options.device, options.precision)
     network, _, metadata = load_network(weights, "generation", trained, options.norm_statistics)
     ensure_sample(options.dataroot)
     folders = visible_folders(options)
     sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if options.scale == "train" else None
-    key = manifest_key(weights, made_by(preprocess, options, compute, metadata.get("norm_statistics")))
+    key = manifest_key(weights, manifest_facts(preprocess, options, device, metadata.get("norm_statistics")))
     check_out(options, key, folders)
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
-    translator = Translator(network, compute)
+    translator = Translator(network, device)
     provenance = {"run": options.name or "", "weights": weights.name, "weights_sha256": key["weights"]}
     provenance |= {"epoch": metadata.get("epoch", ""), "code_version": code_version()}
     facts = {"generated_from": str(options.dataroot.resolve()), **provenance}
-    facts |= {"scale": options.scale, "camera_crop": options.camera_crop, "precision": str(compute.dtype)}
-    announce({"weights": weights, "device": compute.describe(), "writes": f"{options.out}/"})
+    facts |= {"scale": options.scale, "camera_crop": options.camera_crop, "precision": str(device.dtype)}
+    announce({"weights": weights, "device": device.describe(), "writes": f"{options.out}/"})
     for labels in folders.values():
         note_unlisted(labels)
     total = Carried()

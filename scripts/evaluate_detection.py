@@ -21,10 +21,10 @@ from options.data import DataOptions
 from options.detection import DetectionOptions
 from scripts import augment
 from scripts.detection.drawing import draw_boxes
-from scripts.detection.report import GREY, Report, Result, shown
+from scripts.detection.report import GREY, DetectionReport, Result, shown
 from scripts.detection.training import find_all, train_detector, truth_of
 from util.command_line import parse, run_command
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.files import check_apart, check_file, check_folder, code_version
 from util.metrics.detection import Boxes, average_precision
 from util.pages.image_rows import Row
@@ -162,7 +162,7 @@ class TrainingSets:
 
 
 def run_arms(
-    options: DetectionOptions, sets: TrainingSets, test: Labelled, truth: list[Boxes], compute: Compute
+    options: DetectionOptions, sets: TrainingSets, test: Labelled, truth: list[Boxes], device: Device
 ) -> tuple[dict[str, Result], list[Row]]:
     """Train and test on every training set in turn; return the results, and the rows of examples for the page."""
     results: dict[str, Result] = {}
@@ -178,8 +178,8 @@ def run_arms(
         result = results[name] = Result(len(data), data.count())
         began = time.monotonic()
         for seed in range(options.seed, options.seed + options.seeds):
-            detector = train_detector(data, len(sets.classes), seed, options, compute, name)
-            found = find_all(detector, test, options, compute)
+            detector = train_detector(data, len(sets.classes), seed, options, device, name)
+            found = find_all(detector, test, options, device)
             result.scores.append(average_precision(truth, found, sets.classes))
             if seed == options.seed:
                 for k in examples:
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_file("--out", options.out)
     check_apart("--out", [options.out] if options.out else [], options.dataroot.glob("*/*.json"))
     check_folder("--results_dir", options.results_dir, str(options.folder().relative_to(options.results_dir)))
-    compute = choose(options.device, options.precision)
+    device = select_device(options.device, options.precision)
     ensure_sample(options.dataroot)
     test_folder = test_labels(options)
     sets = TrainingSets(options)
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = {
         "detector": f"{options.detector}, {width}x{height}, {plural(options.steps, 'step')} of {options.batch_size}",
         "seeds": options.seeds,
-        "device": compute.describe(),
+        "device": device.describe(),
         "data": str(options.dataroot),
         "test": f"{plural(len(test), 'image')} of {test_folder.path.name}",
         "boxes": f"{test.count()} to be found, {ignored} ignored ({why})",
@@ -225,8 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in facts.items():
         print(f"{name:9} {text}", flush=True)
     print(f"{'classes':9} {', '.join(sets.classes)}", flush=True)
-    results, rows = run_arms(options, sets, test, truth, compute)
-    report = Report(options, results, sets.classes, truth)
+    results, rows = run_arms(options, sets, test, truth, device)
+    report = DetectionReport(options, results, sets.classes, truth)
     print(report.text())
     print(f"page      {report.write(rows, facts).resolve()}")
     return 1 if sets.skipped else 0

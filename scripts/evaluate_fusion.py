@@ -8,7 +8,7 @@ from data.scoring.fusion import TRIVIAL, FusedScorer
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
 from util.command_line import parse
-from util.device import choose
+from util.device import select_device
 from util.files import check_file
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import first_few, plural
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateFusionOptions, argv)
     check_file("--out", options.out, MARK, written_beside(options.out))
-    device, of_data_set = choose(options.device, "fp32").device, options.data.dataroot is not None
+    device, of_data_set = select_device(options.device, "fp32").device, options.data.dataroot is not None
     thermal, metrics = ThermalRange.from_options(options.data), words_of(options.metrics) or None
     scorer = FusedScorer(thermal, device, metrics, options.convention, of_data_set)
     folders = methods_of("fused", options.fused)

@@ -8,7 +8,7 @@ from data.scoring.generation import TRIVIAL, GeneratedScorer, mean_grey
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
 from util.command_line import parse
-from util.device import choose
+from util.device import select_device
 from util.files import check_file
 from util.metrics.learned import load_learned
 from util.pages.evaluation_page import MARK, written_beside
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     taken = {*TRIVIAL, "visible", "real"} & set(folders)
     if taken:
         raise ValueError(f"--generated {taken.pop()}=...: that name is taken; give another")
-    device, thermal = choose(options.device, "fp32").device, ThermalRange.from_options(options.data)
+    device, thermal = select_device(options.device, "fp32").device, ThermalRange.from_options(options.data)
     found = find_generation_cases(options)
     learned = load_learned(options.inception_weights, options.lpips_weights, device)
     of_data_set = options.data.dataroot is not None

@@ -32,7 +32,7 @@ from models.inference.trained import find_weights, load_network
 from options.shared import DeviceOptions, WeightsOptions, check_size
 from scripts.benchmarks.common import timed
 from util.command_line import parse, run_command
-from util.device import choose
+from util.device import select_device
 from util.files import beside, check_file, code_version
 from util.text import plural
 from util.training.state import CHECKSUM, load_weights, save_weights
@@ -189,7 +189,7 @@ def main() -> int:
         write_halves(weights, path)
         print(f"weights   {weights}\nwritten   {path} ({path.stat().st_size / 1e6:.1f} MB)")
         return 0
-    device = choose(options.device, "fp32").device
+    device = select_device(options.device, "fp32").device
     # Its 10 bits of mantissa alone differ by more than a file may; it would be fp32 in name only.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]

@@ -20,7 +20,7 @@ MOST_FAILURES = 100  # rows that cannot be drawn; a data set with more is not lo
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """What one row of the sheet shows."""
 
     label: str
@@ -75,7 +75,7 @@ def _size_in_cell(array: np.ndarray) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def row_pictures(row: Row, thermal: ThermalRange) -> list[Image.Image | None]:
+def row_pictures(row: SheetRow, thermal: ThermalRange) -> list[Image.Image | None]:
     """Return the pictures of a row: visible, infrared (None where it has none) and, of a pair, the overlay; those of a
     pair have one size. ImageError if unreadable."""
     infrared = read_infrared(row.infrared, thermal) if row.infrared else None
@@ -88,16 +88,16 @@ def row_pictures(row: Row, thermal: ThermalRange) -> list[Image.Image | None]:
     return [None if array is None else Image.fromarray(array) for array in arrays]
 
 
-def split_rows(name: str, split: Split) -> list[Row]:
+def split_rows(name: str, split: Split) -> list[SheetRow]:
     """A split's pairs; where it has none, its images side by side, which are no pairs."""
     if split.pairs:
-        return [Row(f"{name}  {pair.stem}", pair.visible, pair.infrared, True) for pair in split.pairs]
+        return [SheetRow(f"{name}  {pair.stem}", pair.visible, pair.infrared, True) for pair in split.pairs]
     sides, rows = (split.visible, split.infrared), []
     longer = max(map(len, sides))
     for i in range(longer):
         seen, warm = (side[i * len(side) // longer] if side else None for side in sides)
         stems = "  |  ".join(source.stem if source else "none" for source in (seen, warm))
-        rows.append(Row(f"{name}, not paired  {stems}", seen, warm, False))
+        rows.append(SheetRow(f"{name}, not paired  {stems}", seen, warm, False))
     return rows
 
 
@@ -116,7 +116,7 @@ def _candidates(count: int, length: int) -> Iterator[Iterator[int]]:
         yield chain(range(place, length), range(place - 1, -1, -1))
 
 
-def _draw_split(drawn: Sheet, rows: list[Row], count: int, thermal: ThermalRange) -> None:
+def _draw_split(drawn: Sheet, rows: list[SheetRow], count: int, thermal: ThermalRange) -> None:
     made: dict[int, list[Image.Image | None]] = {}
     tried: set[int] = set()
     for places in _candidates(count, len(rows)):

@@ -21,7 +21,7 @@ from models.inference.trained import SHIPPED
 from options.data import SAMPLE_ROOT
 from options.shared import DeviceOptions
 from util.command_line import parse, run_command
-from util.device import choose
+from util.device import select_device
 from util.files import ROOT
 from util.text import duration, format_number, metric_title
 
@@ -86,7 +86,7 @@ def main() -> int:
     """The command."""
     options = parse(QuickstartOptions)
     begun = time.monotonic()
-    compute = choose(options.device)
+    compute = select_device(options.device)
     on_cpu = WITHOUT_BF16 if compute.dtype == torch.float32 else ON_CPU
     sizes = ON_CUDA if compute.device.type == "cuda" else on_cpu
     device, name = ["--device", str(compute.device)], ["--name", options.name]

@@ -49,7 +49,7 @@ def cases_of(results: Results, jobs: Sequence[Job], method: str, kind: str) -> l
 
     return [
         EvaluationCase(
-            job.visible.stem, job.visible, job.real or written("infrared", job), {method: written(kind, job)}
+            job.visible.stem, job.visible, job.ground_truth or written("infrared", job), {method: written(kind, job)}
         )
         for job in jobs
         if job.visible.stem in results.records

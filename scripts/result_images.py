@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import write_image
-from data.sample import Pair, render
+from data.sample import RenderedPair, render
 from models.inference.trained import SHIPPED
 from util.command_line import parse, run_command
 from util.files import ROOT, check_file, check_folder
@@ -58,7 +58,7 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-def fused(scenes: list[Pair], out: Path) -> list[tuple[str, list[np.ndarray]]]:
+def fused(scenes: list[RenderedPair], out: Path) -> list[tuple[str, list[np.ndarray]]]:
     """Both methods' images of the scenes, as columns; the night's also as RGB_BEFORE.png and so on."""
     columns = []
     with tempfile.TemporaryDirectory() as name:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.discriminators import ImagePool
-from util.device import choose
+from util.device import select_device
 from util.training.optimizers import Optimizers
 from util.training.state import TrainingState
 
@@ -35,10 +35,10 @@ class Toy(nn.Module):
 def begun(seed: int = 0, ema_decay: float | None = None, steps: int = 4, fingerprint: str = "a") -> TrainingState:
     """A training of Toy that has not begun."""
     torch.manual_seed(seed)
-    method, compute = Toy(), choose("cpu", "fp32")
-    optimizers = Optimizers(method.players(), 0.1, 0.5, None, compute)
+    method, device = Toy(), select_device("cpu", "fp32")
+    optimizers = Optimizers(method.players(), 0.1, 0.5, None, device)
     optimizers.schedule("linear", 1, 1, 1, True)
-    state = TrainingState(method, optimizers, ema_decay, compute.device, steps, fingerprint)
+    state = TrainingState(method, optimizers, ema_decay, device.device, steps, fingerprint)
     state.mean_infrared = 0.25
     return state
 

@@ -25,7 +25,7 @@ PAYS_STEPS = 5000  # compiling takes a minute or two, and saves some ten millise
 
 
 @dataclass(frozen=True)
-class Compute:
+class Device:
     """device: where; dtype: of autocast regions, float32 for none; memory_format: of networks and images."""
 
     device: torch.device
@@ -143,8 +143,8 @@ class Compute:
             yield item
 
 
-def choose(device: str = "auto", precision: str = "auto", channels_last: str = "auto") -> Compute:
-    """Turn options into a Compute; ValueError where this machine cannot do what is asked."""
+def select_device(device: str = "auto", precision: str = "auto", channels_last: str = "auto") -> Device:
+    """Turn options into a Device; ValueError where this machine cannot do what is asked."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -164,7 +164,7 @@ def choose(device: str = "auto", precision: str = "auto", channels_last: str = "
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     # On the CPU channels_last gains nothing.
     last = channels_last == "on" or (channels_last == "auto" and where.type == "cuda" and dtype != torch.float32)
-    return Compute(where, dtype, torch.channels_last if last else torch.contiguous_format)
+    return Device(where, dtype, torch.channels_last if last else torch.contiguous_format)
 
 
 def own_gpu() -> int:

@@ -138,12 +138,12 @@ def check_names(labels: CocoFolder) -> None:
             raise ValueError(f"{labels.path / 'coco.json'}: file_name {name}: wanted is data/NAME.jpg, .jpeg or .png")
 
 
-def carry(labels: CocoFolder, written: Mapping[str, Written], made_by: Mapping[str, Any]) -> tuple[dict, Carried]:
+def carry(labels: CocoFolder, written: Mapping[str, Written], provenance: Mapping[str, Any]) -> tuple[dict, Carried]:
     """(content of the infrared coco.json, what became of the labels). Images, annotations and categories keep their
     ids and all that is said of them; boxes, areas and outlines follow the camera's cut and the new size.
 
-    written: file_name -> image; images that are not in it are left out. made_by: provenance, put into "info" and
-    beside each image as "generated"."""
+    written: file_name -> image; images that are not in it are left out. provenance: what is put into "info"
+    and beside each image as "generated"."""
     images, annotations, count = [], [], Carried()
     for image in labels.images:
         if (made := written.get(image["file_name"])) is None:
@@ -161,12 +161,12 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], made_by: Mapping[s
         images.append(
             image
             | {"width": made.place.width, "height": made.place.height}
-            | {"generated": {"generated_from": source} | dict(made_by)}
+            | {"generated": {"generated_from": source} | dict(provenance)}
         )
         annotations += kept
         count += Carried(1, int(not kept), len(kept))
     info = {"description": "infrared images generated from visible ones; boxes are those of the visible images"}
-    info |= {"generated_from": str(labels.path)} | dict(made_by)
+    info |= {"generated_from": str(labels.path)} | dict(provenance)
     said = labels.content.get("info")
     content = labels.content | {"info": (said if isinstance(said, dict) else {}) | info, "images": images}
     content["categories"] = [entry | {"id": key, "name": name} for entry, (key, name)

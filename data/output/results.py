@@ -21,7 +21,7 @@ from util.files import alone_in, digest, first_inside, naming, remove_parts, sta
 from util.json_file import read_lines
 from util.text import first_few, plural
 
-MADE = "made.jsonl"
+MANIFEST = "made.jsonl"
 PIPELINE = 1
 """Part of what is recorded of images: raise it when the same weights, options and files give other pixels, whatever
 part of the code that is due to, so that images made before are made anew."""
@@ -64,7 +64,7 @@ def stamp_of(path: Path) -> list[Any]:
 
 def inputs_of(job: Job) -> list[Any]:
     """What a result is made from: the files as they are now and how they are read. ImageError where one is gone."""
-    sources = [job.visible] if job.real is None else [job.visible, job.real]
+    sources = [job.visible] if job.ground_truth is None else [job.visible, job.ground_truth]
     return [[stamp_of(source.path), source.camera, source.half, source.white] for source in sources]
 
 
@@ -83,7 +83,7 @@ class Results:
         """kinds: sub-folder -> how its files end. key: by what results are made. Records made by another key, or if
         overwrite, are forgotten. fits: whether a record is as it should be; others count as none, as damaged lines do.
         What killed commands left half-written is removed."""
-        self.folder, self.kinds, self.path, self.lock = folder, kinds, folder / MADE, threading.Lock()
+        self.folder, self.kinds, self.path, self.lock = folder, kinds, folder / MANIFEST, threading.Lock()
         self.errors: list[ImageError] = []
         lines = read_lines(self.path)
         same = _key_of(lines) == key and not overwrite
@@ -164,8 +164,8 @@ def remove_all_parts(folder: Path, kinds: Iterable[str]) -> None:
 @contextmanager
 def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: Iterable[str]) -> Iterator[None]:
     """A context in which this command alone writes results in the folder, which --results_dir has. ValueError where
-    another one does, where results would lie over inputs, or beside what no command that leaves MADE there wrote, but
-    for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
+    another one does, where results would lie over inputs, or beside what no command that leaves MANIFEST there wrote,
+    but for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
     remedy = "give another --results_dir, or another name"
     if (hit := first_inside(inputs, [folder, *(folder / part for part in parts)])) is not None:
         raise ValueError(
@@ -173,7 +173,7 @@ def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: I
         )
     there = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     others = sorted(name for name in there if name[0] != "." and name != PAGE)
-    if others and not (folder / MADE).is_file():
+    if others and not (folder / MANIFEST).is_file():
         raise ValueError(
             f"--results_dir {results_dir}: {folder} holds {others[0]}, which this command did not write; {remedy}"
         )

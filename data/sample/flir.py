@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from data.sample.camera import HEIGHT, WIDTH
-from data.sample.scene import Box, Pair
+from data.sample.scene import Box, RenderedPair
 
 FOLDERS = {
     "train": ("images_rgb_train", "images_thermal_train"),
@@ -79,14 +79,18 @@ def _jpeg(image: np.ndarray, quality: int) -> bytes:
     return out.getvalue()
 
 
-def write_visible(folder: Path, video: Video, index: int, frame: str, pair: Pair, extra: dict[str, str]) -> Frame:
+def write_visible(
+    folder: Path, video: Video, index: int, frame: str, pair: RenderedPair, extra: dict[str, str]
+) -> Frame:
     """Write the colour JPEG into folder/data."""
     content = _jpeg(pair.visible, 92)
     (folder / "data" / f"{stem(video.id, index, frame)}.jpg").write_bytes(content)
     return Frame(video, index, frame, pair.boxes, extra, len(content), md5(content).hexdigest(), None)
 
 
-def write_thermal(folder: Path, video: Video, index: int, frame: str, pair: Pair, extra: dict[str, str]) -> Frame:
+def write_thermal(
+    folder: Path, video: Video, index: int, frame: str, pair: RenderedPair, extra: dict[str, str]
+) -> Frame:
     """Write the grey JPEG into folder/data, the counts into analyticsData and the mask of hot targets into masks."""
     name = stem(video.id, index, frame)
     content, raw = _jpeg(pair.thermal, 95), BytesIO()

@@ -36,7 +36,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Pair:
+class RenderedPair:
     """Both views of one scene, pixel for pixel; H = 512, W = 640.
 
     visible: uint8 [H, W, 3]; thermal: uint8 [H, W], white hot; counts: uint16 [H, W], 0.04 K each;
@@ -103,7 +103,7 @@ def _arrange(place: Place, start: float, time: float, speed: float, eye: np.ndar
     return backdrop + ([flat] if flat else []) + objects
 
 
-def view(place: Place, time: float = 0.0) -> Pair:
+def view(place: Place, time: float = 0.0) -> RenderedPair:
     """The street as the car that carries the cameras sees it, time seconds into its video."""
     rng = place.rng(30)
     road, climate = place.road, place.climate
@@ -143,9 +143,11 @@ def view(place: Place, time: float = 0.0) -> Pair:
     counts = thermal_counts(kelvin, noise)
     hot = np.array([t.salient for t in things] + [False], np.float32)[raster.owner]
     mask = (raster.resolve(hot[raster.face]) >= 0.5) * np.uint8(255)
-    return Pair(visible_image(light, climate, noise), gain_control(counts), counts, mask, _boxes(things, raster), place)
+    return RenderedPair(
+        visible_image(light, climate, noise), gain_control(counts), counts, mask, _boxes(things, raster), place
+    )
 
 
-def render(seed: int, time_of_day: Hours | None = None, time: float = 0.0) -> Pair:
+def render(seed: int, time_of_day: Hours | None = None, time: float = 0.0) -> RenderedPair:
     """The scene of a seed, at a time of day of its own choice unless given, time seconds into its video."""
     return view(draw_place(seed, time_of_day), time)

@@ -67,7 +67,7 @@ def find_fusion_cases(options: EvaluateFusionOptions) -> Cases:
         joined, missing = join_methods(list(jobs), folders, "fused", "fused", "pair", remedy)
         if found.skipped:
             missing.insert(0, f"{len(found.skipped)} {left_out} ({first_few(e.path.name for e in found.skipped)})")
-    cases = [EvaluationCase(stem, jobs[stem].visible, jobs[stem].real, made) for stem, made in joined.items()]
+    cases = [EvaluationCase(stem, jobs[stem].visible, jobs[stem].ground_truth, made) for stem, made in joined.items()]
     return Cases(cases, missing, where)
 
 
@@ -79,12 +79,14 @@ def find_generation_cases(options: EvaluateGenerationOptions) -> Cases:
         real, visible = {source.stem: source for source in list_images(options.real)}, {}
     else:
         ensure_sample(data.dataroot)
-        found = of_data_set(find(data), split, lambda part: [job for job in partnered_jobs(part) if job.real], "pairs")
+        found = of_data_set(
+            find(data), split, lambda part: [job for job in partnered_jobs(part) if job.ground_truth], "pairs"
+        )
         where, remedy = (
             f"{found.summary}; --split {split}",
             "give the --split and data options that they were made with",
         )
-        real = {job.visible.stem: job.real for job in found.jobs}
+        real = {job.visible.stem: job.ground_truth for job in found.jobs}
         visible = {job.visible.stem: job.visible for job in found.jobs}
     folders = methods_of("generated", options.generated)
     joined, missing = join_methods(list(real), folders, "infrared", "generated", "real image", remedy)

@@ -11,7 +11,7 @@ from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_fpn
 
 from models.detection.centre import CentreDetector, find_objects
 from models.detection.loss import detection_loss, make_targets
-from util.device import Compute
+from util.device import Device
 
 Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 Tensors, Terms = Sequence[torch.Tensor], dict[str, torch.Tensor]
@@ -31,20 +31,20 @@ class Detector(Protocol):
 class Centre:
     """The detector of models/detection/centre.py."""
 
-    def __init__(self, classes: int, size: tuple[int, int], compute: Compute) -> None:
-        self.classes, self.size, self.compute = classes, size, compute
-        self.network: nn.Module = compute.place(CentreDetector(classes))
+    def __init__(self, classes: int, size: tuple[int, int], device: Device) -> None:
+        self.classes, self.size, self.device = classes, size, device
+        self.network: nn.Module = device.place(CentreDetector(classes))
 
     def losses(self, images: torch.Tensor, boxes: Tensors, labels: Tensors, ignored: Tensors) -> Terms:
         """{"heat", "box"}, terms to lower."""
         targets = make_targets(boxes, labels, ignored, self.classes, self.size, images.device)
-        with self.compute.autocast():
+        with self.device.autocast():
             output = self.network(images)
         return detection_loss(output, targets)
 
     def find(self, images: torch.Tensor) -> list[Found]:
         """For each image (boxes [n, 4], scores [n], labels [n]), best first."""
-        with self.compute.autocast():
+        with self.device.autocast():
             output = self.network(images)
         return list(zip(*find_objects(*output), strict=True))
 
@@ -53,13 +53,13 @@ class FasterRcnn:
     """torchvision's Faster R-CNN (Ren et al., 2015) on MobileNetV3 with a feature pyramid, from random weights and in
     float32. It knows no ignored boxes: they are left out, and count as background."""
 
-    def __init__(self, classes: int, size: tuple[int, int], compute: Compute) -> None:
-        self.compute = compute
+    def __init__(self, classes: int, size: tuple[int, int], device: Device) -> None:
+        self.device = device
         sizes = {"min_size": min(size), "max_size": max(size), "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
         network = fasterrcnn_mobilenet_v3_large_fpn(
             weights=None, weights_backbone=None, num_classes=classes + 1, box_score_thresh=0.01, **sizes
         )
-        self.network: nn.Module = network.to(compute.device)
+        self.network: nn.Module = network.to(device.device)
 
     def losses(self, images: torch.Tensor, boxes: Tensors, labels: Tensors, ignored: Tensors) -> Terms:
         """torchvision's four terms to lower."""

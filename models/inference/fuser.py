@@ -11,7 +11,7 @@ from models.blocks import as_luminance
 from models.inference.tiling import run_local
 from options.fuse import NetworkOptions
 from util.colour import standard_exposure
-from util.device import Compute
+from util.device import Device
 
 # Pixels. On the CPU a tile's activations stay in the cache, which is twice as fast; on CUDA they take some 3 GB.
 LARGEST_TILE = {"cpu": 144, "cuda": 1024}
@@ -24,7 +24,7 @@ class Fuser:
     def __init__(
         self,
         network: Any,
-        compute: Compute,
+        device: Device,
         opts: NetworkOptions,
         policy: str,
         local: bool = True,
@@ -32,18 +32,18 @@ class Fuser:
     ) -> None:
         """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked.
         infrared_range: of the images that the network learnt from; standard ones are made of what is given here."""
-        self.network, self.compute, self.policy = compute.place(network), compute, policy
+        self.network, self.device, self.policy = device.place(network), device, policy
         self.standard = infrared_range == "standard"
-        self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[compute.device.type] if local else 0)
+        self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[device.device.type] if local else 0)
         if self.tile and self.tile <= 2 * network.REACH:
             raise ValueError(f"--tile {self.tile} is too small: give at least {2 * network.REACH + 1}")
 
     def __call__(self, visible: torch.Tensor, infrared: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         height, width = visible.shape[-2:]
         if self.standard:
-            infrared = standard_exposure(self.compute.images(infrared))
+            infrared = standard_exposure(self.device.images(infrared))
         side = self.tile or max(height, width)
-        together = max(1, LARGEST_TILE[self.compute.device.type] ** 2 // min(side * side, height * width))
+        together = max(1, LARGEST_TILE[self.device.device.type] ** 2 // min(side * side, height * width))
         parts = zip(visible.split(together), infrared.split(together), strict=True)
         made = torch.cat([self._tiles(part, side) for part in parts])
         low, high = made.amin((1, 2, 3), keepdim=True), made.amax((1, 2, 3), keepdim=True)
@@ -58,5 +58,5 @@ class Fuser:
         return run_local(self._whole, images, side, self.network.REACH)
 
     def _whole(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
-        with self.compute.autocast():
-            return self.network(as_luminance(self.compute.images(visible)), self.compute.images(infrared)).float()
+        with self.device.autocast():
+            return self.network(as_luminance(self.device.images(visible)), self.device.images(infrared)).float()

@@ -58,7 +58,7 @@ def parse_with_run(options: type[T], argv: Sequence[str], kind: str) -> tuple[T,
     return parse(options, argv, options().with_data(trained.data, given(argv, "--dataroot"))), trained
 
 
-def choose_weights(run: RunFolder, epoch: str) -> Path:
+def select_weights(run: RunFolder, epoch: str) -> Path:
     """The weights file that --epoch names: best, last, the number of an epoch, or auto (best, else last)."""
     if epoch == "auto":
         epoch = "best" if run.weights("best").is_file() else "last"
@@ -75,7 +75,7 @@ def find_weights(options: WeightsOptions, kind: str | None = "generation") -> tu
     if options.weights is None and options.name is not None:
         run = RunFolder(options.checkpoints_dir / options.name)
         trained = open_run(run, kind)
-        return choose_weights(run, options.epoch), trained
+        return select_weights(run, options.epoch), trained
     if options.weights is None and not SHIPPED.is_file():
         raise ValueError(f"{SHIPPED}: is not in this copy of the code; fetch it with git, or give --name or --weights")
     return options.weights or SHIPPED, None
@@ -88,7 +88,7 @@ def named_weights(named: str, checkpoints_dir: Path) -> Path:
         run = RunFolder(checkpoints_dir / named)
         if not run.options.is_file():
             raise ValueError(f"--init_from {named}: is no run in {checkpoints_dir}, nor a file ending in {SUFFIX}")
-        path = choose_weights(run, "auto")
+        path = select_weights(run, "auto")
     return path
 
 

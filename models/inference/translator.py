@@ -15,7 +15,7 @@ from models.blocks import normalises_images
 from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator, exposure
 from models.inference.tiling import cut_tiles, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
-from util.device import Compute
+from util.device import Device
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
 SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
@@ -62,7 +62,7 @@ class Translator:
     def __init__(
         self,
         network: nn.Module,
-        compute: Compute,
+        device: Device,
         tile: int | None = None,
         statistics: str = "sample",
         compiled: str = "off",
@@ -70,21 +70,21 @@ class Translator:
         """network: as models.inference.trained.load_network loads it. tile: side in pixels; None chooses one.
         statistics: of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile."""
         generator: Any = network.to_infrared
-        if isinstance(generator, VGGUNetGenerator) and compute.device.type == "cpu" and compute.dtype == torch.bfloat16:
+        if isinstance(generator, VGGUNetGenerator) and device.device.type == "cpu" and device.dtype == torch.bfloat16:
             # Without padding layers between its convolutions it takes two thirds of the time in this layout.
-            compute = replace(compute, memory_format=torch.channels_last)
-        compute.keep_freed_memory()
-        self.compute, self.statistics = compute, statistics
+            device = replace(device, memory_format=torch.channels_last)
+        device.keep_freed_memory()
+        self.device, self.statistics = device, statistics
         self.reach, self.multiple = locality(generator)
         self.tile = tile or max(TILE, 2 * self.reach + 2 * self.multiple)
         next(cut_tiles(1, 1, self.tile, self.reach, self.multiple))  # a tile too small is a mistake now, not later
-        self.network = in_precision(OneDirection(copy.deepcopy(generator)).eval(), compute.dtype)
-        compute.place(self.network)
+        self.network = in_precision(OneDirection(copy.deepcopy(generator)).eval(), device.dtype)
+        device.place(self.network)
         # Over tiles a copy runs: the network itself may be compiled, and its norms are other ones.
         self.by_tiles = OneDirection(copy.deepcopy(self.network.to_infrared)).eval()
         self.normalises = any(map(normalises_images, generator.modules()))
         self.norms = with_tile_norms(self.by_tiles)
-        compute.compile([self.network], compiled)
+        device.compile([self.network], compiled)
 
     def __call__(self, visible: torch.Tensor) -> torch.Tensor:
         if visible.shape[-2] * visible.shape[-1] <= self.tile**2:
@@ -92,14 +92,14 @@ class Translator:
         return torch.cat([self.in_tiles(image[None]) for image in visible])
 
     def _run(self, network: nn.Module, visible: torch.Tensor, whole: Sequence[torch.Tensor] = ()) -> torch.Tensor:
-        return network(self.compute.images(visible).to(self.compute.dtype), *whole).float()
+        return network(self.device.images(visible).to(self.device.dtype), *whole).float()
 
     def in_tiles(self, visible: torch.Tensor) -> torch.Tensor:
         """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
         exposes = isinstance(self.by_tiles.to_infrared, VGGUNetGenerator)
-        whole = [exposure(visible).to(self.compute.device)] if exposes else []
+        whole = [exposure(visible).to(self.device.device)] if exposes else []
         run = partial(self._run, self.by_tiles, whole=whole)
         if self.normalises:
             take_sample(run, self.norms, _crops(visible, self.tile // SAMPLES // self.multiple * self.multiple))

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from data.images import write_image
-from data.sample import Pair, render
+from data.sample import RenderedPair, render
 from options.shared import DeviceOptions
 from util.files import code_version, write_whole
 
@@ -42,7 +42,7 @@ class BenchmarkOptions(DeviceOptions):
     """JSON file to write; what is measured is in it at once."""
 
 
-def streets(count: int) -> list[Pair]:
+def streets(count: int) -> list[RenderedPair]:
     """Render count scenes, or SCENES if those are fewer, as both cameras see them: uint8 [512, 640, 3], [512, 640]."""
     return [render(SEED + number) for number in range(min(count, SCENES))]
 

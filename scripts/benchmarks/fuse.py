@@ -30,7 +30,7 @@ from scripts.benchmarks.common import (
     write_files,
 )
 from util.command_line import parse, to_dict
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.files import ROOT, check_file
 
 
@@ -56,7 +56,7 @@ def write_inputs(folder: Path, count: int) -> None:
     write_files(folder / "infrared", (scene.thermal for scene in scenes), count, ".png")
 
 
-def network_row(model: str, compute: Compute, folder: Path, repeats: int) -> dict[str, float]:
+def network_row(model: str, compute: Device, folder: Path, repeats: int) -> dict[str, float]:
     """Stage times in milliseconds, and peak device memory in MB on CUDA, of one method in one precision."""
     thermal, device = ThermalRange(), compute.device
     visible_path, infrared_path = folder / "visible" / "00000.png", folder / "infrared" / "00000.png"
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
     """The benchmark."""
     options = parse(Options, argv)
     check_file("--out", options.out)
-    device = choose(options.device).device
+    device = select_device(options.device).device
     count = options.images or (512 if device.type == "cuda" else 16)
     facts: dict[str, Any] = machine(device) | {"size": "640x512", "images": count, "options": to_dict(options)}
     report = Report("fuse.py", facts, options.out)
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> int:
         folder = Path(name)
         write_inputs(folder, count)
         for model, precision in itertools.product(("stdfusion_net", "fusion_gan"), options.precision):
-            compute = choose(str(device), precision, channels_last="on")
+            compute = select_device(str(device), precision, channels_last="on")
             row = {"model": model, "precision": precision} | network_row(model, compute, folder, options.repeats)
             report.add(row | command_row(model, str(device), precision, folder, count))
     report.show()

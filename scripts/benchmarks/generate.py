@@ -35,7 +35,7 @@ from scripts.benchmarks.common import (
     write_files,
 )
 from util.command_line import parse, to_dict
-from util.device import choose
+from util.device import select_device
 from util.files import ROOT, check_file
 from util.training.state import save_weights
 
@@ -102,7 +102,7 @@ def save_random(path: Path, options: Options) -> None:
 
 def network_row(translator: Translator, options: Options, batch: int, rate: float) -> dict[str, Any]:
     """Time the network alone, a batch of its input already on the device. rate: FLOP/s of a matrix product."""
-    device = translator.compute.device
+    device = translator.device.device
     visible = torch.randint(0, 256, (batch, 3, *options.size), dtype=torch.uint8).to(device)
     reset_peak_memory(device)
     seconds = timed(lambda: translator(visible), device, options.repeats) / batch
@@ -113,14 +113,14 @@ def network_row(translator: Translator, options: Options, batch: int, rate: floa
 
 def stage_rows(translator: Translator, folder: Path, options: Options, batch: int) -> list[dict[str, Any]]:
     """Each stage of test.py by itself, in one worker or thread; in the command they overlap."""
-    device, path = translator.compute.device, sorted(folder.iterdir())[0]
+    device, path = translator.device.device, sorted(folder.iterdir())[0]
     visible = torch.stack([as_tensor(read_visible(path))] * batch)
     visible = visible.pin_memory() if device.type == "cuda" else visible
     made = translator(visible)
     grey = np.ascontiguousarray(at_own_size(made, [options.size])[0][0].cpu().numpy())
     stages = {
         "read, one worker": (1, lambda: as_tensor(read_visible(path))),
-        "to the device": (batch, lambda: translator.compute.images(visible)),
+        "to the device": (batch, lambda: translator.device.images(visible)),
         "to 8 bits and back": (batch, lambda: [i.cpu() for i in at_own_size(made, [options.size] * batch)]),
         "write, one thread": (1, lambda: write_image(folder.parent / "out.png", grey)),
     }
@@ -143,7 +143,7 @@ def main(argv: list[str]) -> int:
     """The benchmark."""
     options = parse(Options, argv)
     check_file("--out", options.out)
-    compute = choose(options.device, options.precision)
+    compute = select_device(options.device, options.precision)
     device, on_cuda = compute.device, compute.device.type == "cuda"
     count = options.images or (2048 if on_cuda else 8)
     rate = matrix_rate(device, compute.dtype)

@@ -10,7 +10,7 @@ import torch
 from data.transforms import as_tensor
 from scripts.benchmarks.common import BenchmarkOptions, Report, machine, streets, timed
 from util.command_line import parse, to_dict
-from util.device import choose
+from util.device import select_device
 from util.files import check_file
 from util.metrics.fusion import CONVENTIONS, FUSION_METRICS, fusion_scores, score_function
 
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     """The benchmark."""
     options = parse(Options, argv)
     check_file("--out", options.out)
-    device = choose(options.device, "fp32").device
+    device = select_device(options.device, "fp32").device
     facts = machine(device) | {"size": f"{WIDTH}x{HEIGHT}", "unit": "ms an image, on one core; _1, _3 channels"}
     facts |= {"batch_on_cuda": options.batch_size if device.type == "cuda" else "none", "options": to_dict(options)}
     conventions = [f"{name}_{channels}" for name in reversed(CONVENTIONS) for channels in (1, 3)]

@@ -15,7 +15,7 @@ from data.training_images import TrainingImages, make_loader
 from models import METHODS
 from options.train import TrainOptions
 from scripts.benchmarks.common import wait
-from util.device import Compute, choose
+from util.device import Device, select_device
 from util.training import ranks
 from util.training.optimizers import Batch, Optimizers, Terms, train_step
 
@@ -68,11 +68,11 @@ class TimedMethod:
     def __init__(self, train: TrainOptions) -> None:
         torch.manual_seed(0)
         run, loop = train.run, train.loop
-        compute = choose(run.device, run.precision, run.channels_last)
-        self.compute: Compute = replace(compute, device=ranks.start(compute.device))
-        self.compute.expect_one_size()
-        self.method = self.compute.place(METHODS["cycle_gan"](train.method))
-        self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.compute)
+        device = select_device(run.device, run.precision, run.channels_last)
+        self.device: Device = replace(device, device=ranks.start(device.device))
+        self.device.expect_one_size()
+        self.method = self.device.place(METHODS["cycle_gan"](train.method))
+        self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.device)
         dataset = TrainingImages(find(train.data).splits["train"], train)
         self.loader = make_loader(dataset, train, ranks.rank(), ranks.world())
         self.batch = self.on_device(next(iter(self.loader)))
@@ -81,11 +81,11 @@ class TimedMethod:
         """A batch of the loader's as the method takes it."""
         if "error" in batch:
             raise batch["error"]
-        return {name: self.compute.images(batch[name]) for name in ("visible", "infrared")}
+        return {name: self.device.images(batch[name]) for name in ("visible", "infrared")}
 
     def step(self, batch: Batch) -> Terms:
         """One training step."""
-        return train_step(self.method, [batch], self.optimizers, self.compute)
+        return train_step(self.method, [batch], self.optimizers, self.device)
 
     def flop(self) -> int:
         """Floating-point operations of one step, a multiply-add counted as two; for networks not yet compiled."""
@@ -108,7 +108,7 @@ class TimedMethod:
         """(Mean seconds of a step, share of it spent waiting for the next batch), steps running on without a pause."""
         for _ in range(warm_up):
             self.step(next(batches))
-        wait(self.compute.device)
+        wait(self.device.device)
         begun, waited, steps = time.perf_counter(), 0.0, 0
         while steps < least_steps or not self.enough(time.perf_counter() - begun >= least_seconds):
             asked = time.perf_counter()
@@ -116,13 +116,13 @@ class TimedMethod:
             waited += time.perf_counter() - asked
             self.step(batch)
             steps += 1
-        wait(self.compute.device)
+        wait(self.device.device)
         whole = time.perf_counter() - begun
         return whole / steps, waited / whole
 
     def stages(self, steps: int) -> dict[str, float]:
         """Seconds of each stage of a step, each waited for, so that their sum is more than a step takes."""
-        self.optimizers.watch = watch = Stopwatch(self.compute.device)
+        self.optimizers.watch = watch = Stopwatch(self.device.device)
         for _ in range(steps):
             watch.start()
             self.step(self.batch)

@@ -27,7 +27,7 @@ from scripts.benchmarks.common import (
 from scripts.benchmarks.reference import reference_step
 from scripts.benchmarks.timed_steps import TimedMethod
 from util.command_line import parse, to_dict
-from util.device import choose
+from util.device import select_device
 from util.files import check_file
 from util.training import ranks
 
@@ -109,21 +109,21 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
 def measure(options: Options, train: TrainOptions, objective: str, rates: dict[str, float]) -> dict[str, Any]:
     """A row of the table. rates: matrix rate by precision, filled as needed."""
     bench = TimedMethod(train)
-    compute, count = bench.compute, train.input.batch_size * ranks.world()
+    device, count = bench.device, train.input.batch_size * ranks.world()
     flop = bench.flop()
-    compute.compile(bench.method.networks(), train.run.compile)
+    device.compile(bench.method.networks(), train.run.compile)
     bench.step(bench.batch)
-    reset_peak_memory(compute.device)
+    reset_peak_memory(device.device)
     least = options.steps, options.seconds
     alone, _ = bench.seconds(itertools.repeat(bench.batch), options.warm_up, *least)
-    peak = peak_memory(compute.device)
+    peak = peak_memory(device.device)
     stages = bench.stages(options.steps)
     batches = (bench.on_device(batch) for batch in bench.loader)
     loaded, share = bench.seconds(batches, options.warm_up + bench.read_ahead, *least)
     batches.close()
-    precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[compute.dtype]
+    precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[device.dtype]
     if precision not in rates:
-        rates[precision] = matrix_rate(compute.device, compute.dtype)
+        rates[precision] = matrix_rate(device.device, device.dtype)
     return {
         "objective": objective,
         "ranks": ranks.world(),
@@ -165,7 +165,7 @@ def main(argv: list[str]) -> int:
     """The command."""
     options = parse(Options, argv)
     check_file("--out", options.out)
-    device = ranks.start(choose(options.device).device)
+    device = ranks.start(select_device(options.device).device)
     rates: dict[str, float] = {}
     title = f"Training steps, {options.netG}, {options.crop_size} px"
     report = Report(title, machine(device) | {"options": to_dict(options)}, options.out)

@@ -72,7 +72,7 @@ def shown(value: tuple[float, float]) -> str:
 
 
 @dataclass(frozen=True)
-class Report:
+class DetectionReport:
     """The results of every training set, of detectors that know `classes`; truth: the labels of the test images."""
 
     options: DetectionOptions

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data.detection import Labelled, draw_batch, standardise
 from models.detection.detectors import DETECTORS, Detector
 from options.detection import DetectionOptions
-from util.device import Compute
+from util.device import Device
 from util.metrics.detection import Boxes
 from util.text import duration
 
@@ -22,12 +22,12 @@ LINE_SECONDS = 30.0  # between lines where there is no terminal to draw a bar on
 
 
 def train_detector(
-    data: Labelled, classes: int, seed: int, options: DetectionOptions, compute: Compute, name: str = ""
+    data: Labelled, classes: int, seed: int, options: DetectionOptions, device: Device, name: str = ""
 ) -> Detector:
     """A detector trained for options.steps. The seed alone decides initialisation, and flips, zooms, shifts and grey
     levels of every step, so that two training sets get the same; the order of images depends on their number too."""
     torch.manual_seed(seed)
-    detector = DETECTORS[options.detector](classes, options.size, compute)
+    detector = DETECTORS[options.detector](classes, options.size, device)
     network = detector.network.train()
     optimizer = torch.optim.AdamW(network.parameters(), options.lr, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -42,7 +42,7 @@ def train_detector(
             waiting += torch.randperm(len(data), generator=order).tolist()
         places, waiting = waiting[: options.batch_size], waiting[options.batch_size :]
         draws = torch.rand(options.batch_size, 5, generator=changes)
-        batch = draw_batch(data, places, draws, compute.device)
+        batch = draw_batch(data, places, draws, device.device)
         loss = torch.stack(list(detector.losses(batch.images, batch.boxes, batch.labels, batch.ignored).values())).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -70,13 +70,13 @@ def truth_of(data: Labelled) -> list[Boxes]:
     ]
 
 
-def find_all(detector: Detector, data: Labelled, options: DetectionOptions, compute: Compute) -> list[Boxes]:
+def find_all(detector: Detector, data: Labelled, options: DetectionOptions, device: Device) -> list[Boxes]:
     """What a detector finds in every image, in the pixels of its labels."""
     detector.network.eval()
     found = []
     with torch.inference_mode():
         for first in range(0, len(data), options.batch_size):
-            images = data.images[first : first + options.batch_size].to(compute.device).float() / 255
+            images = data.images[first : first + options.batch_size].to(device.device).float() / 255
             for k, (boxes, scores, labels) in enumerate(detector.find(standardise(images)), start=first):
                 corners = boxes.float().cpu() * scaled(data, k)
                 found.append(Boxes(corners.numpy(), labels.cpu().numpy(), scores.float().cpu().numpy()))

@@ -21,7 +21,7 @@ from options.cycle_gan import CycleGANOptions
 from options.fuse import FuseOptions, NetworkOptions
 from tests.models.test_cuda_rehearsal import BFLOAT16, cuda_of_fakes, on_cuda
 from tests.util.training.test_step import SMALL
-from util.device import Compute
+from util.device import Device
 
 SIZE = (90, 101)
 
@@ -53,9 +53,9 @@ class Results:
 
 
 def make_partner(monkeypatch: pytest.MonkeyPatch) -> fuse.Partner:
-    translator = Translator(CycleGAN.network(CycleGANOptions(**SMALL)), Compute(torch.device("cpu"), torch.bfloat16,
+    translator = Translator(CycleGAN.network(CycleGANOptions(**SMALL)), Device(torch.device("cpu"), torch.bfloat16,
                           torch.channels_last))  # fmt: skip
-    translator.compute = BFLOAT16
+    translator.device = BFLOAT16
     return fuse.Partner(translator, None, Path("w.safetensors"), None, "a generator")
 
 

@@ -22,12 +22,12 @@ def find_data_set(options: DataOptions, split: str, with_infrared: bool) -> Inpu
 
 
 def note_other_views(jobs: list[Job]) -> list[str]:
-    pairs = [(job.visible, job.real) for job in jobs if job.real is not None]
+    pairs = [(job.visible, job.ground_truth) for job in jobs if job.ground_truth is not None]
     return note_views(pairs, "visible images", "their infrared partners", CUTS.format("--visible"), why="of that")
 
 
 def names(found: object) -> list[tuple[str, str]]:
-    return [(job.visible.stem, job.real.path.name) for job in found.jobs]
+    return [(job.visible.stem, job.ground_truth.path.name) for job in found.jobs]
 
 
 def test_equal_stems_whatever_the_suffix(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_folders_below(tmp_path: Path) -> None:
 def test_visible_alone(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (job,) = find_visible(tmp_path).jobs
-    assert job.real is None
+    assert job.ground_truth is None
 
 
 def test_a_data_set_by_split(tmp_path: Path) -> None:
@@ -99,7 +99,9 @@ def test_a_data_set_by_split(tmp_path: Path) -> None:
     assert {job.visible.stem for job in every.jobs} == {"train_1", "test_1", "only_train", "only_test"}
     assert not find_data_set(options, "train", with_infrared=True).skipped
     visible = find_data_set(options, "test", with_infrared=False)
-    assert "alone" in {job.visible.stem for job in visible.jobs} and all(job.real is None for job in visible.jobs)
+    assert "alone" in {job.visible.stem for job in visible.jobs} and all(
+        job.ground_truth is None for job in visible.jobs
+    )
     with pytest.raises(ValueError, match="no val split"):
         find_data_set(options, "val", with_infrared=True)
 
@@ -143,7 +145,7 @@ def test_one_stem_several_suffixes_and_folders(tmp_path: Path) -> None:
     for name in ("x.png", "b/1.png", "y.png"):
         picture(tmp_path / "ir" / name, channels=1)
     found = find_pairs(tmp_path / "vi", tmp_path / "ir")
-    pairs = {job.visible.path.relative_to(tmp_path / "vi").as_posix(): job.real.path.name for job in found.jobs}
+    pairs = {job.visible.path.relative_to(tmp_path / "vi").as_posix(): job.ground_truth.path.name for job in found.jobs}
     assert pairs == {"x.png": "x.png", "b/1.png": "1.png"}
     reasons = {error.path.relative_to(tmp_path).as_posix(): error.reason for error in found.skipped}
     assert reasons.keys() == {"vi/x.jpg", "vi/a/1.png", "vi/y.jpg", "vi/y.bmp", "ir/y.png"}

@@ -13,7 +13,7 @@ import pytest
 
 from data.counts import ThermalRange
 from data.images import ImageError
-from data.video import Frame, InStep, Video, VideoWriter, is_video
+from data.video import InStep, VideoFrame, VideoReader, VideoWriter, is_video
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from tests.commands.test_fuse_command import CPU, chroma, make_run, small, weights_file
@@ -51,7 +51,7 @@ def test_names() -> None:
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
 def test_round_trip(tmp_path: Path, size: tuple[int, int]) -> None:
     needs_av()
-    video = Video(make(tmp_path / "a.mp4", 7, size=size))
+    video = VideoReader(make(tmp_path / "a.mp4", 7, size=size))
     assert video.rate == NTSC and video.count == 7 and video.size == size
     frames = list(video.frames())
     assert [number_of(frame.grey()) for frame in frames] == list(range(7))
@@ -63,7 +63,10 @@ def test_round_trip(tmp_path: Path, size: tuple[int, int]) -> None:
 
 def test_the_shorter_ends_it(tmp_path: Path) -> None:
     needs_av()
-    long, short = Video(make(tmp_path / "long.mp4", 9)), Video(make(tmp_path / "short.mp4", 6, colour=False))
+    long, short = (
+        VideoReader(make(tmp_path / "long.mp4", 9)),
+        VideoReader(make(tmp_path / "short.mp4", 6, colour=False)),
+    )
     for pair, word in (((long, short), "short.mp4 ends"), ((short, long), "short.mp4 ends"), ((long, long), "")):
         steps = InStep(*pair)
         numbers = [(number_of(a.grey()), number_of(b.grey())) for a, b in steps]
@@ -73,8 +76,8 @@ def test_the_shorter_ends_it(tmp_path: Path) -> None:
 
 def test_unlike_rates_go_by_time(tmp_path: Path) -> None:
     needs_av()
-    fast = Video(make(tmp_path / "fast.mp4", 20, Fraction(20)))
-    slow = Video(make(tmp_path / "slow.mp4", 10, Fraction(10)))
+    fast = VideoReader(make(tmp_path / "fast.mp4", 20, Fraction(20)))
+    slow = VideoReader(make(tmp_path / "slow.mp4", 10, Fraction(10)))
     pairs = [(number_of(a.grey()), number_of(b.grey())) for a, b in InStep(fast, slow)]
     assert len(pairs) >= 19 and all(abs(a / 2 - b) <= 0.5 for a, b in pairs)
 
@@ -86,10 +89,10 @@ def test_variable_rates_keep_their_times(command: Callable, tmp_path: Path) -> N
         with VideoWriter(tmp_path / f"{name}.mp4", Fraction(50), Fraction(1, 1000)) as video:
             for number, time in enumerate(times):
                 video.write(time, np.full((48, 64), level(number), np.uint8))
-    assert [frame.time for frame in Video(tmp_path / "day.mp4").frames()] == pytest.approx(times, abs=1e-3)
+    assert [frame.time for frame in VideoReader(tmp_path / "day.mp4").frames()] == pytest.approx(times, abs=1e-3)
     weights = weights_file(tmp_path / "w.safetensors")
     command("fuse.py", "--visible", "day.mp4", "--infrared", "heat.mp4", "--weights", weights, *CPU)
-    fused = Video(tmp_path / "results" / "stdfusion_net" / "fused" / "day.mp4")
+    fused = VideoReader(tmp_path / "results" / "stdfusion_net" / "fused" / "day.mp4")
     assert [frame.time for frame in fused.frames()] == pytest.approx(times, abs=1e-3)
 
 
@@ -104,20 +107,20 @@ def test_counts_of_a_thermal_video_go_through_the_thermal_range(tmp_path: Path, 
     rows = np.zeros((plane.height, plane.line_size // 2), kind)
     rows[:, : counts.shape[1]] = counts
     plane.update(rows.tobytes())
-    grey = Frame(0.0, frame).grey(ThermalRange(kelvin_per_count=0.37))
+    grey = VideoFrame(0.0, frame).grey(ThermalRange(kelvin_per_count=0.37))
     expected = np.clip((counts * 0.37 - 253.15) / 70, 0, 1) * 65535
     assert grey.dtype == np.uint16 and np.abs(grey - expected).max() <= 2 and len(np.unique(grey)) > 15
     with pytest.raises(ValueError, match="is no temperature"):
-        Frame(0.0, frame).grey()
+        VideoFrame(0.0, frame).grey()
 
 
 def test_broken_videos(tmp_path: Path) -> None:
     needs_av()
     (tmp_path / "no.mp4").write_bytes(b"no video at all")
     with pytest.raises(ImageError, match="cannot be read as a video"):
-        Video(tmp_path / "no.mp4")
+        VideoReader(tmp_path / "no.mp4")
     with pytest.raises(ImageError, match="cannot be read"):
-        Video(tmp_path / "missing.mp4")
+        VideoReader(tmp_path / "missing.mp4")
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
@@ -129,9 +132,9 @@ def test_fuse_videos(command: Callable, tmp_path: Path, size: tuple[int, int]) -
     done = command("fuse.py", "--visible", visible, "--infrared", heat, "--weights", weights, "--batch_size", 3, *CPU)
     assert "heat.mp4 ends before day.mp4: 8 frames" in done.stdout
     results = tmp_path / "results" / "stdfusion_net"
-    fused = Video(results / "fused" / "day.mp4")
+    fused = VideoReader(results / "fused" / "day.mp4")
     assert fused.rate == NTSC and fused.count == 8 and fused.size == size
-    before, after = (next(video.frames()).rgb() for video in (Video(visible), fused))
+    before, after = (next(video.frames()).rgb() for video in (VideoReader(visible), fused))
     inside = ((after > 4) & (after < 251)).all(2)
     inside[:, size[1] // 2 - 4 : size[1] // 2 + 4] = False  # chroma of half the size mixes there
     assert inside.any() and np.abs(chroma(after) - chroma(before))[:, inside].mean() < 3
@@ -148,7 +151,7 @@ def test_videos_with_a_generator_and_a_limit(command: Callable, tmp_path: Path) 
     visible = make(tmp_path / "day.mp4", 5)
     command("fuse.py", "--visible", visible, "--generator", "gen", "--name", "std", "--num_test", 2, *CPU)
     for kind in ("fused", "infrared"):
-        assert Video(tmp_path / "results" / "std" / kind / "day.mp4").count == 2
+        assert VideoReader(tmp_path / "results" / "std" / kind / "day.mp4").count == 2
 
 
 def test_a_broken_video_leaves_what_was_fused(command: Callable, tmp_path: Path) -> None:

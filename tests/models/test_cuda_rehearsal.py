@@ -23,7 +23,7 @@ from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from options.fuse import NetworkOptions
 from tests.util.training.test_step import FEW_CHANNELS, SMALL
-from util.device import Compute
+from util.device import Device
 from util.metrics.fusion import fusion_scores
 from util.metrics.generation import generation_scores
 from util.training.optimizers import Optimizers, train_step
@@ -31,7 +31,7 @@ from util.training.run_log import LossLog
 from util.training.state import EMA
 
 CUDA = torch.device("cuda", 0)
-BFLOAT16 = Compute(CUDA, torch.bfloat16, torch.channels_last)
+BFLOAT16 = Device(CUDA, torch.bfloat16, torch.channels_last)
 
 
 class HostWaits(TorchDispatchMode):
@@ -140,8 +140,8 @@ def test_the_rehearsal_would_find_a_wait_and_a_mix(monkeypatch: pytest.MonkeyPat
 def test_infrared_is_made_on_the_device(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     options = CycleGANOptions(**SMALL)
     network = CycleGAN.network(options)
-    translator = Translator(network, Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last), tile=176)
-    translator.compute = BFLOAT16
+    translator = Translator(network, Device(torch.device("cpu"), torch.bfloat16, torch.channels_last), tile=176)
+    translator.device = BFLOAT16
     with cuda_of_fakes(monkeypatch, may_wait=True):
         on_cuda(translator.network), on_cuda(translator.by_tiles)
         with torch.no_grad():
@@ -179,8 +179,8 @@ def test_generation_metrics_stay_on_the_device(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_detector_learns_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = Centre(2, (64, 96), Compute(torch.device("cpu"), torch.bfloat16, torch.channels_last))
-    detector.compute = BFLOAT16
+    detector = Centre(2, (64, 96), Device(torch.device("cpu"), torch.bfloat16, torch.channels_last))
+    detector.device = BFLOAT16
     monkeypatch.setattr("models.detection.loss.CELLS_AT_ONCE", 2 * 16 * 24)
     with cuda_of_fakes(monkeypatch):
         on_cuda(detector.network)

@@ -13,7 +13,7 @@ from models.discriminators import ImagePool
 from models.losses import content_loss
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
-from util.device import choose
+from util.device import select_device
 from util.training.optimizers import Optimizers
 
 SMALL = {
@@ -41,8 +41,8 @@ def terms_of(method: CycleGAN) -> dict[str, float]:
 
 def test_each_yield_moves_only_its_player() -> None:
     method = make(lambda_identity=0.5, lambda_cycle=1.0)
-    compute = choose("cpu", "fp32")
-    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, compute)
+    device = select_device("cpu", "fp32")
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, device)
     order = []
     for player, terms in method.updates(batch()):
         before = {name: [p.clone() for p in part.parameters()] for name, part in method.players().items()}
@@ -108,7 +108,7 @@ def test_real_and_fake_in_one_pass_equal_two_passes() -> None:
 @pytest.mark.parametrize("mode", ["lsgan", "vanilla", "hinge", "wgangp"])
 def test_every_adversarial_loss_trains(mode: str) -> None:
     method = make(gan_mode=mode)
-    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, choose("cpu", "fp32"))
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, select_device("cpu", "fp32"))
     torch.manual_seed(0)
     for _ in range(2):
         for player, terms in method.updates(batch(2)):
@@ -151,8 +151,8 @@ def test_pool_passes_over_images_of_another_size() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_gradients_reach_generators_in_every_precision(precision: str) -> None:
-    method, compute = make(), choose("cpu", precision)
-    for player, terms in compute.steps(method.updates(batch())):
+    method, device = make(), select_device("cpu", precision)
+    for player, terms in device.steps(method.updates(batch())):
         assert all(term.dtype == torch.float32 for term in terms.values()), "losses are computed in full precision"
         sum(terms.values()).backward(inputs=list(method.players()[player].parameters()))
         assert not torch.is_autocast_enabled("cpu"), "backward runs outside autocast"
@@ -182,8 +182,8 @@ def test_bf16_objective_follows_fp32() -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
         method = make(lambda_self=0, lambda_content=0, lambda_cycle=1)
-        compute = choose("cpu", precision)
-        losses[precision] = {n: t.item() for _, ts in compute.steps(method.updates(batch())) for n, t in ts.items()}
+        device = select_device("cpu", precision)
+        losses[precision] = {n: t.item() for _, ts in device.steps(method.updates(batch())) for n, t in ts.items()}
     for name, value in losses["fp32"].items():
         assert losses["bf16"][name] == pytest.approx(value, rel=0.05, abs=0.01)
 

@@ -15,7 +15,7 @@ from models.vgg import VGG16
 from options.pix2pix import Pix2PixOptions
 from tests.models.test_cycle_gan import batch
 from util.command_line import to_dict
-from util.device import choose
+from util.device import select_device
 from util.training.optimizers import Optimizers
 from util.training.state import save_weights
 
@@ -30,7 +30,7 @@ def make(**changes: object) -> Pix2Pix:
 
 def test_each_yield_moves_only_its_player() -> None:
     method = make(lambda_self=1.0, shift=4, norm_D="spectral")
-    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, choose("cpu", "fp32"))
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, select_device("cpu", "fp32"))
     order = []
     for player, terms in method.updates(batch(2)):
         before = {name: [p.clone() for p in part.parameters()] for name, part in method.players().items()}

@@ -22,7 +22,7 @@ from options.detection import DetectionOptions
 from scripts import evaluate_detection
 from scripts.detection.report import Result, verdicts
 from scripts.detection.training import find_all, train_detector, truth_of
-from util.device import choose
+from util.device import select_device
 from util.metrics.detection import Boxes, Precision, average_precision
 
 SIZE = (64, 96)
@@ -148,15 +148,15 @@ def test_a_visible_folder_read_as_grey(tmp_path: Path) -> None:
 
 def test_the_detector_learns_and_the_seed_decides(flir: Path) -> None:
     pytest.importorskip("pycocotools")
-    compute = choose("cpu", "fp32")
+    device = select_device("cpu", "fp32")
     options = DetectionOptions(arms=("real",), steps=50, batch_size=3, size=SIZE, lr=5e-3)
     labels = read_coco(flir / "images_thermal_train")
     data = read_labelled(labels, Reading(["car", "person"], SIZE, "infrared", DataOptions(), 0))
-    detector = train_detector(data, 2, 0, options, compute)
-    found = find_all(detector, data, options, compute)
+    detector = train_detector(data, 2, 0, options, device)
+    found = find_all(detector, data, options, device)
     assert average_precision(truth_of(data), found, ["car", "person"]).ap50 > 0.5
     short = DetectionOptions(arms=("real",), steps=2, batch_size=2, size=SIZE)
-    states = [train_detector(data, 2, seed, short, compute).network.state_dict() for seed in (0, 0, 1)]
+    states = [train_detector(data, 2, seed, short, device).network.state_dict() for seed in (0, 0, 1)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
 
@@ -169,7 +169,7 @@ def test_sizes_of_the_network() -> None:
 
 def test_faster_rcnn_speaks_the_same_language() -> None:
     torch.manual_seed(0)
-    detector = FasterRcnn(2, SIZE, choose("cpu", "fp32"))
+    detector = FasterRcnn(2, SIZE, select_device("cpu", "fp32"))
     images = standardise(torch.rand(2, 1, *SIZE))
     box, none = torch.tensor([[4.0, 4.0, 40.0, 30.0]]), torch.zeros(0, 4)
     labels = [torch.tensor([1]), torch.zeros(0, dtype=torch.int64)]
@@ -255,11 +255,11 @@ def test_grey_is_the_baseline() -> None:
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", ["centre", "fasterrcnn_mobilenet"])
 def test_training_on_cuda(flir: Path, name: str) -> None:
-    compute = choose("cuda")
+    device = select_device("cuda")
     options = DetectionOptions(arms=("real",), steps=2, batch_size=2, size=SIZE, detector=name, device="cuda")
     labels = read_coco(flir / "images_thermal_train")
     data = read_labelled(labels, Reading(["car", "person"], SIZE, "infrared", DataOptions(), 0))
-    found = find_all(train_detector(data, 2, 0, options, compute), data, options, compute)
+    found = find_all(train_detector(data, 2, 0, options, device), data, options, device)
     assert len(found) == len(data) and all(np.isfinite(boxes.boxes).all() for boxes in found)
 
 

@@ -22,7 +22,7 @@ from options.recorded import from_dict
 from scripts.import_weights import ImportOptions, main
 from tests.checkpoint_writer import made_fusion_gan, write_checkpoint
 from util.colour import luminance
-from util.device import choose
+from util.device import select_device
 from util.training.state import load_weights, save_weights
 
 Tensors = dict[str, torch.Tensor]
@@ -241,7 +241,7 @@ def test_the_picture_is_that_of_the_other_project(tmp_path: Path, kind: str, ins
     with torch.inference_mode():
         expected = torch.cat([Theirs(theirs, kind)(image[None], 23) for image in seen])
         torch.testing.assert_close(network(visible), luminance(expected), atol=1e-4, rtol=0)
-        tiled = Translator(network, choose("cpu", "fp32"), 176, "exact").in_tiles(visible[:1])
+        tiled = Translator(network, select_device("cpu", "fp32"), 176, "exact").in_tiles(visible[:1])
         difference = tiled - (luminance(expected[:1]) + 1) * 127.5
         assert difference.abs().max() < 1
     if kind != "batch":

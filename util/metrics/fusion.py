@@ -34,7 +34,7 @@ from util.metrics.structure import (
     ssim,
     standard_deviation,
 )
-from util.metrics.triplet import Source, Triplet, half_up
+from util.metrics.triplet import SourceImage, Triplet, half_up
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,14 @@ class FusionScorer:
         self.sources, self.convention = (visible, infrared), convention
 
     @cached_property
-    def grey_sources(self) -> list[Source]:
+    def grey_sources(self) -> list[SourceImage]:
         """The 8-bit luminances of both sources."""
-        return [Source(grey(eight_bit(image))) for image in self.sources]
+        return [SourceImage(grey(eight_bit(image))) for image in self.sources]
 
     @cached_property
-    def whole_sources(self) -> list[Source]:
+    def whole_sources(self) -> list[SourceImage]:
         """All channels of both sources."""
-        return [Source(eight_bit(image).double()) for image in self.sources]
+        return [SourceImage(eight_bit(image).double()) for image in self.sources]
 
     def triplet(self, fused: torch.Tensor) -> Triplet:
         """What the convention looks at: 8-bit luminances, or in VIFB channel by channel, unless the fused image has

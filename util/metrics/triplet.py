@@ -36,7 +36,7 @@ def rescale(image: torch.Tensor) -> torch.Tensor:
     return half_up((image - low) / span * 255)
 
 
-class Source:
+class SourceImage:
     """A source image, [N, C, H, W] float64, and what the metrics derive from it, which is computed once."""
 
     def __init__(self, image: torch.Tensor) -> None:
@@ -47,13 +47,13 @@ class Source:
         """Give function(image, *arguments), which is kept under the function: its arguments are the same each time."""
         return self._kept(function, lambda: function(self.image, *arguments))
 
-    def changed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> Source:
+    def changed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> SourceImage:
         """Give the image function(image, *arguments) as a source, which is kept likewise."""
-        return self._kept((Source, function), lambda: Source(function(self.image, *arguments)))
+        return self._kept((SourceImage, function), lambda: SourceImage(function(self.image, *arguments)))
 
-    def planes(self) -> list[list[Source]]:
+    def planes(self) -> list[list[SourceImage]]:
         """Give each channel of each image as a source, [1, 1, H, W]."""
-        return self._kept(_planes, lambda: [list(map(Source, planes)) for planes in _planes(self.image)])
+        return self._kept(_planes, lambda: [list(map(SourceImage, planes)) for planes in _planes(self.image)])
 
     def _kept(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         if self.image.numel() > KEPT_PIXELS:
@@ -74,11 +74,11 @@ class Triplet:
     The metrics score every channel by itself: [N, C]."""
 
     fused: torch.Tensor
-    visible: Source
-    infrared: Source
+    visible: SourceImage
+    infrared: SourceImage
 
     @property
-    def sources(self) -> tuple[Source, Source]:
+    def sources(self) -> tuple[SourceImage, SourceImage]:
         """Both of them."""
         return self.visible, self.infrared
 

@@ -65,15 +65,15 @@ def score_lines(folder: Path, task: Task) -> list[str]:
     run = RunReader(folder)
     run.read()
     best = best_scores(run, task.higher_is_better)
-    if task.deciding not in best:
+    if task.best_metric not in best:
         return []
-    product, _, chosen = best[task.deciding]
+    output_name, _, chosen = best[task.best_metric]
     scores = next(record["val"] for record in run.scores if record["epoch"] == chosen)
-    baselines = [name for name in scores if name != product]
-    rows = [["", f"{product}, epoch {chosen}", "best epoch", *baselines]]
+    baselines = [name for name in scores if name != output_name]
+    rows = [["", f"{output_name}, epoch {chosen}", "best epoch", *baselines]]
     for metric, (_, highest, epoch) in best.items():
         sign = 1 if task.higher_is_better.get(metric, True) else -1
-        value, *rivals = (scores[name].get(metric, math.nan) for name in (product, *baselines))
+        value, *rivals = (scores[name].get(metric, math.nan) for name in (output_name, *baselines))
         beaten = not any(sign * value <= sign * rival for rival in rivals)  # some have no value
         ours = f"{format_number(value)}{'' if beaten else ' (!)'}"
         peak = "" if epoch == chosen else f"{format_number(highest)} ({epoch})"
@@ -98,7 +98,7 @@ def finished(
     lines += [f"  {line}" for line in score_lines(run.path, task)]
     if state.best is not None:
         lines.append(
-            f"weights   {run.weights('best')}, the best by {task.deciding}; {run.weights('last').name} beside it"
+            f"weights   {run.weights('best')}, the best by {task.best_metric}; {run.weights('last').name} beside it"
         )
     else:
         lines.append(f"weights   {run.weights('last')}")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from util.device import Compute
+from util.device import Device
 from util.training import ranks
 
 Batch = Mapping[str, torch.Tensor]
@@ -38,7 +38,7 @@ class Optimizers:
     """Adam for each player. Gradients reach only the player whose turn it is."""
 
     def __init__(
-        self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, compute: Compute
+        self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, device: Device
     ) -> None:
         self.lr, self.beta1, self.clip = lr, beta1, clip
         self.parameters = {name: list(player.parameters()) for name, player in players.items()}
@@ -47,7 +47,7 @@ class Optimizers:
             for name, parameters in self.parameters.items()
         }
         self.scalers = {
-            name: torch.amp.GradScaler(compute.device.type, enabled=compute.needs_scaling) for name in players
+            name: torch.amp.GradScaler(device.device.type, enabled=device.needs_scaling) for name in players
         }
         self.schedules: dict[str, LRScheduler] = {}
 
@@ -142,11 +142,11 @@ class Method(Protocol):
     def updates(self, batch: Batch) -> Iterator[tuple[str, Terms]]: ...
 
 
-def train_step(method: Method, batches: Sequence[Batch], optimizers: Optimizers, compute: Compute) -> Terms:
+def train_step(method: Method, batches: Sequence[Batch], optimizers: Optimizers, device: Device) -> Terms:
     """Update every player once for each of the method's yields; returns every term's mean over the batches, scalars
     on the device. Several batches go through the method in step with each other, so that each player moves by the
     mean gradient over all of them, as it would on the joined batch. Never waits for the device."""
-    turns = [compute.steps(method.updates(batch)) for batch in batches]
+    turns = [device.steps(method.updates(batch)) for batch in batches]
     share = 1 / len(turns)
     logged: Terms = {}
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from util.device import Compute
+from util.device import Device
 from util.training import messages, ranks
 from util.training.progress import Progress
 from util.training.run_folder import RunFolder
@@ -75,8 +75,8 @@ class RunLog:
     """Losses, scores and events on their way to losses.jsonl and the terminal; a loss that is no finite number is
     NotFinite. Every rank calls it at the same steps, as losses are means over ranks; rank 0 writes and prints."""
 
-    def __init__(self, run: RunFolder, state: TrainingState, compute: Compute, progress: Progress) -> None:
-        self.run, self.state, self.compute, self.progress = run, state, compute, progress
+    def __init__(self, run: RunFolder, state: TrainingState, device: Device, progress: Progress) -> None:
+        self.run, self.state, self.device, self.progress = run, state, device, progress
         self.reader = RunReader(run.path)
         self._losses = LossLog()
 
@@ -112,7 +112,7 @@ class RunLog:
             lr=self.state.optimizers.rate,
             images_per_second=self.progress.rate,
             data_wait=self.progress.wait_share,
-            **self.compute.memory(),
+            **self.device.memory(),
         )
 
     def validated(self, scores: Mapping[str, Mapping[str, float]], is_best: bool) -> None:

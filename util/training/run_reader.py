@@ -164,11 +164,11 @@ def best_scores(run: RunReader, higher: Mapping[str, bool]) -> dict[str, tuple[s
     """metric -> (method that is trained, its best value, epoch); the trained method is the first of a record."""
     found: dict[str, tuple[str, float, int]] = {}
     for record in run.scores:
-        product, values = next(iter(record["val"].items()))
+        output_name, values = next(iter(record["val"].items()))
         for metric, value in values.items():
             if value is None or value != value:
                 continue
             sign = 1 if higher.get(metric, True) else -1
             if metric not in found or sign * value > sign * found[metric][1]:
-                found[metric] = (product, value, record["epoch"])
+                found[metric] = (output_name, value, record["epoch"])
     return found

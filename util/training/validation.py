@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from util.colour import luminance
-from util.device import Compute
+from util.device import Device
 from util.metrics import generation
 from util.metrics.fusion import FUSION_METRICS, fusion_scores
 from util.training import ranks
@@ -26,12 +26,12 @@ FUSION_SHOWN = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
 class Task:
     """What is made, how it is scored, and what a score must beat."""
 
-    product: str
+    output_name: str
     make: Callable[[nn.Module, Batch], torch.Tensor]
     score: Callable[[torch.Tensor, Batch], dict[str, torch.Tensor]]
     baselines: Callable[[float], dict[str, Make]]
     higher_is_better: Mapping[str, bool]
-    deciding: str
+    best_metric: str
 
 
 def _visible_only(constant: float) -> dict[str, Make]:
@@ -58,20 +58,20 @@ def _fusion_baselines(constant: float) -> dict[str, Make]:
 
 TASKS = {
     "generation": Task(
-        product="generated",
+        output_name="generated",
         make=lambda network, batch: network(batch["visible"]),
         score=lambda made, batch: generation.generation_scores(made, batch["infrared"]),
         baselines=_visible_only,
         higher_is_better=generation.HIGHER_IS_BETTER,
-        deciding="cc",
+        best_metric="cc",
     ),
     "fusion": Task(
-        product="fused",
+        output_name="fused",
         make=lambda network, batch: network(luminance(batch["visible"]), batch["infrared"]),
         score=_fusion_scores,
         baselines=_fusion_baselines,
         higher_is_better={name: FUSION_METRICS[name].higher_is_better for name in FUSION_SHOWN},
-        deciding="Qabf",
+        best_metric="Qabf",
     ),
 }
 
@@ -81,9 +81,9 @@ class Validation:
 
     Every rank scores its share of the samples, and all learn the means."""
 
-    def __init__(self, task: Task, samples: Sequence[Mapping[str, Any]], compute: Compute, constant: float) -> None:
+    def __init__(self, task: Task, samples: Sequence[Mapping[str, Any]], device: Device, constant: float) -> None:
         """constant: mean grey level of the training infrared images, in [-1, 1]."""
-        self.task, self.samples, self.compute, self.constant = task, samples, compute, constant
+        self.task, self.samples, self.device, self.constant = task, samples, device, constant
         self.baselines: Scores = {}
 
     @torch.no_grad()
@@ -94,10 +94,10 @@ class Validation:
         network.eval()
 
         def make(batch: Batch) -> torch.Tensor:
-            with self.compute.autocast():
+            with self.device.autocast():
                 return self.task.make(network, batch)
 
-        return self._means({self.task.product: make}) | self.baselines
+        return self._means({self.task.output_name: make}) | self.baselines
 
     @torch.no_grad()
     def previews(
@@ -107,17 +107,17 @@ class Validation:
         count = min(count, len(self.samples))
         chosen = [self.samples[i * len(self.samples) // count] for i in range(count)]
         network.eval()
-        with self.compute.autocast():
+        with self.device.autocast():
             return [(sample["stem"], preview(network, self._batch(sample))) for sample in chosen]
 
     def _batch(self, sample: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """A sample as a batch of one on the device."""
-        return {name: self.compute.images(image[None]) for name, image in sample.items() if name != "stem"}
+        return {name: self.device.images(image[None]) for name, image in sample.items() if name != "stem"}
 
     def _means(self, methods: Mapping[str, Make]) -> Scores:
         """Mean of every metric for every method, over the samples of all ranks that have a value; nan without any."""
         metrics = list(self.task.higher_is_better)
-        sums = torch.zeros(len(methods), len(metrics), dtype=torch.float64, device=self.compute.device)
+        sums = torch.zeros(len(methods), len(metrics), dtype=torch.float64, device=self.device.device)
         counts = torch.zeros_like(sums)
         for sample in self.samples[ranks.rank() :: ranks.world()]:
             batch = self._batch(sample)

@@ -85,9 +85,9 @@ def scores_window(run: RunReader) -> Window:
     if not run.scores:
         return _text("scores", "Validation scores", f"<p style='{TEXT};color:#868e96'>No validation yet.</p>")
     latest = run.scores[-1]["val"]
-    product, *baselines = latest
+    output_name, *baselines = latest
     best = best_scores(run, HIGHER)
-    columns = [[f"<b>{product}</b>", "best", "epoch", "last", *map(html.escape, baselines)]]
+    columns = [[f"<b>{output_name}</b>", "best", "epoch", "last", *map(html.escape, baselines)]]
     for metric, (_, value, epoch) in best.items():
         sign = 1 if HIGHER.get(metric, True) else -1
         last, *rivals = (latest[name].get(metric, math.nan) for name in latest)
@@ -147,11 +147,11 @@ def _curve(scores: Sequence[Mapping[str, Any]], method: str, metric: str) -> Poi
 def _score_plots(run: RunReader) -> list[Window]:
     """One plot for each score: the trained method's curve, the baselines as lines across."""
     windows = []
-    for metric, (product, best, epoch) in best_scores(run, HIGHER).items():
-        steps, values = _curve(run.scores, product, metric)
+    for metric, (output_name, best, epoch) in best_scores(run, HIGHER).items():
+        steps, values = _curve(run.scores, output_name, metric)
         markers = {"color": COLOURS[0], "size": 6, "line": {"width": 0}}
-        traces = [line(product, steps, values, COLOURS[0], mode="lines+markers", marker=markers)]
-        for index, name in enumerate(name for name in run.scores[-1]["val"] if name != product):
+        traces = [line(output_name, steps, values, COLOURS[0], mode="lines+markers", marker=markers)]
+        for index, name in enumerate(name for name in run.scores[-1]["val"] if name != output_name):
             at, level = _curve(run.scores, name, metric)
             if at:
                 across = line(name, [0, *at, run.step], [level[0], *level, level[-1]], GREYS[index % len(GREYS)])

@@ -20,7 +20,7 @@ from models.stdfusion_net import STDFusionNet, initialise
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from tests.conftest import ROOT
-from util.device import choose
+from util.device import select_device
 
 
 @pytest.mark.parametrize(("height", "width"), [(50, 91), (40, 40), (90, 41), (13, 100)])
@@ -112,11 +112,11 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
 )
 def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile: int) -> None:
     """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
-    network, compute, image = generator(name), choose("cpu", "fp32"), scene(*size)
+    network, device, image = generator(name), select_device("cpu", "fp32"), scene(*size)
     image = image // 5 if name == "vgg_unet" else image  # which it brightens, by the mean of the whole
     with torch.inference_mode():
-        whole = Translator(network, compute, 4000)(image)
-        tiled = Translator(network, compute, tile, "exact").in_tiles(image)
+        whole = Translator(network, device, 4000)(image)
+        tiled = Translator(network, device, tile, "exact").in_tiles(image)
     assert tiled.dtype == torch.uint8 and whole.std() > 0.1
     assert ((whole + 1) * 127.5 - tiled).abs().max() <= 1
 
@@ -124,11 +124,11 @@ def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile:
 def test_tiles_of_a_generator_have_no_seam() -> None:
     """With the statistics of a sample, tiles are parts of one picture, wherever they are cut; with each tile's own
     they are not."""
-    compute, image = choose("cpu", "fp32"), scene(120, 422)
-    translator, own = Translator(generator(), compute, 220), Translator(generator(), compute, 4000)
+    device, image = select_device("cpu", "fp32"), scene(120, 422)
+    translator, own = Translator(generator(), device, 220), Translator(generator(), device, 4000)
     with torch.inference_mode():
         tiled = translator(image)[0, 0].float()
-        one_picture = translator.by_tiles(compute.images(image))[0, 0].add(1).mul(127.5)
+        one_picture = translator.by_tiles(device.images(image))[0, 0].add(1).mul(127.5)
         separate = run_local(own, [image], 220, translator.reach)[0, 0].add(1).mul(127.5)
     assert (tiled - one_picture).abs().max() <= 1
     assert (separate - one_picture).abs().mean() > 5
@@ -140,18 +140,18 @@ def test_tiles_of_a_generator_have_no_seam() -> None:
 
 
 def test_tiled_norms_leave_the_network_alone_and_serve_the_next_image() -> None:
-    network, compute = generator(), choose("cpu", "fp32")
+    network, device = generator(), select_device("cpu", "fp32")
     before = copy.deepcopy(network)
-    translator = Translator(network, compute, 220)
+    translator = Translator(network, device, 220)
     small, one, two = scene(64, 80), scene(119, 420), 255 - scene(119, 420)
     with torch.inference_mode():
         first = translator(one)
         translator(two)
         assert torch.equal(translator(one), first), "nothing of another image is left"
-        torch.testing.assert_close(translator(small), before(compute.images(small)))
+        torch.testing.assert_close(translator(small), before(device.images(small)))
         assert torch.equal(translator(torch.cat([one, two]))[:1], first)
     with pytest.raises(ValueError, match="--tile 100 is too small"):
-        Translator(network, compute, 100)
+        Translator(network, device, 100)
 
 
 MEMORY = """
@@ -159,8 +159,8 @@ import resource, torch
 torch.set_num_threads(1)
 from tests.models.inference.test_tiling import generator, scene
 from models.inference.translator import Translator
-from util.device import choose
-translator, image = Translator(generator(), choose("cpu", "fp32"), 304), scene(1200, 1600)
+from util.device import select_device
+translator, image = Translator(generator(), select_device("cpu", "fp32"), 304), scene(1200, 1600)
 with torch.inference_mode():
     translator(image[..., :300, :300])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from util.device import choose
+from util.device import select_device
 from util.training.optimizers import Optimizers
 from util.training.state import EMA
 
 
 def make(policy: str, lr: float = 1e-3, beta1: float = 0.5) -> Optimizers:
     torch.manual_seed(0)
-    optimizers = Optimizers({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, lr, beta1, None, choose("cpu", "fp32"))
+    optimizers = Optimizers({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, lr, beta1, None, select_device("cpu", "fp32"))
     optimizers.schedule(policy, n_epochs=3, n_epochs_decay=4, decay_iters=2, best_is_max=True)
     return optimizers
 
@@ -56,10 +56,10 @@ def test_a_run_goes_on_alike_in_another_memory_layout(layouts: str) -> None:
     before, after = order if layouts.startswith("channels_last") else order[::-1]
     torch.manual_seed(0)
     image, network = torch.rand(2, 3, 8, 8), nn.Conv2d(3, 4, 3).to(memory_format=before)
-    compute = choose("cpu", "fp32")
+    device = select_device("cpu", "fp32")
 
     def steps(network: nn.Module, state: dict | None) -> Optimizers:
-        optimizers = Optimizers({"a": network}, 1e-2, 0.5, None, compute)
+        optimizers = Optimizers({"a": network}, 1e-2, 0.5, None, device)
         optimizers.schedule("linear", 3, 3, 1, True)
         if state:
             optimizers.load_state_dict(state)
@@ -76,7 +76,7 @@ def test_a_run_goes_on_alike_in_another_memory_layout(layouts: str) -> None:
 
 def test_clipping_bounds_the_step_direction() -> None:
     network = nn.Linear(1, 1, bias=False)
-    optimizers = Optimizers({"a": network}, 1e-3, 0.5, 0.25, choose("cpu", "fp32"))
+    optimizers = Optimizers({"a": network}, 1e-3, 0.5, 0.25, select_device("cpu", "fp32"))
     optimizers.schedule("linear", 1, 1, 1, True)
     optimizers.backward("a", {"big": 1e6 * network(torch.ones(1, 1)).sum()})
     optimizers.step("a")

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from data.loader import Batches
 from tests.training_fixtures import begun, train
-from util.device import choose
+from util.device import select_device
 from util.files import write_whole
 from util.json_file import read_lines
 from util.pages.previews import Previews
@@ -275,13 +275,13 @@ def test_previews_are_listed_newest_first(tmp_path: Path) -> None:
 
 
 def test_device_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose("cpu", "fp32").dtype == torch.float32
-    assert choose("cpu", "fp16").needs_scaling and not choose("cpu", "bf16").needs_scaling
-    assert choose("cpu", "bf16").memory_format == torch.contiguous_format
-    assert choose("cpu", "fp32", "on").is_channels_last
+    assert select_device("cpu", "fp32").dtype == torch.float32
+    assert select_device("cpu", "fp16").needs_scaling and not select_device("cpu", "bf16").needs_scaling
+    assert select_device("cpu", "bf16").memory_format == torch.contiguous_format
+    assert select_device("cpu", "fp32", "on").is_channels_last
     for wrong in ("gpu", "cuda:99", "mps"):
         with pytest.raises(ValueError, match="--device"):
-            choose(wrong)
+            select_device(wrong)
 
 
 def test_every_rank_takes_its_own_gpu_and_never_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,26 +289,27 @@ def test_every_rank_takes_its_own_gpu_and_never_another(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert choose("cuda", "fp32").device == torch.device("cuda", 1)
-    assert choose("cuda:0", "fp32").device == torch.device("cuda", 0)
+    assert select_device("cuda", "fp32").device == torch.device("cuda", 1)
+    assert select_device("cuda:0", "fp32").device == torch.device("cuda", 0)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="--nproc_per_node to 2"):
-        choose("cuda", "fp32")
+        select_device("cuda", "fp32")
     assert [device.index for device in taken] == [1, 0]
 
 
 def test_the_cpu_is_told_that_it_emulates_fp16() -> None:
-    assert "emulated" in choose("cpu", "fp16").remarks("off")[0]
+    assert "emulated" in select_device("cpu", "fp16").remarks("off")[0]
     assert (
-        not choose("cpu", "bf16").remarks("off") and "compiled (default)" in choose("cpu", "bf16").remarks("default")[0]
+        not select_device("cpu", "bf16").remarks("off")
+        and "compiled (default)" in select_device("cpu", "bf16").remarks("default")[0]
     )
 
 
 def test_images_reach_the_device_in_range() -> None:
-    compute = choose("cpu", "fp32")
-    assert compute.images(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist() == [-1, 1]
+    device = select_device("cpu", "fp32")
+    assert device.images(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist() == [-1, 1]
     floats = torch.tensor([-0.5, 0.25]).view(1, 1, 1, 2)
-    assert torch.equal(compute.images(floats), floats), "floats are in range already"
+    assert torch.equal(device.images(floats), floats), "floats are in range already"
 
 
 def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path: Path) -
 def test_a_run_records_losses_scores_and_their_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     state, run = begun(), RunFolder(tmp_path)
     progress = Progress(epochs=2, steps=4, done=0, images=1, every=1e9, shown=False, groups={})
-    log = RunLog(run, state, choose("cpu", "fp32"), progress)
+    log = RunLog(run, state, select_device("cpu", "fp32"), progress)
     for value in (1.0, 3.0):
         train(state, 1)
         log.add({"loss": torch.tensor(value)})
@@ -365,12 +366,15 @@ def test_batches_reach_the_device_and_unreadable_images_are_named_once(capsys: p
     white = torch.full((1, 3, 4, 6), 255, dtype=torch.uint8)
     items = [{"visible": white, "skipped": bad if i < 3 else []} for i in range(4)]
     loader = DataLoader(items, batch_size=None)
-    with Batches(loader, 2, choose("cpu", "fp32")) as batches:
+    with Batches(loader, 2, select_device("cpu", "fp32")) as batches:
         for _ in range(2):
             images, waited = batches.read()
             assert [image["visible"].unique().tolist() for image in images] == [[1.0], [1.0]] and waited >= 0
             assert list(images[0]) == ["visible"]
     assert capsys.readouterr().err == "skipped a.png: is truncated (1 so far)\n"
     failing = DataLoader([{"error": ValueError("nothing can be read")}], batch_size=None)
-    with Batches(failing, 1, choose("cpu", "fp32")) as batches, pytest.raises(ValueError, match="nothing can be read"):
+    with (
+        Batches(failing, 1, select_device("cpu", "fp32")) as batches,
+        pytest.raises(ValueError, match="nothing can be read"),
+    ):
         batches.read()

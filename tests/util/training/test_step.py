@@ -10,7 +10,7 @@ import torch
 
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
-from util.device import choose
+from util.device import select_device
 from util.training.optimizers import Optimizers, train_step
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
@@ -32,8 +32,8 @@ def images(count: int, height: int = 32, width: int = 40) -> dict[str, torch.Ten
 
 def moved(method: torch.nn.Module, batches: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """The terms of one step; the method's weights are moved by it."""
-    compute = choose("cpu", "fp32")
-    return train_step(method, batches, Optimizers(method.players(), 1e-3, 0.5, None, compute), compute)
+    device = select_device("cpu", "fp32")
+    return train_step(method, batches, Optimizers(method.players(), 1e-3, 0.5, None, device), device)
 
 
 def test_accumulated_batches_move_the_players_as_the_joined_batch_does() -> None:
@@ -64,10 +64,10 @@ def test_the_discriminators_see_generators_that_have_moved_on_all_batches() -> N
             seen.append(self.weight.weight.item())
             yield "a", {"second": (self.weight.weight * batch["x"]).sum()}
 
-    method, compute = Counting(), choose("cpu", "fp32")
-    optimizers = Optimizers({"a": method.weight}, 0.1, 0.5, None, compute)
+    method, device = Counting(), select_device("cpu", "fp32")
+    optimizers = Optimizers({"a": method.weight}, 0.1, 0.5, None, device)
     start = method.weight.weight.item()
-    terms = train_step(method, [{"x": torch.tensor(1.0)}, {"x": torch.tensor(3.0)}], optimizers, compute)
+    terms = train_step(method, [{"x": torch.tensor(1.0)}, {"x": torch.tensor(3.0)}], optimizers, device)
     assert seen == pytest.approx([start - 0.1] * 2), "one step of Adam before either batch goes on"
     assert terms["first"].item() == pytest.approx(2 * start)
 
@@ -108,25 +108,25 @@ def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -
     """Several steps: CUDA graphs are recorded in the second, replayed after it, and reuse their memory."""
     if mode == "reduce-overhead" and not getattr(METHODS[name].Options, "fits_cuda_graphs", True):
         pytest.skip("refused: its options say that CUDA graphs do not fit")
-    compute = choose("cuda", "fp32")
+    device = select_device("cuda", "fp32")
     torch.manual_seed(0)
-    written = compute.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name])))
+    written = device.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name])))
     traced = copy.deepcopy(written)
-    compute.compile(traced.networks(), mode)
+    device.compile(traced.networks(), mode)
     terms = []
     for method in (written, traced):
         torch.manual_seed(1)
-        optimizers = Optimizers(method.players(), 1e-4, 0.5, None, compute)
+        optimizers = Optimizers(method.players(), 1e-4, 0.5, None, device)
         for seed in range(5):
-            batch = {key: compute.images(image.roll(seed, -1)) for key, image in images(2, 44, 44).items()}
+            batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 44, 44).items()}
             batch["mask"] = (batch["infrared"] > 0).float()
-            last = train_step(method, [batch], optimizers, compute)
+            last = train_step(method, [batch], optimizers, device)
         terms.append({key: term.item() for key, term in last.items()})
     assert terms[1] == pytest.approx(terms[0], rel=2e-2, abs=1e-3)
 
 
 def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = choose("cpu", "fp32")
+    cpu = select_device("cpu", "fp32")
     cuda = replace(cpu, device=torch.device("cuda", 0))
     monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
     assert cuda.compile_mode("auto", True, 10**6) == "default"
@@ -147,7 +147,7 @@ def test_what_cannot_be_compiled_runs_as_it_is_written_where_nobody_asked(
     torch.compiler.reset()
     missing = torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/g++")})
     with torch._dynamo.config.patch(suppress_errors=False), missing:
-        choose("cpu", "fp32").compile([network], "default", forgiving)
+        select_device("cpu", "fp32").compile([network], "default", forgiving)
         if forgiving:
             torch.testing.assert_close(network(image), expected)
         else:

@@ -51,7 +51,7 @@ def test_a_failure_says_what_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_last_lines_say_where_everything_is(tmp_path: Path) -> None:
-    state, run, task = begun(), RunFolder(tmp_path), replace(TASKS["generation"], deciding="mae")
+    state, run, task = begun(), RunFolder(tmp_path), replace(TASKS["generation"], best_metric="mae")
     command = ["test.py", "--dataroot", "my data"]
     lines = finished(run, state, task, 65.0, None, command)
     assert lines == [

@@ -24,7 +24,7 @@ from scripts.dashboard import follow, update
 from tests.conftest import TINY
 from tests.training_fixtures import begun
 from tests.visdom_fixtures import Server, free_port, running_server
-from util.device import choose
+from util.device import select_device
 from util.json_file import read_lines
 from util.pages.previews import Previews
 from util.training.progress import Progress
@@ -325,7 +325,7 @@ def test_every_end_is_noted(tmp_path: Path, error: BaseException | None, event: 
     expected = pytest.raises(type(error)) if error is not None else nullcontext()
     state = begun()
     state.total, state.epoch = 3, 1
-    log = RunLog(run, state, choose("cpu", "fp32"), Progress(2, 5, 3, 1, 1e9, False, {}))
+    log = RunLog(run, state, select_device("cpu", "fp32"), Progress(2, 5, 3, 1, 1e9, False, {}))
     with expected, Watch(log, {"steps": 5, "epochs": 2}):
         if error is not None:
             raise error

@@ -104,7 +104,7 @@ def test_best_scores_know_the_better_direction(tmp_path: Path) -> None:
     reader.read()
     higher = {"ssim": True, "mae": False}
     assert best_scores(reader, higher) == {"ssim": ("generated", 0.5, 1), "mae": ("generated", 20.0, 2)}
-    lines = score_lines(tmp_path, replace(TASKS["generation"], higher_is_better=higher, deciding="ssim"))
+    lines = score_lines(tmp_path, replace(TASKS["generation"], higher_is_better=higher, best_metric="ssim"))
     assert lines[0].split("  ")[0] == "" and "generated, epoch 1" in lines[0]
     assert "0.5" in lines[1] and "(!)" not in lines[1]
     assert "30 (!)" in lines[2], "the best weights' mae does not beat the constant"
