@@ -44,6 +44,7 @@ from util.command_line import given, run_command, to_dict
 from util.device import Device, select_device
 from util.files import check_folder, digest, write_whole
 from util.text import first_few, plural
+from util.training import ranks
 from util.training.run_folder import RunFolder
 
 POLICIES = ("minmax", "clip")
@@ -239,6 +240,7 @@ def report(
     write_results_page(folder, "fused", rows, scores, about | {"images": f"{len(rows)} of {count} shown"})
 
 
+@ranks.sharing
 def main() -> int:
     """The command."""
     options, trained = parse_with_run(FuseOptions, with_shipped_generator(sys.argv[1:]), "fusion")
@@ -288,12 +290,15 @@ def run_images(
         left = results.left(jobs, lambda job: needed(results, job, job.visible.stem in shown))
         tell("note", results.notes(jobs, left, "fused"))
         fuse_images(options, left, fuser, partner, results, shown)
+        results.collect()
         done = [job for job in jobs if job.visible.stem in results.records]
         scores = None
         if options.output.evaluate:
             scorer = FusedScorer(ThermalRange.from_options(options.data), device.device)
             cases = cases_of(results, done, FUSED, "fused")
             scores = score_results(results, cases, scorer, sources.num_threads, options.data.strict)
+        if not ranks.is_writer():
+            return 0
         images = {job.visible.stem: results.records[job.visible.stem]["facts"] for job in done}
         rows = {job.visible.stem: columns(results, job) for job in done if job.visible.stem in shown}
         report(folder, facts, images, rows, scores, len(jobs))
@@ -311,6 +316,10 @@ def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, fold
     sources, output, device = options.sources, options.output, fuser.device.device
     if output.evaluate:
         raise ValueError("--evaluate scores images as they are saved, which a video's frames are not: leave it out")
+    if ranks.world() > 1:
+        tell("note", [f"a video is fused by one process: {plural(ranks.world() - 1, 'other rank')} end here"])
+    if not ranks.is_writer():
+        return 0
     limits, pinned = batch_limits(options.network.batch_size, device), device.type == "cuda"
     pairs = open_videos(sources, ThermalRange.from_options(options.data), limits, pinned)
     tell("data", [f"{sources.visible}, {float(pairs.visible.rate):g} frames/s"])

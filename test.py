@@ -42,6 +42,7 @@ from util.metrics.generation import METRICS
 from util.metrics.learned import LearnedMetrics, load_learned
 from util.metrics.score_sheet import finite
 from util.text import metric_title, plural
+from util.training import ranks
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
 GENERATED = "generated"
@@ -108,7 +109,7 @@ def score(
         constant, whose = mean_grey(cases, thermal, opts.num_threads), "these real"
     scorer = GeneratedScorer(thermal, device, constant, learned)
     scores = score_results(results, cases, scorer, opts.num_threads, options.data.strict)
-    if not scores.sheet.rows:
+    if not scores.sheet.rows or not ranks.is_writer():
         return scores
     about = "none" if constant is None else f"grey level {constant:.0f}, mean of {whose} images"
     print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {about}")
@@ -151,6 +152,7 @@ def fits(record: Mapping[str, Any]) -> bool:
     return "scores" not in record or are_scores(record)
 
 
+@ranks.sharing
 def main() -> int:
     """The command."""
     options, _ = parse_with_run(TestOptions, sys.argv[1:], "generation")
@@ -182,6 +184,7 @@ def main() -> int:
         left = results.left(jobs, lambda job: columns(results, job, job.visible.stem in shown).values())
         tell("note", [*inputs.notes, *results.notes(jobs, left, "infrared")])
         generate(translator, VisibleImages(left, thermal, preprocess, limits[1]), options, results, shown)
+        results.collect()
         facts = {key: value for key, value in metadata.items() if key != "options"}
         facts["scale"] = "train" if preprocess else "input"
         return report(results, options, facts, inputs, shown, device, learned)
@@ -207,6 +210,8 @@ def report(
     """Scores, page, closing lines; exit status 1 where some images could not be read or scored."""
     done = [job for job in inputs.jobs if job.visible.stem in results.records]
     scores = score(results, done, options, facts, device.device, learned)
+    if not ranks.is_writer():
+        return 0
     if learned is not None and (scores is None or not scores.sheet.rows):
         tell("note", ["--evaluate: no generated image has a real one that can be read: none is scored"])
     if scores is not None and scores.sheet.rows:

@@ -265,10 +265,8 @@ def train_watched(training: Training, loader: Loader) -> int:
 
 def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[str, Any] | None) -> int:
     """Open the data, build, loop, report; returns the exit status. stored: the checkpoint to go on from."""
-    if ranks.is_first_here():
-        for root in options.data.dataroot:
-            ensure_sample(root)
-    ranks.barrier()
+    for root in options.data.dataroot:
+        ensure_sample(root)
     listing = find(options.data)
     if "train" not in listing.splits:
         raise ValueError(f"{listing.root}: has no training images; see docs/data.md")

@@ -18,17 +18,20 @@ from options.data import SAMPLE_ROOT
 from options.fuse import FuseDataOptions, SourceOptions
 from options.test import TestDataOptions
 from util.text import first_few, plural
+from util.training import ranks
 
 SAMPLE = {"train": 200, "val": 20, "test": 40, "seed": 0}
 
 
 def ensure_sample(dataroot: Path) -> None:
-    """Make the sample data set if dataroot is its default place and nothing is there yet."""
-    if dataroot == SAMPLE_ROOT and not dataroot.exists():
+    """Make the sample data set if dataroot is its default place and nothing is there yet: each machine's first rank
+    does."""
+    if dataroot == SAMPLE_ROOT and ranks.is_first_here() and not dataroot.exists():
         from data.sample import make  # the renderer is of no use to any other start
 
         print(f"{dataroot} does not exist yet: making the sample data set there", flush=True)
         make(dataroot, *SAMPLE.values(), None)
+    ranks.barrier()
 
 
 def evenly(items: Sequence[Any], count: int | None) -> list[Any]:

@@ -16,6 +16,7 @@ from data.inputs import Job
 from data.loader import Loader
 from data.threads import of_headers, worker_count
 from data.transforms import Preprocess, as_tensor, grey_tensor, resize
+from util.training import ranks
 from util.training.progress import Counting
 
 BATCH_PIXELS = 16 << 20  # in a batch: 48 MB of 8-bit colour
@@ -174,15 +175,16 @@ def read_batches(
     doing: str,
     pinned: bool = False,
 ) -> Generator[tuple[torch.Tensor, list[dict[str, Any]]], None, None]:
-    """(visible [N, 3, h, w], the items they belong to), batch by batch, read in worker processes, with a bar or a line
-    now and then.
+    """(visible [N, 3, h, w], the items they belong to), batch by batch, of this rank's share of the batches that one
+    process would make, read in worker processes, with a bar or a line now and then.
 
     Large inputs come last, read one at a time. What cannot be read is added to `errors`, or raised if strict.
     doing: its label. pinned: whether tensors lie in memory that a GPU can fetch by itself."""
     batches, unreadable = dataset.batches(batch_size)
-    errors += unreadable
-    if errors and strict:
-        raise errors[0]
+    if unreadable and strict:
+        raise unreadable[0]
+    errors += ranks.share(unreadable)
+    batches = ranks.share(batches)
     large = [batch for batch in batches if dataset.is_large(batch[0])]
     small = batches[: len(batches) - len(large)]
     # Workers read ahead, which is what makes them fast, and what large images have no room for.

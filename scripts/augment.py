@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from util.device import Device, select_device
 from util.files import alone_in, check_folder, code_version, first_inside, write_whole
 from util.json_file import read_lines
 from util.text import plural
+from util.training import ranks
 
 RECORD = "augment.json"  # says that this command wrote a folder, and by what
 
@@ -137,7 +138,7 @@ def generate(
     if written:
         there = f"{len(written)} of {len(labels.images)} images of {folder.name} are there already"
         tell("note", [f"{there} (--overwrite makes them anew)"])
-    for name in LABEL_FILES:  # they say that a folder is complete
+    for name in LABEL_FILES if ranks.is_writer() else ():  # they say that a folder is complete
         (folder / name).unlink(missing_ok=True)
     entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
     sources = [Source(path, path.stem, camera) for path in entries]
@@ -157,8 +158,7 @@ def generate(
             return
         entry = entries[source]
         place, name = placement(entry, file, camera, tuple(image.shape[-2:])), entry["file_name"]
-        written[name] = done = write_one(folder / name, image, place)
-        note_finished(results, folder, name, stamp, file, done)
+        note_finished(results, folder, name, stamp, file, write_one(folder / name, image, place))
 
     with closing(read) as batches, Writers(options.num_threads) as writers, torch.inference_mode():
         for visible, items in batches:
@@ -166,12 +166,15 @@ def generate(
             images, wait = fetch(at_own_size(translator(visible), sizes), translator.device.device)
             for item, image in zip(items, images, strict=True):
                 writers.submit(image.numel(), write, item["job"].visible.path, image, wait)
+    results.collect()
+    written = take_finished(labels, folder, camera, results)
     images = {image["file_name"]: image for image in labels.images if image["file_name"] in written}
     files = {name: tuple(results.records[f"{folder.name}/{name}"]["file"]) for name in images}
     note_exchanged(labels, [name for name, image in images.items() if exchanged(image, files[name])])
-    return {name: written[name] for name in images}
+    return written
 
 
+@ranks.sharing
 def main(argv: Sequence[str] | None = None) -> int:
     """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
     options = parse(AugmentOptions, argv)
@@ -195,19 +198,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     for labels in folders.values():
         note_unlisted(labels)
     total = Carried()
-    with alone_in(options.out, "wait for it, or give another --out"):
-        check_out(options, key, folders)  # again: another command may just have ended
-        write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
+    with alone_in(options.out, "wait for it, or give another --out") if ranks.is_writer() else nullcontext():
+        if ranks.is_writer():
+            check_out(options, key, folders)  # again: another command may just have ended
+            write_whole(options.out / RECORD, json.dumps(facts | {"finished": False}, indent=2).encode())
         results = Results(options.out, {}, key, options.overwrite, fits)
         for name in (infrared for _, infrared in FOLDERS.values() if options.overwrite):
             for file in (*images_in(results.forgotten, name), *LABEL_FILES):
                 (options.out / name / file).unlink(missing_ok=True)
         for name, labels in folders.items():
             written = generate(labels, options.out / name, translator, preprocess, options, results)
+            if not ranks.is_writer():
+                continue
             content, carried = carry(labels, written, provenance)
             write_labels(options.out / name, content, carry_index(indexes[name], written) if indexes[name] else None)
             print(f"{name:20} {carried.text()}", flush=True)
             total += carried
+        if not ranks.is_writer():
+            return 0
         counts = {key: getattr(total, key) for key in total.__dataclass_fields__} | {"unreadable": len(results.errors)}
         write_whole(options.out / RECORD, json.dumps(facts | {"finished": True} | counts, indent=2).encode())
     status, missed = tell_skipped(results.errors), plural(len(results.errors), "visible file")

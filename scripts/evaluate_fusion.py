@@ -12,8 +12,10 @@ from util.device import select_device
 from util.files import check_file
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import first_few, plural
+from util.training import ranks
 
 
+@ranks.sharing
 def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateFusionOptions, argv)
@@ -29,6 +31,8 @@ def main(argv: list[str]) -> int:
     policies = {name: range_policy(record) for name, record in records.items()}
     tell_cases(found, "pair", folders, note_fusion(found.cases, records, of_data_set))
     scores = score_all(found, "pair", scorer, options.num_threads, options.data.strict)
+    if not ranks.is_writer():
+        return 0
     ranges = list(dict.fromkeys(policies.values()))
     about = f"{plural(len(scores.sizes), 'image')}; {options.convention} convention; range: {first_few(ranges)}"
     print_scores(scores, about)

@@ -13,8 +13,10 @@ from util.files import check_file
 from util.metrics.learned import load_learned
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import plural
+from util.training import ranks
 
 
+@ranks.sharing
 def main(argv: list[str]) -> int:
     """The command; exit status 1 where some images could not be scored."""
     options = parse(EvaluateGenerationOptions, argv)
@@ -34,6 +36,8 @@ def main(argv: list[str]) -> int:
     source = f"grey level {constant:.0f}, {source}"
     scorer = GeneratedScorer(thermal, device, constant, learned)
     scores = score_all(found, "image", scorer, options.num_threads, options.data.strict)
+    if not ranks.is_writer():
+        return 0
     print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {source}")
     facts = {"constant": source, "real": found.where, "device": str(device)}
     facts |= {name: str(folder) for name, folder in folders.items()}

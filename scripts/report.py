@@ -19,6 +19,7 @@ from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.training_page import score_table
 from util.text import plural
+from util.training import ranks
 
 
 def tell(label: str, lines: Iterable[str]) -> None:
@@ -59,14 +60,17 @@ def cases_of(results: Results, jobs: Sequence[Job], method: str, kind: str) -> l
 def score_results(
     results: Results, cases: Sequence[EvaluationCase], scorer: Scorer, num_threads: int | None, strict: bool
 ) -> Scores:
-    """Score results as they were saved. What their records keep is not scored again; what is new is kept there."""
+    """As score_cases, of results as they were saved. What their records keep is not scored again; what is new is kept
+    there."""
     known = {case.stem: CaseScores.of_record(results.records[case.stem], case, scorer) for case in cases}
     known = {stem: found for stem, found in known.items() if found is not None}
 
     def keep(stem: str, found: CaseScores) -> None:
         results.add(stem, {**results.records[stem], **found.record()})
 
-    return score_cases(cases, scorer, num_threads, strict, known, keep)
+    scores = score_cases(cases, scorer, num_threads, strict, known, keep)
+    results.collect()
+    return scores
 
 
 def tell_cases(found: Cases, kind: str, folders: Mapping[str, Path], notes: Iterable[str]) -> None:
@@ -78,9 +82,9 @@ def tell_cases(found: Cases, kind: str, folders: Mapping[str, Path], notes: Iter
 
 
 def score_all(found: Cases, kind: str, scorer: Scorer, num_threads: int | None, strict: bool) -> Scores:
-    """The scores of cases, of which ValueError where none can be read. kind: of the scenes."""
+    """As score_cases; ValueError where none of the cases can be read. kind: of the scenes."""
     scores = score_cases(found.cases, scorer, num_threads, strict)
-    if not scores.sheet.rows:
+    if ranks.is_writer() and not scores.sheet.rows:
         raise ValueError(f"none of {plural(len(found.cases), kind)} could be scored: {scores.errors[0]}")
     return scores
 

@@ -16,6 +16,7 @@ from data.output.results import Results
 from util.files import remove_parts, stamp, write_whole
 from util.json_file import is_size, read_json
 from util.text import plural
+from util.training import ranks
 
 LABEL_FILES = ("coco.json", "index.json", "coco_annotation_counts.txt", "coco_annotation_counts.tsv")
 FOLDERS = {"train": ("images_rgb_train", "images_thermal_train"), "val": ("images_rgb_val", "images_thermal_val")}
@@ -51,11 +52,13 @@ def fits(record: Mapping[str, Any]) -> bool:
 
 
 def take_finished(labels: CocoFolder, folder: Path, camera: str, results: Results) -> dict[str, Written]:
-    """file_name -> what earlier calls wrote to `folder` from the files as they are now. What else they wrote there
-    is removed."""
+    """file_name -> what earlier calls, and this one, wrote to `folder` from the files as they are now, as rank 0 finds
+    it; all ranks must call it. What else was written there is removed."""
+    finished: dict[str, Written] = {}
+    if not ranks.is_writer():
+        return ranks.from_writer(finished)
     for parent in {folder, *((folder / image["file_name"]).parent for image in labels.images)}:
         remove_parts(parent)
-    finished = {}
     for image in labels.images:
         name, record = image["file_name"], results.records.get(f"{folder.name}/{image['file_name']}")
         if record is not None and _stands(record, labels.file(image), folder / name):
@@ -63,7 +66,7 @@ def take_finished(labels: CocoFolder, folder: Path, camera: str, results: Result
             finished[name] = Written(place, record["bytes"], record["md5"])
     for name in images_in(results.records, folder.name) - finished.keys():
         (folder / name).unlink(missing_ok=True)
-    return finished
+    return ranks.from_writer(finished)
 
 
 def images_in(records: Iterable[str], folder: str) -> set[str]:

@@ -2,14 +2,15 @@
 stopped.
 
 Its first line says by what the results are made; every other line is one finished result, written after its files. It
-is also what tells a results folder from any other."""
+is also what tells a results folder from any other. Ranks but the first write such a file each, which that one takes in
+when all are done, or the next command does."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,8 +21,10 @@ from options.detection import PAGE
 from util.files import alone_in, digest, first_inside, naming, remove_parts, stamp, write_whole
 from util.json_file import read_lines
 from util.text import first_few, plural
+from util.training import ranks
 
 MANIFEST = "made.jsonl"
+OF_RANK = ".made.{}.jsonl"
 PIPELINE = 1
 """Part of what is recorded of images: raise it when the same weights, options and files give other pixels, whatever
 part of the code that is due to, so that images made before are made anew."""
@@ -70,7 +73,8 @@ def inputs_of(job: Job) -> list[Any]:
 
 class Results:
     """A folder of results, each with a name, a record and a file of several kinds. Several threads may add records,
-    and several processes: each is one line, appended in one write. errors: of inputs that could not be used."""
+    each is one line, and several ranks, whose records come together in `collect`. errors: of inputs that could not be
+    used."""
 
     def __init__(
         self,
@@ -83,19 +87,48 @@ class Results:
         """kinds: sub-folder -> how its files end. key: by what results are made. Records made by another key, or if
         overwrite, are forgotten. fits: whether a record is as it should be; others count as none, as damaged lines do.
         What killed commands left half-written is removed."""
-        self.folder, self.kinds, self.path, self.lock = folder, kinds, folder / MANIFEST, threading.Lock()
+        self.folder, self.kinds, self.lock = folder, kinds, threading.Lock()
+        self.path = folder / (MANIFEST if ranks.is_writer() else OF_RANK.format(ranks.rank()))
+        self.first_line = json.dumps({"made_by": key}) + "\n"
         self.errors: list[ImageError] = []
-        lines = read_lines(self.path)
-        same = _key_of(lines) == key and not overwrite
-        named = records_in(lines)
-        self.changed = [] if overwrite else other_than(key, lines)
+        self.changed: list[str] = []
         """What of the key is another than that of the records forgotten."""
-        self.forgotten = [] if same else list(named)
+        self.forgotten: list[str] = []
         """Names of results whose records are forgotten; their files may still be there."""
-        self.records = {name: line for name, line in named.items() if fits(line)} if same else {}
-        content = [{"made_by": key}, *self.records.values()]
-        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in content).encode())
+        self.records: dict[str, Mapping[str, Any]] = {}
+        """Name -> record; on ranks but the first those of all from `left` and `collect` on."""
+        if not ranks.is_writer():
+            return
+        for path in (self.path, *self._of_ranks()):
+            lines = read_lines(path)
+            if _key_of(lines) == key and not overwrite:
+                self.records |= {name: line for name, line in records_in(lines).items() if fits(line)}
+            else:
+                self.changed = self.changed or ([] if overwrite else other_than(key, lines))
+                self.forgotten += records_in(lines)
+        self._write()
         remove_all_parts(folder, kinds)
+
+    def _of_ranks(self) -> list[Path]:
+        """The files of other ranks than the first."""
+        return sorted(self.folder.glob(OF_RANK.format("*")))
+
+    def _write(self) -> None:
+        """Write all records to made.jsonl, each once, in the order of names; the other ranks' files are removed."""
+        lines = [json.dumps(record) + "\n" for _, record in sorted(self.records.items())]
+        write_whole(self.path, (self.first_line + "".join(lines)).encode())
+        for path in self._of_ranks():
+            path.unlink()
+
+    def collect(self) -> None:
+        """Once every rank has done its share, bring their records together, on all ranks, and their errors on rank 0;
+        all ranks must call it. RankLost where one is gone: the next command takes in what each has written."""
+        self.errors = [error for errors in ranks.gather(self.errors) for error in errors]
+        if ranks.is_writer():
+            for path in self._of_ranks():
+                self.records |= records_in(read_lines(path))
+            self._write()
+        self.records = ranks.from_writer(self.records)
 
     def file(self, kind: str, name: str) -> Path:
         """Where a file of a result goes; kind: one of kinds."""
@@ -106,7 +139,7 @@ class Results:
         line = {"name": name, **record}
         with self.lock, naming(self.path), self.path.open("a", encoding="utf-8") as file:
             self.records[name] = line
-            file.write(json.dumps(line) + "\n")
+            file.write(("" if file.tell() else self.first_line) + json.dumps(line) + "\n")
 
     def inputs(self, job: Job) -> list[Any] | None:
         """As inputs_of; None where a file is gone, which is added to the errors."""
@@ -119,14 +152,16 @@ class Results:
     def left(self, jobs: Sequence[Job], needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
         """The jobs that are still to be done: those without a record of the same inputs, or without one of the files
         that are needed; a machine that loses its power can leave empty ones. Their records are dropped. Images of other
-        weights or options, which must not lie among those that are made now, are removed."""
+        weights or options, which must not lie among those that are made now, are removed. All ranks must call it, and
+        have the answer of rank 0."""
         for name in set(self.forgotten) - {job.visible.stem for job in jobs}:
             for kind in self.kinds:
                 self.file(kind, name).unlink(missing_ok=True)
-        left = [job for job in jobs if not self._stands(job, needed(job))]
-        for job in left:
-            self.records.pop(job.visible.stem, None)
-        return left
+        for job in jobs if ranks.is_writer() else ():
+            if not self._stands(job, needed(job)):
+                self.records.pop(job.visible.stem, None)
+        self.records = ranks.from_writer(self.records)
+        return [job for job in jobs if job.visible.stem not in self.records]
 
     def _stands(self, job: Job, files: Iterable[Path]) -> bool:
         record = self.records.get(job.visible.stem)
@@ -163,9 +198,9 @@ def remove_all_parts(folder: Path, kinds: Iterable[str]) -> None:
 
 @contextmanager
 def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: Iterable[str]) -> Iterator[None]:
-    """A context in which this command alone writes results in the folder, which --results_dir has. ValueError where
-    another one does, where results would lie over inputs, or beside what no command that leaves MANIFEST there wrote,
-    but for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
+    """A context in which this command alone, with all its ranks, writes results in the folder, which --results_dir has.
+    ValueError where another one does, where results would lie over inputs, or beside what no command that leaves MANIFEST
+    there wrote, but for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
     remedy = "give another --results_dir, or another name"
     if (hit := first_inside(inputs, [folder, *(folder / part for part in parts)])) is not None:
         raise ValueError(
@@ -177,5 +212,5 @@ def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: I
         raise ValueError(
             f"--results_dir {results_dir}: {folder} holds {others[0]}, which this command did not write; {remedy}"
         )
-    with alone_in(folder, f"wait for it, or {remedy}"):
+    with alone_in(folder, f"wait for it, or {remedy}") if ranks.is_writer() else nullcontext():
         yield

@@ -17,6 +17,7 @@ from data.threads import in_threads
 from data.visible_images import LARGE
 from util.json_file import is_size
 from util.metrics.score_sheet import ScoreSheet
+from util.training import ranks
 
 Rows = Mapping[str, Mapping[str, float]]  # method or trivial row -> metric -> value; nan where it has none
 
@@ -128,27 +129,32 @@ def score_cases(
     known: Mapping[str, CaseScores] | None = None,
     keep: Callable[[str, CaseScores], object] = lambda stem, found: None,
 ) -> Scores:
-    """The scores of all cases, in their order. num_threads: as for thread_count. strict: whether an image that cannot
-    be read is an ImageError at once, not one among the scores' errors. known: scores of earlier, by stem; keep: called
-    with every one that is new."""
-    scores, known, one_large = Scores(scorer), dict(known or {}), threading.Lock()
+    """The scores of all cases, in their order, of which each rank finds its share: all must call it, and rank 0 has
+    them all. num_threads: as for thread_count. strict: whether an image that cannot be read is an ImageError at once,
+    not one among the scores' errors. known: scores of earlier, by stem; keep: called with every one that is new
+    here."""
+    scores, one_large = Scores(scorer), threading.Lock()
+    found: dict[str, CaseScores | ImageError] = {}
 
     def score(case: EvaluationCase) -> CaseScores:
         with one_large if is_large(case) else nullcontext():  # several at once would not fit in memory
             return scorer(case)
 
-    unknown = [case for case in cases if case.stem not in known]
+    unknown = ranks.share([case for case in cases if case.stem not in (known or {})])
     with torch.inference_mode():
-        for case, found in in_threads(score, unknown, num_threads, "scoring") if unknown else ():
-            if not isinstance(found, ImageError):
-                keep(case.stem, found)
-                known[case.stem] = found
+        for case, its in in_threads(score, unknown, num_threads, "scoring") if unknown else ():
+            found[case.stem] = its
+            if not isinstance(its, ImageError):
+                keep(case.stem, its)
             elif strict:
-                raise found
-            else:
-                scores.errors.append(found)
+                raise its
+    for part in (known or {}, *ranks.gather(found)):
+        found |= part
     for case in cases:
-        if case.stem in known:
-            scores.add(case.stem, known[case.stem])
+        its = found.get(case.stem)
+        if isinstance(its, ImageError):
+            scores.errors.append(its)
+        elif its is not None:
+            scores.add(case.stem, its)
     scores.explain()
     return scores

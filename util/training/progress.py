@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tqdm import tqdm
 
 from util.text import duration
+from util.training import ranks
 
 EVERY_S = 10.0  # between two lines of Counting
 RECENT_S = 30.0  # rates are of the last steps: neither the first, slow ones nor validations count
@@ -135,14 +136,17 @@ class Progress:
 
 
 class Counting:
-    """A context in which `update` counts items, of a known number or not; both bar and lines go to stderr."""
+    """A context in which `update` counts items, of a known number or not; both bar and lines go to stderr, by rank 0,
+    of its own share."""
 
     def __init__(self, total: int, what: str, unit: str = "image", clock: Callable[[], float] = time.monotonic) -> None:
         """total: 0 if nobody knows. what: the label, such as scoring. unit: of one item. clock: in seconds."""
         self.total, self.what, self.unit, self.clock = total, what, unit, clock
         self.done, self.began = 0, clock()
         self.lined = self.began
-        self.bar = tqdm(total=total or None, unit=unit, desc=what, leave=False) if sys.stderr.isatty() else None
+        self.shown, self.bar = ranks.is_writer(), None
+        if self.shown and sys.stderr.isatty():
+            self.bar = tqdm(total=total or None, unit=unit, desc=what, leave=False)
 
     def __enter__(self) -> Counting:
         return self
@@ -158,7 +162,7 @@ class Counting:
             self.bar.update(count)
             return
         now = self.clock()
-        if now - self.lined < EVERY_S or 0 < self.total <= self.done:
+        if not self.shown or now - self.lined < EVERY_S or 0 < self.total <= self.done:
             return
         self.lined = now
         rate = self.done / (now - self.began)

@@ -1,21 +1,27 @@
-"""Ranks: who am I, averaging over ranks, and "only rank 0 writes". Everything works unchanged with one process."""
+"""Ranks: who am I, averaging over ranks, sharing work, and "only rank 0 writes". Everything works unchanged with one
+process."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from util.device import own_gpu
 
+T = TypeVar("T")
 MOST_STEPS, SECONDS = 10, 3.0  # from one vote of Votes to the next, at the most
+A_WEEK = 7 * 24 * 60.0  # minutes: a rank may wait long for one of a slower device; a dead one is noticed at once
 
 
 class RankLost(RuntimeError):
@@ -131,6 +137,42 @@ def barrier() -> None:
     if world() > 1:
         with _together():
             dist.barrier()
+
+
+def share(items: Sequence[T]) -> Sequence[T]:
+    """What this rank does of items that all ranks have, by position."""
+    return items[rank() :: world()]
+
+
+def from_writer(value: T) -> T:
+    """Rank 0's value, on every rank."""
+    values = [value]
+    if world() > 1:
+        with _together():
+            dist.broadcast_object_list(values, 0, device=torch.device("cpu"))
+    return values[0]
+
+
+def sharing(command: Callable[..., int]) -> Callable[..., int]:
+    """A command whose work the ranks share, if torchrun started this process; only rank 0 prints, but for errors. Where
+    another rank is gone, each finishes its own share and ends with one line and exit status 1."""
+
+    @wraps(command)
+    def run(*arguments: Any) -> int:
+        start(torch.device("cpu"), A_WEEK)  # what they tell each other lies there
+        try:
+            if is_writer():
+                return command(*arguments)
+            with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+                return command(*arguments)
+        except RankLost as lost:
+            print(f"error: lost another rank ({lost}): the same command goes on with what is there, "
+                  "with any number of ranks", file=sys.stderr)  # fmt: skip
+            return 1
+        finally:
+            stop()
+
+    return run
 
 
 class Votes:

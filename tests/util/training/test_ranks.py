@@ -1,4 +1,5 @@
-"""Several ranks: one that dies ends all with a clear line, and the run goes on with any number of ranks."""
+"""Several ranks: one that dies ends a training with a clear line, and costs a command that shares its inputs its own
+share; either goes on with any number of ranks."""
 
 from __future__ import annotations
 
@@ -6,15 +7,19 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.commands.test_test_command import SERIAL, write_weights
 from tests.conftest import ROOT, TINY, write_pairs
+from tests.scripts.test_augment import write_visible
 from util.training import ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -26,9 +31,9 @@ def command(root: Path, name: str) -> list[str]:
             "--save_minutes", "0.0001", "--val_epoch_freq", "2", "--save_epoch_freq", "1"]  # fmt: skip
 
 
-def start(words: list[str], folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(words, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+def start(words: list[str], folder: Path, **variables: str) -> subprocess.Popen:
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | variables
+    return subprocess.Popen(words, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def rank_of(name: str, rank: int) -> int:
@@ -95,6 +100,74 @@ def test_a_dead_rank_ends_all_and_the_run_goes_on_exactly_or_with_other_ranks(tm
     assert "goes on with 1 rank(s); before there were 2" in out and "at the same share" in out
     records = [json.loads(line) for line in (runs / "alone" / "losses.jsonl").read_text().splitlines()]
     assert state(runs / "alone")["epoch"] == 4 and records[-1]["epoch"] == 4
+
+
+DYING = """
+import os, runpy, signal, sys
+from data.output.results import Results
+add = Results.add
+
+def add_and_die(results, name, record):
+    add(results, name, record)
+    if len(results.records) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Results.add, sys.argv = add_and_die, sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""  # a rank that is killed once it has recorded three images
+
+
+def start_two(words: list[str], folder: Path, first: list[str], second: list[str]) -> list[subprocess.Popen]:
+    """Both ranks of a command, without torchrun, which ends the others when one dies. first, second: what goes before
+    the words."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [start([sys.executable, *before, *words], folder, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+            for rank, before in enumerate((first, second))]  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Name -> content of all files but pages and records of commands, which tell the device and the folder."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_dead_rank_costs_its_own_share_and_the_same_command_goes_on(command: Callable, tmp_path: Path) -> None:
+    root, weights = write_pairs(tmp_path / "data", 20), write_weights(tmp_path / "w.safetensors")
+    damaged = root / "visible/006.png"  # in rank 1's share of batches of two
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    words = [str(ROOT / "test.py"), "--weights", str(weights), "--name", "n", "--dataroot", str(root), "--split", "all",
+             "--batch_size", "2", *map(str, SERIAL)]  # fmt: skip
+    command("test.py", *words[1:], "--results_dir", "one", status=1)
+
+    both = start_two(words, tmp_path, [], ["-c", DYING])
+    (out, err), (other, _) = (process.communicate(timeout=120) for process in both)
+    assert [process.returncode for process in both] == [1, -signal.SIGKILL], err
+    assert err.count("lost another rank") == 1 and "the same command goes on" in err and "Traceback" not in err
+    assert "images " not in out and not other, "rank 0 alone prints"
+    folder = tmp_path / "results/n"
+    assert len(list((folder / "infrared").glob("*.png"))) == 10 + 3
+    assert not (folder / "scores.json").exists()
+
+    again = start([*TORCHRUN, *words], tmp_path)
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 1 and err.count("skipped ") == 1 and "006.png" in err
+    assert "13 of 20 images are there already" in out and out.count("images    19 in") == 1
+    assert contents(folder) == contents(tmp_path / "one/n")
+
+
+def test_ranks_write_the_labels_of_one_process(command: Callable, tmp_path: Path) -> None:
+    weights, root = write_weights(tmp_path / "w.safetensors"), write_visible(tmp_path / "flir")
+    words = ["--weights", str(weights), "--dataroot", str(root), "--device", "cpu", "--num_threads", "0",
+             "--batch_size", "1"]  # fmt: skip
+    command("scripts.augment", *words, "--out", "one")
+    both = start_two(["-m", "scripts.augment", *words, "--out", "two"], tmp_path, [], [])
+    outputs = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert "3 images" in outputs[0][0] and not outputs[1][0]
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_the_mean_over_ranks_in_every_memory_layout(monkeypatch: pytest.MonkeyPatch) -> None:
