@@ -160,7 +160,7 @@ def test_a_dead_rank_costs_its_own_share_and_the_same_command_goes_on(command: C
 
 def test_ranks_write_the_labels_of_one_process(command: Callable, tmp_path: Path) -> None:
     weights, root = write_weights(tmp_path / "w.safetensors"), write_visible(tmp_path / "flir")
-    words = ["--weights", str(weights), "--dataroot", str(root), "--device", "cpu", "--num_threads", "0",
+    words = ["--weights", str(weights), "--dataroot", str(root), *map(str, SERIAL),
              "--batch_size", "1"]  # fmt: skip
     command("scripts.augment", *words, "--out", "one")
     both = start_two(["-m", "scripts.augment", *words, "--out", "two"], tmp_path, [], [])
