@@ -54,7 +54,8 @@ OPTIONS = {
     "scripts.visdom_offline": VisdomOfflineOptions,
 }
 OTHERS = {
-    "--no-build-isolation", "--nproc_per_node", "--nnodes", "--node_rank", "--master_addr", "--shm-size", "--browser",
+    "--no-build-isolation", "--max_restarts", "--nproc_per_node", "--nnodes", "--node_rank", "--master_addr",
+    "--shm-size", "--browser",
     "--eval", "--help", "--check", "--reference", "--cuda",
 }  # fmt: skip
 """Options of pip, torchrun, docker, the shell scripts and another project's test.py."""
