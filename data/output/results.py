@@ -199,8 +199,8 @@ def remove_all_parts(folder: Path, kinds: Iterable[str]) -> None:
 @contextmanager
 def own_folder(results_dir: Path, folder: Path, inputs: Iterable[Path], parts: Iterable[str]) -> Iterator[None]:
     """A context in which this command alone, with all its ranks, writes results in the folder, which --results_dir has.
-    ValueError where another one does, where results would lie over inputs, or beside what no command that leaves MANIFEST
-    there wrote, but for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
+    ValueError where another one does, where results would lie over inputs, or beside what no command that leaves
+    MANIFEST there wrote, but for scripts.evaluate_detection's page. parts: sub-folders that the command writes."""
     remedy = "give another --results_dir, or another name"
     if (hit := first_inside(inputs, [folder, *(folder / part for part in parts)])) is not None:
         raise ValueError(
