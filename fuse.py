@@ -242,7 +242,7 @@ def report(
 
 @ranks.sharing
 def main() -> int:
-    """The command."""
+    """Fuse what the command line names; returns the exit status."""
     options, trained = parse_with_run(FuseOptions, with_shipped_generator(sys.argv[1:]), "fusion")
     sources, network_options = options.sources, options.network
     check_folder("--results_dir", options.output.results_dir, network_options.name or network_options.model)

@@ -154,7 +154,7 @@ def fits(record: Mapping[str, Any]) -> bool:
 
 @ranks.sharing
 def main() -> int:
-    """The command."""
+    """Generate and score what the command line asks for; returns the exit status."""
     options, _ = parse_with_run(TestOptions, sys.argv[1:], "generation")
     opts = options.generate
     check_folder("--results_dir", opts.results_dir, opts.result_name)

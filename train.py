@@ -243,7 +243,7 @@ def next_command(options: TrainOptions) -> list[str]:
 
 
 def train_watched(training: Training, loader: Loader) -> int:
-    """As Training.train, on rank 0: beside a dashboard, and with a last word."""
+    """Train as Training.train does, on rank 0: beside a dashboard, and with a last word."""
     options, run, state = training.options, training.run, training.state
     shown, task, begun = options.display, training.validation.task, time.monotonic()
     client = VisdomClient(shown.display_server, shown.display_port, shown.display_env or options.run.name)
@@ -306,7 +306,7 @@ def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[st
 
 
 def main() -> int:
-    """The command."""
+    """Train as the command line says; returns the exit status."""
     options, _ = parse_train(sys.argv[1:], {name: method.Options for name, method in METHODS.items()})
     device = select_device(options.run.device, options.run.precision, options.run.channels_last)
     run = RunFolder(options.run.checkpoints_dir / options.run.name)

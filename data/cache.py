@@ -211,7 +211,7 @@ def _shared_memory(limit: int, spare: int) -> Cache:
             f"--cache memory: {top} has {_room(top) / 1e6:.0f} MB left, which the batches on their way need; "
             "give it more (docker run --shm-size 8g), or use --cache disk or --cache off"
         )
-    facts = [os.getpid(), time.time_ns()]
+    facts: list[object] = [os.getpid(), time.time_ns()]
     if ranks.world() > 1:  # what all ranks of this job know, and no other job
         facts = [os.environ.get(name) for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")]
     folder = top / f"images-{key_of(*facts).hex()}"

@@ -124,7 +124,7 @@ def entries_of(folder: Path) -> list[tuple[str, bool, bool | None]]:
 
 
 def walk(folder: Path, recursive: bool = True, met: Met | None = None) -> Iterator[Path]:
-    """As image_files, in no order."""
+    """Yield the paths that image_files sorts, in no order."""
     met = Met() if met is None else met
     seen: set[str] = set()
     folders, links = [folder], []

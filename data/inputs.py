@@ -20,8 +20,6 @@ from options.test import TestDataOptions
 from util.text import first_few, plural
 from util.training import ranks
 
-SAMPLE = {"train": 200, "val": 20, "test": 40, "seed": 0}
-
 
 def ensure_sample(dataroot: Path) -> None:
     """Make the sample data set if dataroot is its default place and nothing is there yet: each machine's first rank
@@ -30,7 +28,7 @@ def ensure_sample(dataroot: Path) -> None:
         from data.sample import make  # the renderer is of no use to any other start
 
         print(f"{dataroot} does not exist yet: making the sample data set there", flush=True)
-        make(dataroot, *SAMPLE.values(), None)
+        make(dataroot)
     ranks.barrier()
 
 

@@ -59,15 +59,15 @@ class NormedConv2d(nn.Conv2d):
     computed, which saves a sum over the whole image in the gradient."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As nn.Conv2d, without its bias."""
+        """Convolve as nn.Conv2d does, without the bias."""
         return F.conv2d(x, self.weight, None, self.stride, self.padding)
 
 
 class NormedConvTranspose2d(nn.ConvTranspose2d):
-    """As NormedConv2d, transposed."""
+    """Does for a transposed convolution what NormedConv2d does for a plain one."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As nn.ConvTranspose2d, without its bias."""
+        """Convolve as nn.ConvTranspose2d does, without the bias."""
         return F.conv_transpose2d(x, self.weight, None, self.stride, self.padding, self.output_padding)
 
 

@@ -84,7 +84,7 @@ class CycleGAN(nn.Module):
         return Generators(options)
 
     def players(self) -> dict[str, nn.Module]:
-        """Who is trained; each has one optimizer."""
+        """Name the networks that are trained; each has one optimizer."""
         return {"generators": self.generators, "discriminators": self.discriminators}
 
     def saved(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class CycleGAN(nn.Module):
         return self.players() | {"infrared_pool": self.infrared_pool, "visible_pool": self.visible_pool}
 
     def networks(self) -> list[nn.Module]:
-        """What --compile compiles. A gradient penalty is a second derivative, which compiled networks do not have."""
+        """List what --compile compiles. A gradient penalty is a second derivative, which compiled networks lack."""
         compiled = list(self.generators.children())
         if self.options.gan_mode != "wgangp":
             compiled += self.discriminators.children()

@@ -121,7 +121,7 @@ class ImagePool:
         return torch.cat(answer)
 
     def state_dict(self) -> dict[str, Any]:
-        """The images held."""
+        """Give the images held, for a checkpoint."""
         return {"images": list(self.images)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -110,7 +110,7 @@ class FusionGAN(nn.Module):
         return Generator(options)
 
     def players(self) -> dict[str, nn.Module]:
-        """Who is trained; each has one optimizer."""
+        """Name the networks that are trained; each has one optimizer."""
         return {"generator": self.generator, "discriminator": self.discriminator}
 
     def saved(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class FusionGAN(nn.Module):
         return self.players()
 
     def networks(self) -> list[nn.Module]:
-        """What --compile compiles."""
+        """List the networks that --compile compiles."""
         return [self.generator, self.discriminator]
 
     def remarks(self) -> list[str]:

@@ -53,7 +53,7 @@ class Pix2Pix(nn.Module):
         return OneDirection(make_generator(options.netG, VISIBLE_CHANNELS, INFRARED_CHANNELS, *common))
 
     def players(self) -> dict[str, nn.Module]:
-        """Who is trained; each has one optimizer."""
+        """Name the networks that are trained; each has one optimizer."""
         players: dict[str, nn.Module] = {"generator": self.generator}
         return players | ({"discriminator": self.discriminator} if self.options.lambda_gan else {})
 
@@ -62,7 +62,7 @@ class Pix2Pix(nn.Module):
         return self.players() | {"pool": self.pool}
 
     def networks(self) -> list[nn.Module]:
-        """What --compile compiles. A gradient penalty is a second derivative, which compiled networks do not have."""
+        """List what --compile compiles. A gradient penalty is a second derivative, which compiled networks lack."""
         compiled: list[nn.Module] = [self.generator.to_infrared]
         if self.options.lambda_gan and self.options.gan_mode != "wgangp":
             compiled.append(self.discriminator)

@@ -117,7 +117,7 @@ class STDFusionNet(nn.Module):
         return FusionNetwork(options)
 
     def players(self) -> dict[str, nn.Module]:
-        """Who is trained; each has one optimizer."""
+        """Name the networks that are trained; each has one optimizer."""
         return {"fuser": self.fuser}
 
     def saved(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class STDFusionNet(nn.Module):
         return self.players()
 
     def networks(self) -> list[nn.Module]:
-        """What --compile compiles."""
+        """List what --compile compiles."""
         return [self.fuser]
 
     def remarks(self) -> list[str]:

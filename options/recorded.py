@@ -64,7 +64,7 @@ def _typed(hint: Any, value: Any, name: str, where: str) -> Any:
 
 
 def from_dict(cls: type[T], values: Any, where: str) -> T:
-    """Inverse of util.command_line.to_dict. Options that `values` lacks take their defaults; a ValueError, which begins
+    """Invert util.command_line.to_dict. Options that `values` lacks take their defaults; a ValueError, which begins
     with `where`, names one that is unknown, of another type than the option's, or out of its limits."""
     if not isinstance(values, dict):
         raise ValueError(f"{where}: {_shown(values)} stands where a group of options belongs: write it anew")

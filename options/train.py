@@ -177,7 +177,7 @@ class LoopOptions(Options):
 
     @property
     def epochs(self) -> int:
-        """All epochs."""
+        """Count the epochs of both parts of the schedule."""
         return self.n_epochs + self.n_epochs_decay
 
 

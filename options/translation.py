@@ -73,7 +73,7 @@ class TranslationOptions(Options):
 
     @property
     def discriminator_norm(self) -> str:
-        """The discriminators' normalisation."""
+        """Name the discriminators' normalisation."""
         return self.norm if self.norm_D == "same" else self.norm_D
 
     def __post_init__(self) -> None:

@@ -176,7 +176,7 @@ def generate(
 
 @ranks.sharing
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
+    """Translate labelled folders as argv says (sys.argv); exit status 1 where some images could not be read."""
     options = parse(AugmentOptions, argv)
     check_folder("--out", options.out)
     weights, trained = find_weights(options)

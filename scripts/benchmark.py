@@ -17,7 +17,7 @@ BENCHMARKS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command: the first word names the benchmark, the others are its options."""
+    """Run one benchmark: the first word names it, the others are its options."""
     return run_subcommand(
         "python -m scripts.benchmark WHAT [--device DEVICE] [--out FILE.json] ...", BENCHMARKS, "benchmark", argv
     )

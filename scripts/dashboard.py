@@ -78,7 +78,7 @@ def follow(
 
 
 def main() -> int:
-    """The command."""
+    """Serve the dashboard of the runs that the command line names; returns the exit status."""
     options = parse(DashboardOptions)
     server, port = options.server.display_server, options.server.display_port
     if options.server.start_visdom:

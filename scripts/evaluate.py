@@ -15,7 +15,7 @@ EVALUATIONS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command: the first word names the evaluation, the others are its options."""
+    """Run one evaluation: the first word names it, the others are its options."""
     return run_subcommand("python -m scripts.evaluate WHAT [--out FILE.json] ...", EVALUATIONS, "evaluation", argv)
 
 

@@ -127,7 +127,7 @@ class TrainingSets:
 
     def names(self) -> list[tuple[str, str, str]]:
         """(what the results call it, arm, generated set or "") of every training set."""
-        found = []
+        found: list[tuple[str, str, str]] = []
         for arm in self.options.arms:
             if arm in GREY:
                 found.append((GREY[arm], arm, ""))
@@ -192,7 +192,7 @@ def run_arms(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command with argv, sys.argv unless given; exit status 1 where some images could not be read."""
+    """Train and test detectors as argv says (sys.argv); exit status 1 where some images could not be read."""
     options = parse(DetectionOptions, argv)
     check_file("--out", options.out)
     check_apart("--out", [options.out] if options.out else [], options.dataroot.glob("*/*.json"))

@@ -17,7 +17,7 @@ from util.training import ranks
 
 @ranks.sharing
 def main(argv: list[str]) -> int:
-    """The command; exit status 1 where some images could not be scored."""
+    """Score the fused images that argv names; exit status 1 where some images could not be scored."""
     options = parse(EvaluateFusionOptions, argv)
     check_file("--out", options.out, MARK, written_beside(options.out))
     device, of_data_set = select_device(options.device, "fp32").device, options.data.dataroot is not None

@@ -18,7 +18,7 @@ from util.training import ranks
 
 @ranks.sharing
 def main(argv: list[str]) -> int:
-    """The command; exit status 1 where some images could not be scored."""
+    """Score the generated images that argv names; exit status 1 where some images could not be scored."""
     options = parse(EvaluateGenerationOptions, argv)
     check_file("--out", options.out, MARK, written_beside(options.out))
     folders = methods_of("generated", options.generated)

@@ -178,7 +178,7 @@ def write_checked(what: Exportable, facts: dict[str, str], options: ExportOption
 
 
 def main() -> int:
-    """The command."""
+    """Export the network that the command line names, and compare it; returns the exit status."""
     options = parse(ExportOptions)
     path = options.file()
     check_file("--out", path, CHECKSUM if options.format == "safetensors" else "channel_order")  # of its metadata

@@ -199,7 +199,7 @@ def inspect(options: InspectOptions) -> int:
 
 
 def main() -> int:
-    """The command."""
+    """Report on the data set that the command line names; returns the exit status."""
     return inspect(parse(InspectOptions))
 
 

@@ -30,7 +30,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command with argv, sys.argv unless given."""
+    """Render the sample data set as argv says, sys.argv unless given; returns the exit status."""
     o = parse(Options, argv)
     check_folder("--out", o.out)
     make(o.out, o.train, o.val, o.test, o.seed, o.workers)

@@ -83,7 +83,7 @@ def comparison(before: Path, after: Path) -> list[str]:
 
 
 def main() -> int:
-    """The command."""
+    """Generate, train, generate again and fuse; returns the exit status."""
     options = parse(QuickstartOptions)
     begun = time.monotonic()
     compute = select_device(options.device)

@@ -78,7 +78,7 @@ def fused(scenes: list[RenderedPair], out: Path) -> list[tuple[str, list[np.ndar
 
 
 def main() -> int:
-    """The command."""
+    """Draw the figures of result_images; returns the exit status."""
     options = parse(ResultImagesOptions)
     out = options.out
     check_folder("--out", out)

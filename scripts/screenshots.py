@@ -94,7 +94,7 @@ def save(picture: bytes, path: Path) -> None:
 
 
 def main() -> int:
-    """The command."""
+    """Take the screenshots that the command line asks for; returns the exit status."""
     options = parse(ScreenshotOptions)
     check_folder("--out", options.out)
     for name in ("dashboard.png", "gallery.png") if options.out.resolve() != (ROOT / "result_images").resolve() else ():

@@ -21,7 +21,7 @@ class VisdomOfflineOptions:
 
 
 def main() -> int:
-    """The command."""
+    """Put visdom's scripts beside it; returns the exit status."""
     options = parse(VisdomOfflineOptions)
     static = static_folder()
     total = sum(len(files) for files in FILES.values())

@@ -38,7 +38,7 @@ class Device:
         return self.dtype == torch.float16
 
     def describe(self) -> str:
-        """E.g. "cpu (2 threads), bf16"."""
+        """Name the device and the arithmetic, e.g. "cpu (2 threads), bf16"."""
         if self.device.type == "cuda":
             where = f"{self.device} ({torch.cuda.get_device_name(self.device)})"
         else:

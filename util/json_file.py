@@ -54,7 +54,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(value: Any) -> str:
-    """E.g. "annotations[3].bbox[2] is nan"; empty where every number is one."""
+    """Say where a number is not finite, e.g. "annotations[3].bbox[2] is nan"; empty where every number is one."""
     if isinstance(value, (int, float)):
         return "" if abs(value) <= sys.float_info.max else f" is {str(value):.12}"
     if isinstance(value, dict):

@@ -11,7 +11,7 @@ METRIC_TITLES = {"psnr": "PSNR", "ssim": "SSIM", "mae": "MAE", "cc": "CC", "edge
 
 
 def plural(count: int, noun: str) -> str:
-    """E.g. 1 image, 2 images, 3 boxes."""
+    """Count in words, e.g. 1 image, 2 images, 3 boxes."""
     return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("x") else "s")
 
 
@@ -32,7 +32,7 @@ def metric_title(metric: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """E.g. 42 s, 3 min 5 s, 2 h 10 min."""
+    """Write seconds as a person would, e.g. 42 s, 3 min 5 s, 2 h 10 min."""
     seconds = int(seconds)
     if seconds < 60:
         return f"{seconds} s"

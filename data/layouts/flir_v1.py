@@ -57,9 +57,8 @@ def _aligned_lists(folder: Folder, scan: Scan) -> dict[str, Path]:
     """The list file of each split, here or in ImageSets/Main; not those of RGB names alone. The validation list is
     that of the test split where there is none of that name."""
     sets = folder.open("imagesets")
-    files = [
-        file for file in list_files((folder.path, sets and sets.child("main")), scan) if "rgb" not in file.stem.lower()
-    ]
+    places = folder.path, sets.child("main") if sets else None
+    files = [file for file in list_files(places, scan) if "rgb" not in file.stem.lower()]
     fitting = {
         split: [file for file in files if re.fullmatch(pattern, file.stem, re.IGNORECASE)]
         for split, pattern in _LISTS.items()

@@ -81,15 +81,15 @@ class Part:
     def __init__(self, folder: Folder, names: tuple[str, str], scan: Scan) -> None:
         rgb, thermal = (folder.open(name) for name in names)
         counts = scan.options.thermal_source == "16bit"
-        images = thermal and thermal.child("analyticsdata" if counts else "data")
+        images = thermal.child("analyticsdata" if counts else "data") if thermal else None
         if thermal and images is None:
             scan.note(f"no {'analyticsData' if counts else 'data'} folder in {thermal.path}")
         if rgb and rgb.child("data") is None:
             scan.note(f"no data folder in {rgb.path}")
         infrared = scan.images(images)
-        self.visible = [_with_group(source) for source in scan.images(rgb and rgb.child("data"), "flir_v2")]
+        self.visible = [_with_group(source) for source in scan.images(rgb.child("data") if rgb else None, "flir_v2")]
         self.infrared = [_with_group(s) for s in (scan.drop_bytes(infrared) if counts else infrared)]
-        masks = scan.images(thermal and thermal.child(*MASK_NAMES))
+        masks = scan.images(thermal.child(*MASK_NAMES) if thermal else None)
         self.masks = {mask.stem: mask.path for mask in masks}
         self.folders = (folder.child(names[0]), folder.child(names[1]))
 

@@ -34,7 +34,7 @@ class Folder:
         return next((self.children[name] for name in names if name in self.children), None)
 
     def open(self, *names: str) -> Folder | None:
-        """As child, with its own sub-folders."""
+        """Find a sub-folder as child does, and open it: its own sub-folders are listed too."""
         path = self.child(*names)
         return None if path is None else open_folder(path)
 

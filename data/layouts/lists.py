@@ -99,8 +99,8 @@ def share_by_lists(whole: Split, lists: Mapping[str, Path], scan: Scan) -> dict[
         return {"": whole}
     unlisted = [pair.stem for pair in whole.pairs if pair.stem not in split_of]
     if unlisted:
-        names = ", ".join(lists[split].name for split in used)
-        scan.note(f"{plural(len(unlisted), 'pair')} in no list ({names}), left out: {first_few(unlisted)}")
+        read = ", ".join(lists[split].name for split in used)
+        scan.note(f"{plural(len(unlisted), 'pair')} in no list ({read}), left out: {first_few(unlisted)}")
     return {
         split: Split(
             tuple(pair for pair in whole.pairs if split_of.get(pair.stem) == split),

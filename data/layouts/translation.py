@@ -51,7 +51,7 @@ def _is_side_by_side(place: Path) -> bool:
 
 
 def _sides(folder: Folder) -> bool:
-    """A/{split} and B/{split}."""
+    """Give the folders A/{split} and B/{split}."""
     sides = folder.open("a"), folder.open("b")
     return all(side is not None and split_folders(side) for side in sides)
 

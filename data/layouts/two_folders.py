@@ -65,7 +65,7 @@ def detect(folder: Folder) -> bool:
 
 
 def says(folder: Folder) -> bool:
-    """As detect, A and B aside: what they hold their names do not say."""
+    """Say whether the names tell visible from infrared, as detect does; A and B do not."""
     return any(place.child(*VISIBLE_NAMES) and place.child(*INFRARED_NAMES) for place in _places(folder))
 
 

@@ -125,7 +125,7 @@ class Carried:
         return Carried(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
     def text(self) -> str:
-        """E.g. "194 images (2 without boxes), 3404 boxes: 12 cut at the border, 3 more outside and dropped"."""
+        """Write "194 images (2 without boxes), 3404 boxes: 12 cut at the border, 3 more outside and dropped"."""
         return (
             f"{plural(self.images, 'image')} ({self.empty} without boxes), {plural(self.boxes, 'box')}: "
             f"{self.cut} cut at the border, {self.dropped} more outside and dropped"

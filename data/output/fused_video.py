@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,7 +45,7 @@ class _FrameWriter:
                 self.stack.enter_context(video)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.stack.__exit__(*error)
 
     def write(self, times: list[float], wait: Wait, *batch: torch.Tensor) -> None:

@@ -44,7 +44,7 @@ def _key_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 def other_than(key: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """What of the key is another than that of the records in these lines; nothing where they have no key."""
     before = _key_of(lines)
-    return [] if before in (None, key) else sorted(k for k in key | before if key.get(k) != before.get(k))
+    return [] if before in (None, key) else sorted(k for k in {**key, **before} if key.get(k) != before.get(k))
 
 
 def _is_name(name: Any) -> bool:
@@ -58,7 +58,7 @@ def records_in(lines: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any
 
 
 def stamp_of(path: Path) -> list[Any]:
-    """As util.files.stamp, of an input: ImageError where it is gone since it was listed or read."""
+    """Give util.files.stamp of an input; ImageError where it is gone since it was listed or read."""
     try:
         return stamp(path)
     except OSError as error:
@@ -142,7 +142,7 @@ class Results:
             file.write(("" if file.tell() else self.first_line) + json.dumps(line) + "\n")
 
     def inputs(self, job: Job) -> list[Any] | None:
-        """As inputs_of; None where a file is gone, which is added to the errors."""
+        """Give inputs_of a job; None where a file is gone, which is added to the errors."""
         try:
             return inputs_of(job)
         except ImageError as error:

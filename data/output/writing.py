@@ -33,8 +33,8 @@ Wait = Callable[[], object]
 def at_own_size(made: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
     """[N, 1, h, w] in [-1, 1] or uint8 -> N uint8 [1, H, W], each of its size, on the same device."""
     places: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, size in enumerate(sizes):
-        places[tuple(size)].append(place)  # a loader that pins memory makes lists of tuples
+    for place, (height, width) in enumerate(sizes):  # lists, where a loader pins memory
+        places[height, width].append(place)
     images: dict[int, torch.Tensor] = {}
     for (height, width), group in places.items():
         count = max(1, BATCH_PIXELS // (height * width))

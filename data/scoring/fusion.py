@@ -70,7 +70,7 @@ class FusedScorer:
         return visible, resize(infrared, size), tuple(infrared.shape[-2:]) != size
 
     def __call__(self, case: EvaluationCase) -> CaseScores:
-        """As Scorer. ImageError for a fused image of another size than the visible one, too."""
+        """Score a case as Scorer says; a fused image of another size than the visible one is an ImageError, too."""
         visible, infrared, resized = self.sources(case, self.convention == "vifb")
         size, rows = tuple(visible.shape[-2:]), {}
         for name, source in case.outputs.items():
@@ -85,13 +85,13 @@ class FusedScorer:
         return CaseScores(values, size, resized)
 
     def pictures(self, case: EvaluationCase) -> dict[str, torch.Tensor]:
-        """As Scorer."""
+        """Read the case's pictures for the page, as Scorer says."""
         visible, infrared, _ = self.sources(case, in_colour=False)
         made = {name: read_saved(source) for name, source in case.outputs.items()}
         return {"visible": visible, "infrared": infrared} | made
 
     def explain(self, scores: Scores) -> None:
-        """As Scorer: the convention, and which metrics are undefined for which images."""
+        """Tell the convention, and which metrics are undefined for which images."""
         scores.facts = {"convention": self.convention}
         for metric in self.higher_is_better:
             undefined = {

@@ -91,7 +91,7 @@ class GeneratedScorer:
         return {name: float(f(image, truth)[0]) if large[name] else math.nan for name, f in functions.items()}
 
     def __call__(self, case: EvaluationCase) -> CaseScores:
-        """As Scorer."""
+        """Score a case as Scorer says."""
         truth, rows, resized = self.candidates(case)
         size = tuple(truth.shape[-2:])
         truth, rows = truth.to(self.device)[None], {name: image.to(self.device)[None] for name, image in rows.items()}
@@ -101,13 +101,13 @@ class GeneratedScorer:
         return CaseScores({name: self._values(image, truth) for name, image in rows.items()}, size, resized, features)
 
     def pictures(self, case: EvaluationCase) -> dict[str, torch.Tensor]:
-        """As Scorer."""
+        """Read the case's pictures for the page, as Scorer says."""
         visible = {} if case.visible is None else {"visible": as_tensor(read_visible(case.visible))}
         made = {name: self._made(source) for name, source in case.outputs.items()}
         return visible | made | {"real": _truth(case, self.thermal)}
 
     def explain(self, scores: Scores) -> None:
-        """As Scorer: FID and KID of the sets, and what they depend on."""
+        """Give FID and KID of the sets, and tell what they depend on."""
         scores.facts = {"convention": CONVENTION, "range": "as saved, 8 bit"}
         if self.learned is None:
             return

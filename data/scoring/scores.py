@@ -64,10 +64,17 @@ class Scorer(Protocol):
     need no method. smallest_sides: metric -> pixels that the shorter side of an image must have. of_sets: whether some
     metrics look at all images together, for which every case is to be read."""
 
-    higher_is_better: Mapping[str, bool]
-    trivial: Sequence[str]
-    smallest_sides: Mapping[str, int]
-    of_sets: bool
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]: ...
+
+    @property
+    def trivial(self) -> Sequence[str]: ...
+
+    @property
+    def smallest_sides(self) -> Mapping[str, int]: ...
+
+    @property
+    def of_sets(self) -> bool: ...
 
     def __call__(self, case: EvaluationCase) -> CaseScores:
         """Read and score a case. ImageError for what cannot be read, or belongs to another case."""
@@ -93,7 +100,7 @@ class Scores:
         self.notes: list[str] = []
 
     def add(self, stem: str, found: CaseScores) -> None:
-        """One more case."""
+        """Take in the scores of one more case."""
         self.sizes[stem] = found.size
         for name, values in found.rows.items():
             self.sheet.add(name, stem, values)

@@ -76,7 +76,7 @@ def places(height: int, width: int, device: torch.device) -> tuple[torch.Tensor,
 
 def to_boxes(distances: torch.Tensor) -> torch.Tensor:
     """[N, 4, h, w] as of CentreDetector -> boxes [N, 4, h, w]: left, top, right, bottom, pixels."""
-    x, y = places(*distances.shape[-2:], distances.device)
+    x, y = places(distances.shape[-2], distances.shape[-1], distances.device)
     left, top, right, bottom = distances.unbind(1)
     return torch.stack([x - left, y - top, x + right, y + bottom], dim=1)
 

@@ -14,7 +14,8 @@ from models.detection.loss import detection_loss, make_targets
 from util.device import Device
 
 Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-Tensors, Terms = Sequence[torch.Tensor], dict[str, torch.Tensor]
+Tensors = Sequence[torch.Tensor]
+Terms = dict[str, torch.Tensor]
 
 
 class Detector(Protocol):

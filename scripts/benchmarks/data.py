@@ -165,7 +165,7 @@ def stage_rows(options: Options, root: Path, scratch: Path) -> list[dict[str, An
 
 
 def main(argv: list[str]) -> int:
-    """The command."""
+    """Time every cache and number of workers that argv names; returns the exit status."""
     options = parse(Options, argv)
     check_file("--out", options.out)
     torch.set_num_threads(1)  # as in a worker

@@ -91,7 +91,7 @@ def command_row(model: str, device: str, precision: str, folder: Path, count: in
 
 
 def main(argv: list[str]) -> int:
-    """The benchmark."""
+    """Time both fusion methods in every precision that argv names; returns the exit status."""
     options = parse(Options, argv)
     check_file("--out", options.out)
     device = select_device(options.device).device

@@ -140,7 +140,7 @@ def whole_command(weights: Path, images: Path, options: Options, device: torch.d
 
 
 def main(argv: list[str]) -> int:
-    """The benchmark."""
+    """Time the network, test.py as a whole and its stages; returns the exit status."""
     options = parse(Options, argv)
     check_file("--out", options.out)
     compute = select_device(options.device, options.precision)

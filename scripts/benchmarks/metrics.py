@@ -54,7 +54,7 @@ def milliseconds(
 
 
 def main(argv: list[str]) -> int:
-    """The benchmark."""
+    """Time every convention on grey and colour images; returns the exit status."""
     options = parse(Options, argv)
     check_file("--out", options.out)
     device = select_device(options.device, "fp32").device

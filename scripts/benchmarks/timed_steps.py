@@ -84,7 +84,7 @@ class TimedMethod:
         return {name: self.device.images(batch[name]) for name in ("visible", "infrared")}
 
     def step(self, batch: Batch) -> Terms:
-        """One training step."""
+        """Take one training step on the batch at hand."""
         return train_step(self.method, [batch], self.optimizers, self.device)
 
     def flop(self) -> int:

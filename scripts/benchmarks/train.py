@@ -162,7 +162,7 @@ def reference_row(options: Options, root: Path, batch: int, device: torch.device
 
 
 def main(argv: list[str]) -> int:
-    """The command."""
+    """Time training steps of every setting that argv names; returns the exit status."""
     options = parse(Options, argv)
     check_file("--out", options.out)
     device = ranks.start(select_device(options.device).device)

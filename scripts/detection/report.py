@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.detection import Look
 from options.detection import DetectionOptions
 from util.command_line import to_dict
 from util.files import write_whole
@@ -21,7 +22,7 @@ from util.pages.table_panel import Table
 from util.text import plural
 
 CONVENTION = "COCO average precision (101 recall points, at most 100 detections an image), pycocotools"
-GREY = {"luminance": "luminance", "inverted": "inverted luminance"}
+GREY: dict[str, Look] = {"luminance": "luminance", "inverted": "inverted luminance"}
 LEARNT = 0.15  # AP50 that the best detector has at least where comparing means something
 PUBLISHED = "in published work a GAN's images lost to plain grey, 56.3 against 59.3 mAP (arXiv 2609.02556)"
 
@@ -67,7 +68,7 @@ def verdicts(results: Mapping[str, Result]) -> list[str]:
 
 
 def shown(value: tuple[float, float]) -> str:
-    """E.g. 0.412 or 0.412 ± 0.010."""
+    """Write a mean and, of several seeds, its spread: 0.412 or 0.412 ± 0.010."""
     return f"{value[0]:.3f}" + (f" ± {value[1]:.3f}" if value[1] > 0 else "")
 
 
@@ -99,7 +100,7 @@ class DetectionReport:
         """Return the table for a terminal, and the verdicts below it."""
         width = max(len(name) for name in self.results) + 2
         cell = 1 + max(13 if self.options.seeds > 1 else 7, max(map(len, self.columns)))
-        rows = [("trained on", "images", "boxes", *self.columns)]
+        rows: list[tuple[Any, ...]] = [("trained on", "images", "boxes", *self.columns)]
         rows += [(name, r.images, r.boxes, *map(shown, self.values(name))) for name, r in self.results.items()]
         rows += [("test boxes", "", "", sum(self.counts.values()), "", *(self.counts[name] for name in self.classes))]
         lines = [

@@ -105,8 +105,8 @@ def edge_strength(image: torch.Tensor) -> torch.Tensor:
 
 
 def edge_cc(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """As cc, of the images' edges (Sobel magnitudes): whether they lie at the same places, whatever their sign; nan
-    where a side has less than 3 pixels."""
+    """Correlate the images' edges (Sobel magnitudes) as cc does: whether they lie at the same places, whatever their
+    sign; nan where a side has less than 3 pixels."""
     if min(real.shape[-2:]) < 3:
         return torch.full((len(real),), torch.nan, dtype=torch.float64, device=real.device)
     return _correlation(generated, real, edge_strength, 2)

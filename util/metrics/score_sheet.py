@@ -59,7 +59,7 @@ class ScoreSheet:
         self.why_none: dict[str, str] = {}  # metric -> why some images, or all, have no value of it
 
     def add(self, method: str, stem: str, values: Mapping[str, float]) -> None:
-        """One image's values; nan where it has none."""
+        """Note one image's values; nan where it has none."""
         self.rows.setdefault(method, {})[stem] = dict(values)
 
     @property
@@ -68,7 +68,7 @@ class ScoreSheet:
         return [name for name in self.rows if name not in self.trivial]
 
     def of(self, method: str, stem: str) -> Values:
-        """An image's values; empty where it has none."""
+        """Give an image's values; empty where it has none."""
         return self.rows.get(method, {}).get(stem, {})
 
     def values(self, method: str, metric: str) -> list[float]:

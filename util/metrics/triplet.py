@@ -25,7 +25,8 @@ def histogram(values: torch.Tensor, bins: int) -> torch.Tensor:
 
 
 def half_up(values: torch.Tensor) -> torch.Tensor:
-    """Nearest whole numbers. Halves to even, as torch rounds, would leave a mean of two images few odd levels."""
+    """Round to whole numbers, halves up: halves to even, as torch rounds, would leave a mean of two images few odd
+    levels."""
     return torch.floor(values + 0.5)
 
 
@@ -79,7 +80,7 @@ class Triplet:
 
     @property
     def sources(self) -> tuple[SourceImage, SourceImage]:
-        """Both of them."""
+        """Give the visible and the infrared image."""
         return self.visible, self.infrared
 
     def changed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> Triplet:

@@ -71,7 +71,7 @@ class Progress:
             self._caption()
 
     def step(self, waited: float) -> None:
-        """One more step; waited: seconds spent waiting for its images."""
+        """Count one more step; waited: seconds spent waiting for its images."""
         self.done += 1
         self.waited += waited
         now = self.clock()

@@ -65,7 +65,7 @@ def rank() -> int:
 
 
 def world() -> int:
-    """Number of processes."""
+    """Count the processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 

@@ -29,7 +29,7 @@ class RunFolder:
         self.loaded: list[Any] = []  # the stamp of the checkpoint that was loaded
 
     def weights(self, name: str) -> Path:
-        """Weights for use: best, last, or an epoch's number."""
+        """Name the file of weights for use: best, last, or an epoch's number."""
         return self.path / (f"epoch_{int(name):04d}.safetensors" if name.isdecimal() else f"{name}.safetensors")
 
     def write_options(self, options: dict[str, Any], facts: dict[str, Any]) -> None:

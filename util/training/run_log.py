@@ -29,7 +29,7 @@ class LossLog:
         self._pending: tuple[list[str], torch.Tensor, int, torch.cuda.Event | None] | None = None
 
     def add(self, terms: Mapping[str, torch.Tensor]) -> None:
-        """The terms of one step, scalars on the device."""
+        """Add the terms of one step, scalars on the device."""
         values = [term.detach().float() for term in terms.values()]
         if self._count == 0 or len(values) != len(self._sums):
             self._names, self._sums, self._count = list(terms), [value.clone() for value in values], 0
@@ -87,7 +87,7 @@ class RunLog:
             self.run.append(at | facts | {"time": round(time.time(), 2)})
 
     def add(self, terms: Mapping[str, torch.Tensor]) -> None:
-        """The terms of one step, scalars on the device; never waits for it."""
+        """Add the terms of one step, scalars on the device; never waits for it."""
         self._losses.add(terms)
 
     def collect(self) -> None:

@@ -95,7 +95,7 @@ class EMA:
             ours.copy_(theirs)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged weights."""
+        """Give the averaged weights, for a checkpoint."""
         return self.average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

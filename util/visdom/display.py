@@ -55,7 +55,7 @@ class Comparison:
 
 
 class Display:
-    """The thread. close() ends it; nothing of it ever raises in the training."""
+    """Runs the thread. close() ends it; nothing of it ever raises in the training."""
 
     def __init__(self, view: RunView, patient: bool, say: Callable[[str], None]) -> None:
         """patient: goes on asking a server that has never answered. say: prints one line for the user."""

@@ -51,7 +51,7 @@ def _faint(colour: str, opacity: float) -> str:
 
 
 def line(name: str, x: Sequence[float], y: Sequence[float], colour: str, **style: Any) -> dict[str, Any]:
-    """One Plotly trace. style: fields of it that differ from a plain line."""
+    """Make one Plotly trace. style: fields of it that differ from a plain line."""
     return {
         "type": "scatter",
         "mode": "lines",
