@@ -184,7 +184,7 @@ def read_batches(
     if unreadable and strict:
         raise unreadable[0]
     errors += ranks.share(unreadable)
-    batches = ranks.share(batches)
+    batches = list(ranks.share(batches))
     large = [batch for batch in batches if dataset.is_large(batch[0])]
     small = batches[: len(batches) - len(large)]
     # Workers read ahead, which is what makes them fast, and what large images have no room for.
