@@ -18,6 +18,7 @@ from util.colour import luminance
 from util.metrics.generation import cc, edge_cc, mae, ms_ssim, psnr, ssim
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
 from util.metrics.strips import by_strips
+from util.training import ranks
 
 METRICS = {"PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "MAE": mae, "CC": cc, "edge CC": edge_cc}
 QUICK = ("PSNR", "SSIM", "MAE", "CC", "edge CC")
@@ -38,14 +39,16 @@ def _truth(case: EvaluationCase, thermal: ThermalRange) -> torch.Tensor:
 
 
 def mean_grey(cases: Sequence[EvaluationCase], thermal: ThermalRange, num_threads: int | None) -> float:
-    """Mean grey level, 0..255, of the real images; of those that can be read."""
+    """Mean grey level, 0..255, of the real images; of those that can be read. Each rank reads its share: all must call
+    it."""
 
     def total(case: EvaluationCase) -> tuple[float, int]:
         image = _truth(case, thermal)
         return float(image.numpy().sum(dtype="float64")), image.numel()
 
-    found = [sums for _, sums in in_threads(total, cases, num_threads, "mean grey")]
-    sums = [one for one in found if not isinstance(one, ImageError)]
+    found = [sums for _, sums in in_threads(total, ranks.share(cases), num_threads, "mean grey")]
+    shares = ranks.from_writer(ranks.gather([one for one in found if not isinstance(one, ImageError)]))
+    sums = [one for share in shares for one in share]
     count = sum(pixels for _, pixels in sums)
     return sum(grey for grey, _ in sums) / count if count else 127.5
 

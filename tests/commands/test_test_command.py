@@ -226,6 +226,11 @@ def test_records_survive_a_torn_line_and_other_files(tmp_path: Path) -> None:
     assert other.changed == ["weights"] and not other.records
     path.write_bytes(b"\xff\x00 nothing\n[1]\n")
     assert opened({"weights": "b"}).records == {}
+    for rank, weights in enumerate("ba", 1):  # as ranks leave them that were killed
+        lines = {"made_by": {"weights": weights}}, {"name": str(rank)}
+        (tmp_path / f".made.{rank}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    taken = opened({"weights": "b"})
+    assert taken.records == {"1": {"name": "1"}} and taken.forgotten == ["2"] and not list(tmp_path.glob(".made*"))
 
 
 @pytest.mark.cuda
