@@ -123,8 +123,10 @@ class Placement:
 
     def outline(self, points: Sequence[float]) -> list[float]:
         """A COCO polygon (x0, y0, x1, y1, ...), moved and cut at the borders of the image; [] where nothing is left."""
-        moved = [((x - self.left) * self.scale_x, (y - self.top) * self.scale_y)
-                 for x, y in zip(points[::2], points[1::2], strict=True)]  # fmt: skip
+        moved = [
+            ((x - self.left) * self.scale_x, (y - self.top) * self.scale_y)
+            for x, y in zip(points[::2], points[1::2], strict=True)
+        ]
         for axis, end in enumerate((self.width, self.height)):
             moved = _cut(_cut(moved, axis, 0.0, 1), axis, float(end), -1)
         return [number for point in moved for number in point] if len(moved) >= 3 else []

@@ -82,8 +82,11 @@ def read_images(content: Entry, where: str) -> list[Entry]:
     found = []
     for name, image in entries(content, "images", where):
         path = text(_field(image, "file_name", name), f"{name}: file_name").replace("\\", "/")
-        sides = {side: whole(image[side], f"{name}: {side}", 0, FARTHEST) for side in ("width", "height")
-                 if image.get(side) is not None}  # fmt: skip
+        sides = {
+            side: whole(image[side], f"{name}: {side}", 0, FARTHEST)
+            for side in ("width", "height")
+            if image.get(side) is not None
+        }
         number_of = whole(_field(image, "id", name), f"{name}: id")
         found.append(image | {"id": number_of, "file_name": str(PurePosixPath(path))} | sides)
     _once([image["id"] for image in found], where, "images have the id")

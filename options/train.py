@@ -50,9 +50,9 @@ class RunOptions(PrecisionOptions):
 class InputOptions(Options):
     """Input: how images are resized, cropped, flipped, ordered and batched."""
 
-    preprocess: Literal[
-        "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
-    ] = "scale_width_and_crop"  # fmt: skip
+    preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"] = (
+        "scale_width_and_crop"
+    )
     """resize_and_crop: to a load_size square, then a random crop. crop: a random crop only. scale_width:
     to load_size wide, aspect kept. scale_width_and_crop: that, then a random crop. none: as it is."""
     load_size: int = 320

@@ -59,8 +59,11 @@ class Scan:
         keys = {path: name_key("_".join(place.parts)) for path, place in places.items()}
         taken = dict(reversed([(key, path) for path, key in keys.items()]))
         if beside is not None and len(taken) < len(files):
-            names = {path.relative_to(beside).with_suffix(end).as_posix()
-                     for path in image_files(beside, recursive=True) for end in ("", path.suffix)}  # fmt: skip
+            names = {
+                path.relative_to(beside).with_suffix(end).as_posix()
+                for path in image_files(beside, recursive=True)
+                for end in ("", path.suffix)
+            }
             for end in (False, True):  # a whole name says more than one without its suffix
                 fit = [p for p in files if (p.relative_to(folder) if end else places[p]).as_posix() in names]
                 taken |= dict(reversed([(keys[path], path) for path in fit]))

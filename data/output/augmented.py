@@ -172,8 +172,10 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], provenance: Mappin
     info |= {"generated_from": str(labels.path)} | dict(provenance)
     said = labels.content.get("info")
     content = labels.content | {"info": (said if isinstance(said, dict) else {}) | info, "images": images}
-    content["categories"] = [entry | {"id": key, "name": name} for entry, (key, name)
-                             in zip(labels.content["categories"], labels.categories.items(), strict=True)]  # fmt: skip
+    content["categories"] = [
+        entry | {"id": key, "name": name}
+        for entry, (key, name) in zip(labels.content["categories"], labels.categories.items(), strict=True)
+    ]
     return content | {"annotations": annotations}, count
 
 
@@ -206,8 +208,10 @@ def read_index(file: Path) -> Index | None:
             raise ValueError(f"{name}: videoMetadata is no object, or annotations no list of objects")
         number = whole(video.get("frameIndex", -1), f"{name}: frameIndex")
         boxes = [note.get("boundingBox") or {} for note in notes]
-        boxes = [box([b[k] for k in "xywh"], name) if isinstance(b, dict) and b.keys() >= set("xywh") else None
-                 for b in boxes]  # fmt: skip
+        boxes = [
+            box([b[k] for k in "xywh"], name) if isinstance(b, dict) and b.keys() >= set("xywh") else None
+            for b in boxes
+        ]
         stem = f"video-{video.get('videoId')}-frame-{number:06d}-{frame.get('datasetFrameId')}"
         frames[stem] = frame | {"annotations": notes}, boxes
     return Index(content, frames)
@@ -222,8 +226,11 @@ def carry_index(index: Index, written: Mapping[str, Written]) -> dict[str, Any]:
         if (made := by_stem.get(stem)) is None:
             continue
         moved = [made.place.box(sides)[0] if sides else None for sides in boxes]
-        notes = [note | {"boundingBox": dict(zip("xywh", sides, strict=True))}
-                 for note, sides in zip(frame["annotations"], moved, strict=True) if sides]  # fmt: skip
+        notes = [
+            note | {"boundingBox": dict(zip("xywh", sides, strict=True))}
+            for note, sides in zip(frame["annotations"], moved, strict=True)
+            if sides
+        ]
         size = {"width": made.place.width, "height": made.place.height, "fileSize": made.bytes, "md5": made.md5}
         frames.append(frame | size | {"isEmpty": not notes, "annotations": notes})
     return index.content | {"frames": frames}

@@ -124,8 +124,9 @@ def exportable(network: Any, kind: str, infrared_range: str = "asis") -> Exporta
 def dynamic(what: Exportable) -> tuple[dict[int, object], ...]:
     """Name the axes of the inputs that may change: all but the channels, together."""
     axes = {0: "n", 2: "h", 3: "w"}
-    return tuple({axis: torch.export.Dim(name, min=1 if axis == 0 else 16) for axis, name in axes.items()}
-                 for _ in what.inputs)  # fmt: skip
+    return tuple(
+        {axis: torch.export.Dim(name, min=1 if axis == 0 else 16) for axis, name in axes.items()} for _ in what.inputs
+    )
 
 
 def to_onnx(what: Exportable, facts: dict[str, str], path: Path) -> Runner:

@@ -15,8 +15,8 @@ from scripts.inspect_data import InspectOptions, inspect, main, report
 from scripts.pair_sheet import EDGE_COLOUR, draw_sheet, edges, overlay, shares, split_rows
 from tests import layout_fixtures as make
 from util.command_line import run_command
-from util.pages import label_font
-from util.pages.label_font import label, lacks
+from util.pages import sheet
+from util.pages.sheet import label, lacks
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,17 +159,17 @@ def test_the_report_says_what_the_camera_crop_cuts(tmp_path):
 def test_labels_are_drawn_with_characters_that_the_font_has(monkeypatch):
     plain, font = label("train  1_a", 13)
     assert plain == "train  1_a" and not lacks(font, plain)
-    monkeypatch.setattr(label_font, "_font_files", list)
-    label_font._font_for.cache_clear()
+    monkeypatch.setattr(sheet, "_font_files", list)
+    sheet._font_for.cache_clear()
     for name, spelling in (("\u4e2d 1", "\\u4e2d 1"), ("e\u0301t\u00e9", "ete"), ("a\udcff", "a\\udcff")):
         shown, font = label(name, 13)
         assert not lacks(font, shown)
         assert shown in (spelling, "\u00e9t\u00e9"), "Pillow's own font may come to have accents"
-    label_font._font_for.cache_clear()
+    sheet._font_for.cache_clear()
 
 
 def test_a_font_that_has_all_characters_is_preferred():
-    files = [file for file in label_font._font_files() if file.name == "DejaVuSans.ttf"]
+    files = [file for file in sheet._font_files() if file.name == "DejaVuSans.ttf"]
     if not files:
         pytest.skip("DejaVu Sans is not installed")
     if not lacks(ImageFont.load_default(13), "\u00e9\u03c9"):

@@ -110,9 +110,12 @@ class ScoreSheet:
         return [
             metric
             for metric, up in self.higher.items()
-            if any((row[metric] > means[method][metric]) == up and row[metric] != means[method][metric]
-                   for row in trivial if not math.isnan(row[metric]) and not math.isnan(means[method][metric]))
-        ]  # fmt: skip
+            if any(
+                (row[metric] > means[method][metric]) == up and row[metric] != means[method][metric]
+                for row in trivial
+                if not math.isnan(row[metric]) and not math.isnan(means[method][metric])
+            )
+        ]
 
     def image_ranks(self, method: str) -> dict[str, float]:
         """Stem -> mean over the metrics of its rank among the images of the method, best first."""

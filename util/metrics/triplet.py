@@ -92,10 +92,12 @@ class Triplet:
         """Give for each image a triplet of each of its channels, [1, 1, H, W]: what a processor's cache can hold."""
         sides = [source.planes() for source in self.sources]
         return [
-            [Triplet(plane, *(side[number][channel % len(side[number])] for side in sides))
-             for channel, plane in enumerate(planes)]
+            [
+                Triplet(plane, *(side[number][channel % len(side[number])] for side in sides))
+                for channel, plane in enumerate(planes)
+            ]
             for number, planes in enumerate(_planes(self.fused))
-        ]  # fmt: skip
+        ]
 
     @cached_property
     def fused_histogram(self) -> torch.Tensor:

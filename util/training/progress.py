@@ -65,9 +65,13 @@ class Progress:
             self.marks.append((now, self.done, 0.0))
         if self.interactive:
             self.bar = tqdm(
-                total=self.steps, initial=at, desc=f"epoch {epoch + 1}/{self.epochs}", leave=False, dynamic_ncols=True,
+                total=self.steps,
+                initial=at,
+                desc=f"epoch {epoch + 1}/{self.epochs}",
+                leave=False,
+                dynamic_ncols=True,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-            )  # fmt: skip
+            )
             self._caption()
 
     def step(self, waited: float) -> None:

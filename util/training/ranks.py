@@ -166,8 +166,11 @@ def sharing(command: Callable[..., int]) -> Callable[..., int]:
             with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
                 return command(*arguments)
         except RankLost as lost:
-            print(f"error: lost another rank ({lost}): the same command goes on with what is there, "
-                  "with any number of ranks", file=sys.stderr)  # fmt: skip
+            print(
+                f"error: lost another rank ({lost}): the same command goes on with what is there, "
+                "with any number of ranks",
+                file=sys.stderr,
+            )
             return 1
         finally:
             stop()

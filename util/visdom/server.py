@@ -50,9 +50,13 @@ def start_server(port: int, public: bool = False, folder: Path | None = None, ti
     # A session of its own, so that Ctrl-C in the starter's terminal is not meant for it.
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, "-c", _SERVE, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
     client = VisdomClient("http://127.0.0.1", port, "main", timeout_s=1.0)
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends and process.poll() is None:
