@@ -16,9 +16,8 @@ from util.command_line import to_dict
 from util.files import write_whole
 from util.metrics.detection import Boxes, Precision
 from util.pages.charts import bars_panel
-from util.pages.gallery import write_gallery
+from util.pages.gallery import Table, write_gallery
 from util.pages.image_rows import Row
-from util.pages.table_panel import Table
 from util.text import plural
 
 CONVENTION = "COCO average precision (101 recall points, at most 100 detections an image), pycocotools"

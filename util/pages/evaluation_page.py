@@ -8,9 +8,8 @@ from pathlib import Path
 
 from util.metrics.score_sheet import ScoreSheet, ranks
 from util.pages.charts import score_panels
-from util.pages.gallery import write_gallery
+from util.pages.gallery import Table, write_gallery
 from util.pages.image_rows import Row
-from util.pages.table_panel import Table
 from util.text import format_number
 
 EXTREMES = 3  # best and worst images shown of each method

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from util.pages.charts import Curve, curve_panel
-from util.pages.gallery import write_gallery
+from util.pages.gallery import Table, write_gallery
 from util.pages.image_rows import Row
 from util.pages.previews import Previews
-from util.pages.table_panel import Table
 from util.text import metric_title
 from util.training.run_reader import RunReader
 

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from util.pages.charts import Curve, curve_panel
-from util.pages.gallery import write_gallery
+from util.pages.gallery import Table, write_gallery
 from util.pages.image_rows import Row, column_order
-from util.pages.table_panel import Table
 from util.text import format_column, format_number
 
 AWKWARD = "a & b <i>\"q\" 'p' #1 50% ü 夜 ?x=1"

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from util.pages.charts import Curve, curve_panel
-from util.pages.gallery import write_gallery
+from util.pages.gallery import Table, write_gallery
 from util.pages.image_rows import Row
-from util.pages.table_panel import Table
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 CHROMIUM = shutil.which("chromium")
