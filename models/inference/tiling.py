@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,8 @@ from torch import nn
 
 from models.blocks import normalises_images
 from models.generators import UNetLevel
+
+AT_ONCE = 1536**2  # pixels of the tiles that are worked on at a time, unless one has more: memory depends on them
 
 
 def core_edges(length: int, core: int, multiple: int = 1) -> list[int]:
@@ -66,18 +69,44 @@ def cut_tiles(height: int, width: int, tile: int, reach: int, multiple: int = 1)
             yield Tile(seen, (top, bottom, left, right))
 
 
+def each_tile(
+    work: Callable[[Tile], torch.Tensor], tiles: Sequence[Tile], device: str
+) -> Iterator[tuple[Tile, torch.Tensor]]:
+    """(tile, work(tile)) of all tiles in their order, without gradient. device: where the work is done, cpu or cuda.
+
+    On the CPU each of PyTorch's threads works on tiles of its own, as many as AT_ONCE allows. Where all of them share a
+    tile they wait for each other at every layer, which takes many times as long as soon as one of them does not get its
+    processor."""
+    threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+    largest = max((bottom - top) * (right - left) for top, bottom, left, right in (tile.seen for tile in tiles))
+    workers = min(threads, len(tiles), AT_ONCE // largest) if device == "cpu" else 1
+    if workers < 2:
+        yield from ((tile, work(tile)) for tile in tiles)
+        return
+
+    def in_thread(tile: Tile) -> torch.Tensor:
+        with torch.inference_mode(inference), torch.no_grad():  # which a thread does not have from its maker
+            return work(tile)
+
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from zip(tiles, pool.map(in_thread, tiles), strict=True)
+    finally:
+        torch.set_num_threads(threads)  # for threads that begin from now on; this one's number has not changed
+
+
 @torch.no_grad()
 def run_local(
-    network: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], tile: int, reach: int
+    network: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], tile: int, reach: int, device: str = "cpu"
 ) -> torch.Tensor:
     """network(*inputs), each [N, C, H, W] with common N, H, W, over tiles of at most tile x tile -> [N, C', H, W].
 
     For a network whose output depends on pixels at most `reach` away: each tile is seen with that much around its
-    core, of which the core is kept, so the result is that without tiles, up to rounding. No gradient."""
+    core, of which the core is kept, so the result is that without tiles, up to rounding. No gradient. device: as of
+    each_tile."""
     height, width = inputs[0].shape[-2:]
-    result = None
-    for piece in cut_tiles(height, width, tile, reach):
-        part = network(*(piece.cut(x) for x in inputs)).float()
+    result, tiles = None, list(cut_tiles(height, width, tile, reach))
+    for piece, part in each_tile(lambda piece: network(*(piece.cut(x) for x in inputs)).float(), tiles, device):
         if result is None:
             result = part.new_empty(*part.shape[:2], height, width)
         piece.paste(part, result)

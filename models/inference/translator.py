@@ -13,7 +13,7 @@ from torch import nn
 
 from models.blocks import normalises_images
 from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator, exposure
-from models.inference.tiling import cut_tiles, take_exact, take_sample, with_tile_norms
+from models.inference.tiling import cut_tiles, each_tile, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
 from util.device import Device
 
@@ -106,6 +106,7 @@ class Translator:
             if self.statistics == "exact":
                 take_exact(run, self.norms, visible, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
-        for tile in tiles:
-            tile.paste(grey_bytes(run(tile.cut(visible))).cpu(), made)
+        seen_by = self.compute.device.type
+        for tile, part in each_tile(lambda tile: grey_bytes(run(tile.cut(visible))).cpu(), tiles, seen_by):
+            tile.paste(part, made)
         return made

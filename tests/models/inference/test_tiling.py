@@ -6,6 +6,10 @@ import copy
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +17,12 @@ from torch import nn
 
 from models.fusion_gan import FusionGAN
 from models.generators import make_generator
-from models.inference.tiling import core_edges, run_local
+from models.inference.fuser import Fuser
+from models.inference.tiling import Tile, core_edges, cut_tiles, each_tile, run_local
 from models.inference.trained import OneDirection
 from models.inference.translator import Translator, locality
 from models.stdfusion_net import STDFusionNet, initialise
+from options.fuse import NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from tests.conftest import ROOT
@@ -50,6 +56,60 @@ def test_reach_is_what_it_says() -> None:
         network(torch.zeros(1, 1, 41, 41), infrared)[..., 20, 20].sum().backward()
         rows = infrared.grad[0, 0].abs().sum(1).nonzero().flatten()
         assert rows.tolist() == list(range(20 - network.REACH, 20 + network.REACH + 1))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Set PyTorch's number of threads for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", [STDFusionNet, FusionGAN])
+def test_tiles_at_once_equal_those_one_by_one_bit_for_bit(
+    method: Any, precision: str, threads: Callable[[int], None]
+) -> None:
+    torch.manual_seed(0)
+    network, compute = method.network(method.Options(ngf=8)).eval(), choose("cpu", precision, channels_last="on")
+    fuser = Fuser(network, compute, NetworkOptions(tile=40), "clip")
+    visible, infrared = scene(75, 90), scene(75, 90)[:, :1]
+    made = []
+    with torch.inference_mode():
+        for count in (1, 3):
+            threads(count)
+            made.append(fuser(visible, infrared)[0])
+            assert torch.get_num_threads() == count
+    assert made[0].std() > 0 and torch.equal(*made)
+
+
+def test_each_processor_has_tiles_of_its_own_as_far_as_memory_goes(threads: Callable[[int], None]) -> None:
+    def work(tile: Tile) -> torch.Tensor:
+        state = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.get_num_threads()
+        return torch.tensor([*state, threading.get_ident() == here, tile.kept[0]])
+
+    def found(side: int, device: str = "cpu") -> list[list[int]]:
+        with torch.inference_mode():
+            return [part.tolist() for _, part in each_tile(work, list(cut_tiles(4 * side, side, side, 0)), device)]
+
+    here = threading.get_ident()
+    threads(2)
+    assert found(64) == [[1, 0, 1, 0, 64 * row] for row in range(4)]
+    assert found(64, "cuda") == [[1, 0, 2, 1, 64 * row] for row in range(4)]
+    assert [tile[2] for tile in found(1500)] == [2] * 4, "two of these would take twice the memory"
+    threads(1)
+    assert [tile[3] for tile in found(64)] == [1] * 4
+    threads(2)
+    with pytest.raises(ValueError, match="of a tile"):
+        list(each_tile(fail, list(cut_tiles(64, 64, 32, 0)), "cpu"))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2, "what begins afterwards has all processors again"
+
+
+def fail(tile: Tile) -> torch.Tensor:
+    """A fault of a tile's work."""
+    raise ValueError("of a tile")
 
 
 def test_memory_is_that_of_a_tile_and_channels_may_change() -> None:
@@ -137,6 +197,17 @@ def test_tiles_of_a_generator_have_no_seam() -> None:
     across = torch.zeros(len(change), dtype=torch.bool)
     across[[edge - 1 for edge in edges]] = True
     assert len(edges) == 5 and change[across].mean() < 1.2 * change[~across].mean()
+
+
+@pytest.mark.parametrize("statistics", ["sample", "exact"])
+def test_tiles_of_a_generator_at_once_equal_those_one_by_one(statistics: str, threads: Callable[[int], None]) -> None:
+    translator, image = Translator(generator(), choose("cpu", "fp32"), 220, statistics), scene(119, 420)
+    made = []
+    with torch.inference_mode():
+        for count in (1, 3):
+            threads(count)
+            made.append(translator(image))
+    assert (made[0].int() - made[1].int()).abs().max() <= 1 and made[0].float().std() > 5
 
 
 def test_tiled_norms_leave_the_network_alone_and_serve_the_next_image() -> None:
