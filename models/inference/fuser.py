@@ -55,7 +55,7 @@ class Fuser:
         """Run the network on images that fit into a tile at once, on others tile by tile."""
         if max(images[0].shape[-2:]) <= side:
             return self._whole(*images)
-        return run_local(self._whole, images, side, self.network.REACH, self.compute.device.type)
+        return run_local(self._whole, images, side, self.network.REACH, self.device.device.type)
 
     def _whole(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
         with self.device.autocast():

@@ -106,7 +106,7 @@ class Translator:
             if self.statistics == "exact":
                 take_exact(run, self.norms, visible, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
-        seen_by = self.compute.device.type
+        seen_by = self.device.device.type
         for tile, part in each_tile(lambda tile: grey_bytes(run(tile.cut(visible))).cpu(), tiles, seen_by):
             tile.paste(part, made)
         return made

@@ -72,8 +72,8 @@ def test_tiles_at_once_equal_those_one_by_one_bit_for_bit(
     method: Any, precision: str, threads: Callable[[int], None]
 ) -> None:
     torch.manual_seed(0)
-    network, compute = method.network(method.Options(ngf=8)).eval(), choose("cpu", precision, channels_last="on")
-    fuser = Fuser(network, compute, NetworkOptions(tile=40), "clip")
+    network, device = method.network(method.Options(ngf=8)).eval(), select_device("cpu", precision, channels_last="on")
+    fuser = Fuser(network, device, NetworkOptions(tile=40), "clip")
     visible, infrared = scene(75, 90), scene(75, 90)[:, :1]
     made = []
     with torch.inference_mode():
@@ -201,7 +201,7 @@ def test_tiles_of_a_generator_have_no_seam() -> None:
 
 @pytest.mark.parametrize("statistics", ["sample", "exact"])
 def test_tiles_of_a_generator_at_once_equal_those_one_by_one(statistics: str, threads: Callable[[int], None]) -> None:
-    translator, image = Translator(generator(), choose("cpu", "fp32"), 220, statistics), scene(119, 420)
+    translator, image = Translator(generator(), select_device("cpu", "fp32"), 220, statistics), scene(119, 420)
     made = []
     with torch.inference_mode():
         for count in (1, 3):
