@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,9 +128,9 @@ def test_large_images_go_by_tiles(
     widths: list[int] = []
     run = Translator._run
 
-    def spy(self: Translator, network: torch.nn.Module, seen: torch.Tensor) -> torch.Tensor:
+    def spy(self: Translator, network: torch.nn.Module, seen: torch.Tensor, **whole: Any) -> torch.Tensor:
         widths.append(seen.shape[-1])
-        return run(self, network, seen)
+        return run(self, network, seen, **whole)
 
     monkeypatch.setattr(Translator, "_run", spy)
     photograph(tmp_path / "in" / "wide.png", (131, 500))
