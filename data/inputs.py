@@ -40,10 +40,11 @@ def evenly(items: Sequence[Any], count: int | None) -> list[Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """One result to make: from a visible image, and its infrared partner where there is one."""
+    """One result to make: from a visible image, and its infrared partner where there is one. labels: of a pair."""
 
     visible: Source
     ground_truth: Source | None = None
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def of_data_set(listing: Listing, split: str, jobs_of: Callable[[Split], list[Jo
 
 
 def _pair_job(pair: Pair) -> Job:
-    return Job(replace(pair.visible, stem=pair.stem), pair.infrared)
+    return Job(replace(pair.visible, stem=pair.stem), pair.infrared, pair.labels)
 
 
 def _names(sources: Sequence[Source]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from options.data import DataOptions
+from options.data import DataOptions, class_numbers
 from options.shared import DeviceOptions, LearnedMetricOptions, Split
 
 
@@ -99,6 +99,12 @@ class EvaluateFusionOptions(ScoringOptions):
     """Folder of the infrared images, or one image."""
     metrics: tuple[str, ...] = ()
     """Metrics by name, parted by blanks or commas; all of the convention's by default."""
+    labels: Path | None = None
+    """Folder of label images, paired by stem, for the contrast of targets: by how much they are brighter than the ring
+    around them. By default those of --dataroot, if it has any."""
+    label_class: str = "person"
+    """Class of the targets in label images: car, person, bike, curve, "car stop", guardrail, cone, bump, or a
+    number."""
     convention: Literal["standard", "vifb"] = "standard"
     """standard: the saved 8-bit grey image. vifb: formulas and colour handling of the benchmark VIFB."""
     out: Path = Path("results/evaluation/fusion.json")
@@ -106,6 +112,7 @@ class EvaluateFusionOptions(ScoringOptions):
     def __post_init__(self) -> None:
         methods_of("fused", self.fused)
         check_sources(self.data.dataroot, self.split, {"visible": self.visible, "infrared": self.infrared}, {})
+        class_numbers("label_class", (self.label_class,))
         super().__post_init__()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from data.counts import ThermalRange
 from data.scoring.cases import find_fusion_cases, note_fusion, range_policy, record_of
 from data.scoring.fusion import TRIVIAL, FusedScorer
+from data.scoring.targets import Targets, with_labels
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
 from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
 from util.command_line import parse
 from util.device import select_device
 from util.files import check_file
+from util.metrics.fusion import check_request
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import first_few, plural
 from util.training import ranks
@@ -22,11 +24,13 @@ def main(argv: list[str]) -> int:
     check_file("--out", options.out, MARK, written_beside(options.out))
     device, of_data_set = select_device(options.device, "fp32").device, options.data.dataroot is not None
     thermal, metrics = ThermalRange.from_options(options.data), words_of(options.metrics) or None
-    scorer = FusedScorer(thermal, device, metrics, options.convention, of_data_set)
     folders = methods_of("fused", options.fused)
     if set(TRIVIAL) & set(folders):
         raise ValueError("--fused: visible, infrared, average and maximum name the trivial rows; give other names")
-    found = find_fusion_cases(options)
+    check_request(metrics, options.convention)
+    found = with_labels(find_fusion_cases(options), options.labels)
+    targets = Targets.among(found.cases, options.label_class)
+    scorer = FusedScorer(thermal, device, metrics, options.convention, of_data_set, targets)
     records = {name: record_of(folder) for name, folder in folders.items()}
     policies = {name: range_policy(record) for name, record in records.items()}
     tell_cases(found, "pair", folders, note_fusion(found.cases, records, of_data_set))

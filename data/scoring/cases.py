@@ -21,12 +21,14 @@ from util.text import first_few, plural
 @dataclass(frozen=True)
 class EvaluationCase:
     """A scene to score: its visible image, if there is one; its real infrared image, which is the ground truth of
-    generated ones and a source of fused ones; method -> what it made of them."""
+    generated ones and a source of fused ones; method -> what it made of them; the picture of its pixels' classes, if
+    there is one."""
 
     stem: str
     visible: Source | None
     infrared: Source
     outputs: Mapping[str, Source]
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ def find_fusion_cases(options: EvaluateFusionOptions) -> Cases:
         joined, missing = join_methods(list(jobs), folders, "fused", "fused", "pair", remedy)
         if found.skipped:
             missing.insert(0, f"{len(found.skipped)} {left_out} ({first_few(e.path.name for e in found.skipped)})")
-    cases = [EvaluationCase(stem, jobs[stem].visible, jobs[stem].ground_truth, made) for stem, made in joined.items()]
+    found_jobs = ((jobs[stem], made) for stem, made in joined.items())
+    cases = [
+        EvaluationCase(job.visible.stem, job.visible, job.ground_truth, made, job.labels) for job, made in found_jobs
+    ]
     return Cases(cases, missing, where)
 
 

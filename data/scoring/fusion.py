@@ -12,8 +12,11 @@ from data.images import ImageError, Source, probe, read_infrared, read_visible
 from data.remarks import size_remedy, size_text
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
+from data.scoring.targets import Targets
 from data.transforms import as_tensor, grey_tensor, resize
 from util.metrics.fusion import FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
+from util.metrics.target_contrast import LEAST, RING
+from util.text import plural
 
 FUSED = "fused"
 TRIVIAL = ("average", "maximum", "visible", "infrared")
@@ -50,13 +53,17 @@ class FusedScorer:
         metrics: Sequence[str] | None = None,
         convention: str = "standard",
         of_data_set: bool = False,
+        targets: Targets | None = None,
     ) -> None:
         """thermal: how counts become grey. metrics: all of the convention's by default; ValueError for what it does not
-        know. of_data_set: whether --dataroot gave the cases, which remedies speak of."""
-        names = check_request(metrics, convention)
+        know. of_data_set: whether --dataroot gave the cases, which remedies speak of. targets: whose contrast is
+        measured, too."""
+        self.names, self.targets = check_request(metrics, convention), targets
+        self.unranked = tuple(targets.metrics) if targets else ()
         self.thermal, self.device, self.convention, self.of_data_set = thermal, device, convention, of_data_set
-        self.higher_is_better = {name: FUSION_METRICS[name].higher_is_better for name in names}
-        self.smallest_sides = {name: FUSION_METRICS[name].smallest_side for name in names}
+        self.higher_is_better = {name: FUSION_METRICS[name].higher_is_better for name in self.names}
+        self.higher_is_better |= dict.fromkeys(self.unranked, True)
+        self.smallest_sides = {name: FUSION_METRICS[name].smallest_side for name in self.names}
 
     def sources(self, case: EvaluationCase, in_colour: bool) -> tuple[torch.Tensor, torch.Tensor, bool]:
         """(Visible uint8 [1 or 3, H, W] as saved, infrared of its size, whether that was resized). in_colour: whether
@@ -80,8 +87,12 @@ class FusedScorer:
                 raise ImageError(source.path, f"is {size_text(found)}, its visible image {size_text(size)}: {remedy}")
         visible, infrared = visible[None].to(self.device), infrared[None].to(self.device)
         rows |= trivial_rows(visible, infrared)
-        scorer = FusionScorer(visible, infrared, list(self.higher_is_better), self.convention)
+        scorer = FusionScorer(visible, infrared, self.names, self.convention)
         values = {name: {m: float(v) for m, v in scorer(image).items()} for name, image in rows.items()}
+        contrast = self.targets.contrast(case, size) if self.targets else None
+        for name, image in rows.items() if self.targets else ():
+            found = contrast(grey(eight_bit(image))) if contrast else math.nan
+            values[name] |= {m: found if case.stem in its else math.nan for m, its in self.targets.metrics.items()}
         return CaseScores(values, size, resized)
 
     def pictures(self, case: EvaluationCase) -> dict[str, torch.Tensor]:
@@ -93,7 +104,9 @@ class FusedScorer:
     def explain(self, scores: Scores) -> None:
         """Tell the convention, and which metrics are undefined for which images."""
         scores.facts = {"convention": self.convention}
-        for metric in self.higher_is_better:
+        if self.targets and scores.sheet.rows:
+            self._explain_contrast(scores, self.targets)
+        for metric in self.names:
             undefined = {
                 f"{stem} of {name}"
                 for name, images in scores.sheet.rows.items()
@@ -104,3 +117,15 @@ class FusedScorer:
                 reason = f"undefined for flat images, here {len(undefined)}, such as {min(undefined)}"
                 known = scores.sheet.why_none.get(metric)
                 scores.sheet.why_none[metric] = f"{known}; {reason}" if known else reason
+
+    def _explain_contrast(self, scores: Scores, targets: Targets) -> None:
+        """Say of how many images the contrast of targets is, and why others have none."""
+        counts = {metric: len(scores.sheet.values("visible", metric)) for metric in targets.metrics}
+        scores.facts["targets"] = {"class": targets.name, "pixels": LEAST, "ring": list(RING), "images": counts}
+        images = ", ".join(f"{metric} of {plural(count, 'image')}" for metric, count in counts.items())
+        scores.notes.append(f"grey level of {targets.name} less that of the ring around them: {images}")
+        for metric, stems in targets.metrics.items():
+            total = len(scores.sizes) if metric == "contrast" else len(set(stems) & scores.sizes.keys())
+            if counts[metric] < total:
+                why = f"{total - counts[metric]} of {total} images have no labels, or less than {LEAST} pixels of"
+                scores.sheet.why_none[metric] = f"{why} {targets.name}"

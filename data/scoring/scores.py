@@ -61,14 +61,18 @@ def are_scores(record: Mapping[str, Any]) -> bool:
 
 class Scorer(Protocol):
     """A set of metrics. higher_is_better: of each metric, in the order of display. trivial: names of the rows that
-    need no method. smallest_sides: metric -> pixels that the shorter side of an image must have. of_sets: whether some
-    metrics look at all images together, for which every case is to be read."""
+    need no method. unranked: metrics that take no part in ranks. smallest_sides: metric -> pixels that the shorter side
+    of an image must have. of_sets: whether some metrics look at all images together, for which every case is to be
+    read."""
 
     @property
     def higher_is_better(self) -> Mapping[str, bool]: ...
 
     @property
     def trivial(self) -> Sequence[str]: ...
+
+    @property
+    def unranked(self) -> Sequence[str]: ...
 
     @property
     def smallest_sides(self) -> Mapping[str, int]: ...
@@ -91,7 +95,7 @@ class Scores:
     not be scored; resized: stems of cases with an image of another size."""
 
     def __init__(self, scorer: Scorer) -> None:
-        self.scorer, self.sheet = scorer, ScoreSheet(scorer.higher_is_better, scorer.trivial)
+        self.scorer, self.sheet = scorer, ScoreSheet(scorer.higher_is_better, scorer.trivial, scorer.unranked)
         self.errors: list[ImageError] = []
         self.resized: list[str] = []
         self.sizes: dict[str, tuple[int, int]] = {}

@@ -120,6 +120,79 @@ def test_a_results_folder_and_its_range(command: Callable, folders: dict[str, Pa
     assert scores["range"] == "minmax, saved as 8 bit" and scores["count"] == 3
 
 
+def label_images(folder: Path, stems: tuple[str, ...], size: tuple[int, int] = (41, 53)) -> np.ndarray:
+    """Label images with a person of 200 pixels, beside a car; where the persons are."""
+    classes = np.zeros(size, np.uint8)
+    classes[10:30, 10:20], classes[10:30, 25:30] = 2, 1
+    for stem in stems:
+        write_image(folder / f"{stem}.png", classes)
+    return classes == 2
+
+
+def test_contrast_of_labelled_targets(command: Callable, folders: dict[str, Path], tmp_path: Path) -> None:
+    stems = ("000D", "001D", "002N")
+    for folder in folders.values():
+        for path in list(folder.iterdir()):
+            path.rename(folder / path.name.replace(path.stem[:3], stems[int(path.stem[:3])]))
+    person = label_images(tmp_path / "labels", stems)
+    distance = np.hypot(*(np.maximum(np.maximum(low - at, at - high), 0) for at, low, high in
+                          zip(np.mgrid[:41, :53], (10, 10), (29, 19), strict=True)))  # fmt: skip
+    ring = (distance >= 3) & (distance <= 10)
+    done = run(command, folders, *FEW, "--labels", tmp_path / "labels")
+    scores = json.loads((tmp_path / "out/s.json").read_text())
+    grey = [read_infrared(folders["infrared"] / f"{stem}.png", None).astype(float) for stem in stems]
+    wanted = [image[person].mean() - image[ring].mean() for image in grey]
+    found = scores["baselines"]["infrared"]
+    assert found["contrast day"] == pytest.approx(np.mean(wanted[:2])) and found["contrast"] == pytest.approx(
+        np.mean(wanted)
+    )
+    assert scores["baseline_images"]["infrared"]["002N"]["contrast night"] == pytest.approx(wanted[2])
+    assert scores["targets"]["images"] == {"contrast": 3, "contrast day": 2, "contrast night": 1}
+    assert "contrast night" in (tmp_path / "out/s.html").read_text() and "contrast night" in done.stdout
+    assert "of 3  " in done.stdout or "of 3\n" in done.stdout, "no part in ranks"
+    (tmp_path / "labels" / "000D.png").unlink()
+    label_images(tmp_path / "labels", ("001D",), (20, 20))
+    done = run(command, folders, *FEW, "--labels", tmp_path / "labels", "--label_class", "1")
+    assert "no label image for 1 of 3 pairs (000D)" in done.stdout
+    assert "1 of 2 label images have another size than their visible image (001D.png)" in done.stdout
+    assert "no contrast: 3 of 3 images have no labels, or less than 150 pixels of 1" in done.stdout
+    assert json.loads((tmp_path / "out/s.json").read_text())["baselines"]["infrared"]["contrast"] is None
+    (tmp_path / "labels" / "002N.png").write_bytes(b"")
+    assert "002N.png: empty file" in run(command, folders, *FEW, "--labels", tmp_path / "labels", status=1).stderr
+    for stem in stems:
+        (folders["a"] / f"{stem}.png").write_bytes(b"")
+    done = run(command, folders, *FEW, "--labels", tmp_path / "labels", status=2)
+    assert "none of 3 pairs could be scored" in done.stderr
+
+
+def test_labels_of_a_data_set(command: Callable, folders: dict[str, Path], tmp_path: Path) -> None:
+    folders["visible"].rename(tmp_path / "data/vi")
+    folders["infrared"].rename(tmp_path / "data/ir")
+    label_images(tmp_path / "data/Segmentation_labels", ("000", "001", "002"))
+    (tmp_path / "all").mkdir()
+    (tmp_path / "data").rename(tmp_path / "all/test")
+    words = ("--fused", folders["a"], "--dataroot", tmp_path / "all", "--out", "out/s.json")
+    done = command("scripts.evaluate", "fusion", *words, *FEW)
+    assert "contrast of 3 images" in done.stdout and "contrast day" not in done.stdout
+
+
+def test_mistakes_in_labels_are_one_line(command: Callable, folders: dict[str, Path], tmp_path: Path) -> None:
+    empty, others, small = tmp_path / "empty", tmp_path / "others", tmp_path / "small"
+    empty.mkdir()
+    label_images(others, ("x",))
+    label_images(small, ("000", "001", "002"), (20, 20))
+    for more, says in (
+        (("--labels", empty), "--labels: no images in"),
+        (("--labels", tmp_path / "none"), "does not exist"),
+        (("--labels", others), "no image (x.png) has the stem of a pair (000, 001, 002)"),
+        (("--labels", small), "3 of 3 label images have another size"),
+        (("--labels", small, "--label_class", "persn"), "--label_class persn: is no class"),
+    ):
+        done = run(command, folders, *FEW, *more, status=2)
+        assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1, says
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(not SAMPLE.exists(), reason=f"no VIFB sample at {SAMPLE}")
 def test_published_values(command: Callable, tmp_path: Path) -> None:
     fused = [f"{name}={SAMPLE / 'fused'}" for name in ("GTF", "SeAFusion")]

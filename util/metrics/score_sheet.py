@@ -51,9 +51,11 @@ def mean_ranks(table: Mapping[str, Mapping[str, float]], higher: Mapping[str, bo
 class ScoreSheet:
     """Rows: method -> stem -> metric -> value. Trivial rows are what every method should be compared with."""
 
-    def __init__(self, higher: Mapping[str, bool], trivial: Sequence[str] = ()) -> None:
-        """higher: metric -> whether more is better, in the order of display. trivial: names of the trivial rows."""
+    def __init__(self, higher: Mapping[str, bool], trivial: Sequence[str] = (), unranked: Sequence[str] = ()) -> None:
+        """higher: metric -> whether more is better, in the order of display. trivial: names of the trivial rows.
+        unranked: metrics that take no part in ranks."""
         self.higher, self.trivial = dict(higher), tuple(trivial)
+        self.ranked = {metric: up for metric, up in self.higher.items() if metric not in unranked}
         self.rows: dict[str, dict[str, Values]] = {}
         self.of_sets: dict[str, Values] = {}  # method -> metric of all its images together, such as FID
         self.why_none: dict[str, str] = {}  # metric -> why some images, or all, have no value of it
@@ -100,7 +102,7 @@ class ScoreSheet:
     def ranking(self) -> dict[str, float]:
         """Method -> mean rank over the metrics among the methods, best first; trivial rows take no part."""
         means = {name: values for name, values in self.means().items() if name not in self.trivial}
-        found = mean_ranks(means, self.higher)
+        found = mean_ranks(means, self.ranked)
         return dict(sorted(found.items(), key=lambda item: (math.isnan(item[1]), item[1])))
 
     def beaten(self, method: str) -> list[str]:
@@ -109,7 +111,7 @@ class ScoreSheet:
         trivial = [means[name] for name in self.trivial if name in means]
         return [
             metric
-            for metric, up in self.higher.items()
+            for metric, up in self.ranked.items()
             if any(
                 (row[metric] > means[method][metric]) == up and row[metric] != means[method][metric]
                 for row in trivial
@@ -119,7 +121,7 @@ class ScoreSheet:
 
     def image_ranks(self, method: str) -> dict[str, float]:
         """Stem -> mean over the metrics of its rank among the images of the method, best first."""
-        per_image = {metric: up for metric, up in self.higher.items() if self.values(method, metric)}
+        per_image = {metric: up for metric, up in self.ranked.items() if self.values(method, metric)}
         found = mean_ranks(self.rows[method], per_image)
         return dict(sorted(found.items(), key=lambda item: (math.isnan(item[1]), item[1])))
 
@@ -153,7 +155,7 @@ class ScoreSheet:
         for name, place in self.ranking().items():
             beaten = self.beaten(name)
             lines.append(
-                f"  {place:5.2f}  {name:24} {len(beaten):2} of {len(self.higher)}  {', '.join(beaten)}".rstrip()
+                f"  {place:5.2f}  {name:24} {len(beaten):2} of {len(self.ranked)}  {', '.join(beaten)}".rstrip()
             )
         return "\n".join(lines)
 

@@ -203,7 +203,7 @@ def ranking_panel(sheet: ScoreSheet) -> tags.html_tag:
     """Return the panel of several methods, best first: a dot for its rank in each metric, a bar at their mean."""
     ranking, all_means, colours = sheet.ranking(), sheet.means(), _colours(sheet)
     places: dict[str, list[float]] = {name: [] for name in ranking}
-    for metric, up in sheet.higher.items():
+    for metric, up in sheet.ranked.items():
         for name, place in ranks({name: all_means[name][metric] for name in ranking}, up).items():
             places[name].append(place)
 

@@ -43,13 +43,13 @@ def _deviation(value: float) -> str | float:
 def ranking_table(sheet: ScoreSheet) -> Table:
     """Methods, best first: mean rank, in how many metrics a trivial row is better, rank in each metric."""
     means, ranking = sheet.means(), sheet.ranking()
-    places = {m: ranks({name: means[name][m] for name in ranking}, up) for m, up in sheet.higher.items()}
+    places = {m: ranks({name: means[name][m] for name in ranking}, up) for m, up in sheet.ranked.items()}
     rows = [
-        [name, place, len(sheet.beaten(name)), *(places[metric].get(name, math.nan) for metric in sheet.higher)]
+        [name, place, len(sheet.beaten(name)), *(places[metric].get(name, math.nan) for metric in sheet.ranked)]
         for name, place in ranking.items()
     ]
     note = "Ranks among the methods, 1 the best. Trivial row better: in how many metrics its mean is better."
-    return Table("Ranking", ["", "mean rank", "trivial row better", *sheet.higher], rows, note, {"mean rank": "min"})
+    return Table("Ranking", ["", "mean rank", "trivial row better", *sheet.ranked], rows, note, {"mean rank": "min"})
 
 
 def best_and_worst_table(sheet: ScoreSheet) -> Table:
