@@ -323,7 +323,8 @@ def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, fold
     limits, pinned = batch_limits(options.network.batch_size, device), device.type == "cuda"
     pairs = open_videos(sources, ThermalRange.from_options(options.data), limits, pinned)
     tell("data", [f"{sources.visible}, {float(pairs.visible.rate):g} frames/s"])
-    tell("note", note_videos(pairs, facts["range"]))
+    tell("note", note_videos(pairs))
+    fuser.begin_video()
 
     def fuse(visible: torch.Tensor, infrared: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Wait]:
         infrared = partner.of_frames(visible) if partner else infrared

@@ -72,15 +72,12 @@ def open_videos(sources: SourceOptions, thermal: ThermalRange, limits: tuple[int
     return FramePairs(sources.visible, sources.infrared, limits, sources.num_test, thermal, pinned)
 
 
-def note_videos(pairs: FramePairs, policy: str) -> list[str]:
-    """Lines about rates that differ, and brightness that may flicker. policy: how grey levels are brought to 0..255."""
-    notes = []
+def note_videos(pairs: FramePairs) -> list[str]:
+    """Say in a line that the videos' rates differ; no line where they do not."""
     if pairs.infrared and pairs.infrared.rate != pairs.visible.rate:
         rate = f"{float(pairs.infrared.rate):g} frames/s"
-        notes.append(f"{pairs.infrared.path} has {rate}: the nearest in time are fused")
-    if policy == "minmax":
-        notes.append("every frame is stretched by itself, so brightness can flicker; --range clip does not stretch")
-    return notes
+        return [f"{pairs.infrared.path} has {rate}: the nearest in time are fused"]
+    return []
 
 
 def fuse_video(

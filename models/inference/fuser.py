@@ -15,6 +15,8 @@ from util.device import Device
 
 # Pixels. On the CPU a tile's activations stay in the cache, which is twice as fast; on CUDA they take some 3 GB.
 LARGEST_TILE = {"cpu": 144, "cuda": 1024}
+NEWEST = 0.05
+"""Weight of a video's newest frame in the mean range of its frames."""
 
 
 class Fuser:
@@ -33,7 +35,7 @@ class Fuser:
         """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked.
         infrared_range: of the images that the network learnt from; standard ones are made of what is given here."""
         self.network, self.device, self.policy = device.place(network), device, policy
-        self.standard = infrared_range == "standard"
+        self.standard, self.in_video = infrared_range == "standard", False
         self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[device.device.type] if local else 0)
         if self.tile and self.tile <= 2 * network.REACH:
             raise ValueError(f"--tile {self.tile} is too small: give at least {2 * network.REACH + 1}")
@@ -47,9 +49,25 @@ class Fuser:
         parts = zip(visible.split(together), infrared.split(together), strict=True)
         made = torch.cat([self._tiles(part, side) for part in parts])
         low, high = made.amin((1, 2, 3), keepdim=True), made.amax((1, 2, 3), keepdim=True)
+        span = torch.cat([low, high], 1)
         if self.policy == "minmax":
-            made = torch.where(high > low, (made - low) / (high - low).clamp(min=1e-12) * 2 - 1, made)
-        return made, (torch.cat([low, high], 1).flatten(1) + 1) * 127.5
+            low, high = (self._over_time(span) if self.in_video else span).split(1, 1)
+            stretched = ((made - low) / (high - low).clamp(min=1e-12) * 2 - 1).clamp(-1, 1)
+            made = torch.where(high > low, stretched, made)
+        return made, (span.flatten(1) + 1) * 127.5
+
+    def begin_video(self) -> None:
+        """Take what follows for frames of one video, in order: they are stretched by the mean range of the last frames,
+        since that of each by itself would make brightness flicker."""
+        self.in_video, self.mean_span = True, None
+
+    def _over_time(self, spans: torch.Tensor) -> torch.Tensor:
+        """Average ranges [N, 2, 1, 1] of the next frames exponentially over all frames so far; the same shape."""
+        averaged = []
+        for span in spans:
+            self.mean_span = span if self.mean_span is None else torch.lerp(self.mean_span, span, NEWEST)
+            averaged.append(self.mean_span)
+        return torch.stack(averaged)
 
     def _tiles(self, images: Sequence[torch.Tensor], side: int) -> torch.Tensor:
         """Run the network on images that fit into a tile at once, on others tile by tile."""

@@ -246,3 +246,38 @@ def test_memory_depends_on_the_tile() -> None:
     words = [sys.executable, "-c", MEMORY]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
     assert float(done.stdout) < 20
+
+
+class Mean(nn.Module):
+    """A fusion network without weights: the mean of both images."""
+
+    REACH = 0
+
+    def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+        return (visible + infrared) / 2
+
+
+def test_a_still_video_keeps_its_brightness() -> None:
+    """What stretches an image to its own ends would make frames of one scene flicker with the noise of a few pixels."""
+    noise = torch.Generator().manual_seed(0)
+    visible, infrared = scene(40, 60)[:, :3].float() / 2 + 40, scene(40, 60)[:, :1].float() / 2 + 40
+    frames = [
+        (still + 6 * torch.randn(24, *still.shape[1:], generator=noise)).round().clamp(0, 255).to(torch.uint8)
+        for still in (visible, infrared)
+    ]
+
+    def wander(images: torch.Tensor) -> float:
+        return images.float().mean((1, 2, 3)).std().item()
+
+    def fused(video: bool, batch: int) -> torch.Tensor:
+        fuser = Fuser(Mean(), select_device("cpu", "fp32"), NetworkOptions(), "minmax")
+        if video:
+            fuser.begin_video()
+        parts = zip(*(part.split(batch) for part in frames), strict=True)
+        return torch.cat([fuser(*part)[0] for part in parts]).add(1).mul(127.5)
+
+    with torch.inference_mode():
+        each, steady = fused(False, 4), fused(True, 4)
+        torch.testing.assert_close(fused(True, 5), steady)  # whatever frames are fused together
+    assert wander(steady) < wander(each) / 3
+    assert steady.std() > frames[0].float().std(), "stretched all the same"
