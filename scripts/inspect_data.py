@@ -60,6 +60,8 @@ class InspectOptions(DataOptions):
         super().__post_init__()
         if self.count < 1:
             raise ValueError(f"--count is {self.count}: give 1 or more rows")
+        if self.out is not None and not self.out.suffix:
+            raise ValueError(f"--out {self.out}: give the name of a picture, such as pairs.png")
 
     @property
     def sheet(self) -> Path:
