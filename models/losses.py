@@ -200,11 +200,10 @@ def salient_target_loss(
     }
 
 
-SCALES = 3
 VISIBLE_DETAIL = 1.5
 """How much stronger infrared detail must be than visible detail to take its place: it is what eyes are used to."""
 DETAIL_GAIN = (1.2, 1.12, 1.07)
-"""Gain of the details that are fused, from fine to coarse."""
+"""Gain of the details that are fused, one for each scale, from fine to coarse."""
 HOT = (90 / 127.5 - 1, 150 / 127.5 - 1)
 """Grey level from which infrared counts as warm, and that at which it is hot, of images in the standard exposure."""
 
@@ -230,7 +229,7 @@ def multiscale_fusion(visible: torch.Tensor, infrared: torch.Tensor, mask: torch
     with torch.no_grad():
         coarse_visible, coarse_infrared = visible.float(), infrared.float()
         details = torch.zeros_like(coarse_visible)
-        for scale, gain in zip(range(SCALES), DETAIL_GAIN, strict=True):
+        for scale, gain in enumerate(DETAIL_GAIN):
             smooth_visible, smooth_infrared = _smooth(coarse_visible, 2**scale), _smooth(coarse_infrared, 2**scale)
             of_visible, of_infrared = coarse_visible - smooth_visible, coarse_infrared - smooth_infrared
             stronger = VISIBLE_DETAIL * _smooth(of_visible.abs()) > _smooth(of_infrared.abs())

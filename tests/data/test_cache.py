@@ -7,9 +7,10 @@ import multiprocessing
 import os
 import pickle
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,15 +113,20 @@ def _fill(cache: Cache, process: int) -> None:
             cache.put(key_of(number), torch.full((1, 30, 20), number, dtype=torch.uint8))
 
 
-def test_many_processes_fill_it_at_once(tmp_path: Path) -> None:
-    cache = cache_in(tmp_path)
+def in_four_processes(target: Callable[[Any, int], None], shared: Any) -> None:
+    """Run target(shared, number) in four processes at once, none of which may fail."""
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_fill, args=(cache, i)) for i in range(4)]
+    processes = [context.Process(target=target, args=(shared, i)) for i in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
         assert process.exitcode == 0
+
+
+def test_many_processes_fill_it_at_once(tmp_path: Path) -> None:
+    cache = cache_in(tmp_path)
+    in_four_processes(_fill, cache)
     for mine in (cache, pickle.loads(pickle.dumps(cache))):
         assert len(mine) == 40 and mine.taken() == 40 * (600 + HEAD.size)
         assert all(bool((mine.get(key_of(i)) == i).all()) for i in range(40))
@@ -351,13 +357,7 @@ def _use(folder: Path, process: int) -> None:
 
 
 def test_runs_that_remove_each_others_images_get_none_wrong(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_use, args=(tmp_path, i)) for i in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    in_four_processes(_use, tmp_path)
 
 
 def test_only_what_a_run_will_use_is_counted(tmp_path: Path) -> None:
