@@ -19,8 +19,9 @@ from util.text import plural
 
 T = TypeVar("T")
 N = TypeVar("N", bound=nn.Module)
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST = 2**26  # bytes; larger ones, few and of many sizes, would leave holes that nothing fills
+KEPT = 2**30  # bytes
 PAYS_STEPS = 5000  # compiling takes a minute or two, and saves some ten milliseconds a step and more
 
 
@@ -103,14 +104,6 @@ class Device:
         finally:
             torch.backends.cudnn.benchmark = trying
 
-    def keep_freed_memory(self) -> None:
-        """On the CPU, let glibc keep freed activations of up to LARGEST bytes for the next ones. It would give them
-        back to the system, which clears every page anew: a tenth of a generator's time at 640x512."""
-        if self.device.type == "cpu" and platform.libc_ver()[0] == "glibc":
-            library = ctypes.CDLL(None)
-            library.mallopt(M_MMAP_THRESHOLD, LARGEST)
-            library.mallopt(M_TRIM_THRESHOLD, LARGEST)
-
     def remarks(self, compiled: str) -> list[str]:
         """What a user should know before a long run. compiled: the mode in which networks are compiled."""
         if self.device.type == "cpu" and self.dtype == torch.float16:
@@ -162,9 +155,22 @@ def select_device(device: str = "auto", precision: str = "auto", channels_last: 
     if precision == "auto":
         precision = "bf16" if _native_bf16(where) else "fp32"
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    if where.type == "cpu":
+        _keep_freed_memory()
     # On the CPU channels_last gains nothing.
     last = channels_last == "on" or (channels_last == "auto" and where.type == "cuda" and dtype != torch.float32)
     return Device(where, dtype, torch.channels_last if last else torch.contiguous_format)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed activations of up to LARGEST bytes, KEPT in all, for the next ones. It would give them back
+    to the system, which clears every page anew: a tenth of a training step's time on the CPU, a third of a fusion
+    network's."""
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, LARGEST)
+        library.mallopt(M_TRIM_THRESHOLD, KEPT)
+        library.mallopt(M_TOP_PAD, LARGEST)  # threads have heaps of that size, which would be given back when empty
 
 
 def own_gpu() -> int:

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from models.blocks import as_luminance
+from models.inference.joined import join
 from models.inference.tiling import run_local
 from options.fuse import NetworkOptions
 from util.colour import standard_exposure
 from util.device import Device
 
 # Pixels. On the CPU a tile's activations stay in the cache, which is twice as fast; on CUDA they take some 3 GB.
-LARGEST_TILE = {"cpu": 144, "cuda": 1024}
+LARGEST_TILE = {"cpu": 184, "cuda": 1024}
 NEWEST = 0.05
 """Weight of a video's newest frame in the mean range of its frames."""
 
@@ -34,7 +35,7 @@ class Fuser:
     ) -> None:
         """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked.
         infrared_range: of the images that the network learnt from; standard ones are made of what is given here."""
-        self.network, self.device, self.policy = device.place(network), device, policy
+        self.network, self.device, self.policy = join(device.place(network), device), device, policy
         self.standard, self.in_video = infrared_range == "standard", False
         self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[device.device.type] if local else 0)
         if self.tile and self.tile <= 2 * network.REACH:

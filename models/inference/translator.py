@@ -73,7 +73,6 @@ class Translator:
         if isinstance(generator, VGGUNetGenerator) and device.device.type == "cpu" and device.dtype == torch.bfloat16:
             # Without padding layers between its convolutions it takes two thirds of the time in this layout.
             device = replace(device, memory_format=torch.channels_last)
-        device.keep_freed_memory()
         self.device, self.statistics = device, statistics
         self.reach, self.multiple = locality(generator)
         self.tile = tile or max(TILE, 2 * self.reach + 2 * self.multiple)
