@@ -26,11 +26,11 @@ CLIPPED = (1.0, 99.7)
 """Percentiles of the image shown black and white before anything is measured."""
 WINDOWS = (1 / 16, 1 / 8, 1 / 4)
 """Reach of the neighbourhoods a pixel is compared with, in shorter sides of the image."""
-GLOBAL_SHARE = 0.25
+GLOBAL_SHARE = 0.1
 """How much being hotter than most of the image counts against being hotter than the surroundings."""
 WEAK = 0.25
 """Saliency, of the largest, that a region's pixels need."""
-STRONG = 0.5
+STRONG = 0.35
 """Score, of the best region's, that a region needs."""
 AREA = (3e-4, 0.1)
 """Smallest and largest region, in images."""
