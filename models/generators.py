@@ -1,5 +1,8 @@
 """Generators: those of pytorch-CycleGAN-and-pix2pix, ResNet (Johnson et al., ECCV 2016) and U-Net (Isola et al., CVPR
-2017), in its order of tensors so that its weights load; and a U-Net on an ImageNet encoder."""
+2017), in its order of tensors so that its weights load; and a U-Net on an ImageNet encoder.
+
+Each says its `multiple`, to which it pads sides, its `reach`, the pixels around an output pixel that it can depend on
+besides the norms' statistics, and whether it brightens dark images by a power that depends on the whole image."""
 
 from __future__ import annotations
 
@@ -52,6 +55,8 @@ class ResNetGenerator(nn.Module):
 
     11.378 M parameters at 3 -> 3 channels, 9 blocks and 64 first channels."""
 
+    multiple, brightens = 4, False
+
     def __init__(
         self,
         in_channels: int,
@@ -63,6 +68,7 @@ class ResNetGenerator(nn.Module):
         upsample: str = "transpose",
     ) -> None:
         super().__init__()
+        self.reach = 8 * blocks + 24
         layer = norm_layer(norm)
         body: list[nn.Module] = [nn.ReflectionPad2d(3), conv_before(norm, in_channels, ngf, 7)]
         body += [layer(ngf), nn.ReLU(inplace=True)]
@@ -77,7 +83,7 @@ class ResNetGenerator(nn.Module):
         self.body = nn.Sequential(*body)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return run_padded(self.unpadded, x, 4, LEAST)
+        return run_padded(self.unpadded, x, self.multiple, LEAST)
 
     def unpadded(self, x: torch.Tensor) -> torch.Tensor:
         """Run on sides that are multiples of 4."""
@@ -116,6 +122,8 @@ class UNetGenerator(nn.Module):
 
     levels: 8 for unet_256 (54.41 M parameters at 3 -> 3), 7 for unet_128."""
 
+    brightens = False
+
     def __init__(
         self,
         in_channels: int,
@@ -127,7 +135,7 @@ class UNetGenerator(nn.Module):
         upsample: str = "transpose",
     ) -> None:
         super().__init__()
-        self.multiple = 2**levels
+        self.multiple, self.reach = 2**levels, 3 * 2**levels
         widths = [min(2**i, 8) * ngf for i in range(levels)]
         inner: UNetLevel | None = None
         for depth in range(levels - 1, 0, -1):
@@ -156,7 +164,7 @@ class VGGUNetGenerator(nn.Module):
     norms in the decoder alone. Dark images are brightened first (`exposure`): VGG16 has seen few. What the encoder
     learnt from ImageNet (load_encoder) serves where pairs are few. 12.0 M parameters at 3 -> 1 channels and ngf 32."""
 
-    MULTIPLE = 16
+    multiple, reach, brightens = 16, 112, True
     SKIPS = (("relu4_3", 512), ("relu3_3", 256), ("relu2_2", 128), ("relu1_2", 64))  # from coarse to fine
 
     def __init__(
@@ -204,7 +212,7 @@ class VGGUNetGenerator(nn.Module):
 
     def forward(self, x: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
         """power: of the whole image (`exposure`) where x is a tile of it."""
-        return run_padded(self.unpadded, brightened(x, exposure(x) if power is None else power), self.MULTIPLE)
+        return run_padded(self.unpadded, brightened(x, exposure(x) if power is None else power), self.multiple)
 
 
 def exposure(image: torch.Tensor) -> torch.Tensor:

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from models.blocks import as_luminance
-from models.generators import VGGUNetGenerator, brightened, channels_in, exposure
-from models.inference.translator import locality
+from models.generators import brightened, channels_in, exposure
 from util.colour import luminance, standard_exposure
 
 Runner = Callable[..., torch.Tensor]
@@ -112,8 +111,8 @@ def exportable(network: Any, kind: str, infrared_range: str = "asis") -> Exporta
         return Exportable(
             OfColour(twin, standard).eval(), OfColour(network, standard).eval(), inputs, "fused", sizes, 1
         )
-    multiple = locality(network.to_infrared)[1]
-    before = Brighten() if isinstance(network.to_infrared, VGGUNetGenerator) else nn.Identity()
+    multiple = network.to_infrared.multiple
+    before = Brighten() if network.to_infrared.brightens else nn.Identity()
     # Mirroring goes no further than the image: sides of at least half the multiple.
     unit = max(multiple, 32)
     sizes = ((1, 2 * unit, 3 * unit), (1, 2 * unit - 5, 2 * unit + 3), (2, unit + 1, 2 * unit), (1, 2 * unit, unit - 1))

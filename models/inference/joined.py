@@ -6,12 +6,12 @@ without.)"""
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from models.blocks import BatchNorm2d, SpectralConv2d, spectrally_normalised
+from models.blocks import BatchNorm2d, NormedConv2d, SpectralConv2d, spectrally_normalised
 from models.stdfusion_net import FusionResidualBlock
 from util.device import Device
 
@@ -69,8 +69,9 @@ class JoinedBlock(nn.Module):
         self.last = JoinedConvolution(block.conv3, dtype)
         conv = block.identity
         self.identity = JoinedConvolution(conv, dtype) if isinstance(conv, nn.Conv2d) else None
-        self.activation = copy.copy(block.activation)
-        self.activation.inplace = True  # which those without such a choice do not look at
+        activation: Any = copy.copy(block.activation)
+        activation.inplace = True  # which those without such a choice do not look at
+        self.activation = activation
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         added = self.identity(x) if self.identity else x.clone()
@@ -103,7 +104,7 @@ def _join_sequence(sequence: nn.Sequential, dtype: torch.dtype) -> None:
     for i, layer in enumerate(sequence):
         if isinstance(layer, FusionResidualBlock):
             sequence[i] = JoinedBlock(layer, dtype)
-        if type(layer) not in (nn.Conv2d, SpectralConv2d):
+        if not isinstance(layer, nn.Conv2d) or isinstance(layer, NormedConv2d):
             continue
         following = [*sequence][i + 1 :] + [None, None]
         norm = following[0] if isinstance(following[0], BatchNorm2d) else None

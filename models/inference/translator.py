@@ -12,23 +12,13 @@ import torch
 from torch import nn
 
 from models.blocks import normalises_images
-from models.generators import OneDirection, ResidualBlock, UNetGenerator, VGGUNetGenerator, exposure
+from models.generators import OneDirection, VGGUNetGenerator, exposure
 from models.inference.tiling import cut_tiles, each_tile, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
 from util.device import Device
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
 SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
-
-
-def locality(generator: nn.Module) -> tuple[int, int]:
-    """(pixels around an output pixel that it can depend on, norms aside; the multiple that sides are padded to)."""
-    if isinstance(generator, UNetGenerator):
-        return 3 * generator.multiple, generator.multiple
-    if isinstance(generator, VGGUNetGenerator):
-        return 112, generator.MULTIPLE
-    blocks = sum(isinstance(module, ResidualBlock) for module in generator.modules())
-    return 8 * blocks + 24, 4
 
 
 def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -74,7 +64,7 @@ class Translator:
             # Without padding layers between its convolutions it takes two thirds of the time in this layout.
             device = replace(device, memory_format=torch.channels_last)
         self.device, self.statistics = device, statistics
-        self.reach, self.multiple = locality(generator)
+        self.reach, self.multiple = generator.reach, generator.multiple
         self.tile = tile or max(TILE, 2 * self.reach + 2 * self.multiple)
         next(cut_tiles(1, 1, self.tile, self.reach, self.multiple))  # a tile too small is a mistake now, not later
         self.network = in_precision(OneDirection(copy.deepcopy(generator)).eval(), device.dtype)
@@ -97,8 +87,8 @@ class Translator:
         """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
-        exposes = isinstance(self.by_tiles.to_infrared, VGGUNetGenerator)
-        whole = [exposure(visible).to(self.device.device)] if exposes else []
+        brightens = self.by_tiles.to_infrared.brightens
+        whole = [exposure(visible).to(self.device.device)] if brightens else []
         run = partial(self._run, self.by_tiles, whole=whole)
         if self.normalises:
             take_sample(run, self.norms, _crops(visible, self.tile // SAMPLES // self.multiple * self.multiple))

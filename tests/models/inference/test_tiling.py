@@ -20,7 +20,7 @@ from models.generators import make_generator
 from models.inference.fuser import Fuser
 from models.inference.tiling import Tile, core_edges, cut_tiles, each_tile, run_local
 from models.inference.trained import OneDirection
-from models.inference.translator import Translator, locality
+from models.inference.translator import Translator
 from models.stdfusion_net import STDFusionNet, initialise
 from options.fuse import NetworkOptions
 from options.fusion_gan import FusionGANOptions
@@ -155,7 +155,7 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):  # no weight hides a path, no sum saturates
             module.weight.data.abs_().clamp_(min=1e-2).div_(0.3 * module.weight[0].numel())
-    reach, multiple = locality(network)
+    reach, multiple = network.reach, network.multiple
     assert reach % multiple == 0
     tall, wide = (16, 2 * reach + 8 * multiple) if multiple == 4 else (multiple, 2 * reach + 2 * multiple)
     for place in range(0, multiple, max(1, multiple // 4)):
