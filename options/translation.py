@@ -48,9 +48,9 @@ class TranslationOptions(Options):
     """Generated images kept to show the discriminators older ones too; 0 for none."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty of --gan_mode wgangp."""
-    lambda_content: float = 5.0
+    lambda_content: float = 1.0
     """Weight of the content loss, on VGG16 features."""
-    lambda_self: float = 10.0
+    lambda_self: float = 2.0
     """Weight of the self loss, on patch self-similarities of VGG16 features."""
     content_layers: tuple[str, ...] = ("relu3_3",)
     """VGG16 layers of the content loss, relu1_1 to relu5_3."""
