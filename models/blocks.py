@@ -97,9 +97,12 @@ class SpectralConv2d(nn.Conv2d):
         self.normalise = normalise
         self.register_buffer("u", F.normalize(torch.randn(outside), dim=0))
 
+    def used_weight(self) -> torch.Tensor:
+        """Give the weight that it convolves with; in training each call improves the estimate that normalises it."""
+        return spectrally_normalised(self.weight, self.u, self.training) if self.normalise else self.weight
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = spectrally_normalised(self.weight, self.u, self.training) if self.normalise else self.weight
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        return F.conv2d(x, self.used_weight(), self.bias, self.stride, self.padding)
 
 
 class SpectralLinear(nn.Linear):

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from models.blocks import BatchNorm2d, NormedConv2d, SpectralConv2d, spectrally_normalised
+from models.blocks import BatchNorm2d, NormedConv2d, SpectralConv2d
 from models.stdfusion_net import FusionResidualBlock
 from util.device import Device
 
@@ -32,18 +33,17 @@ class JoinedConvolution(nn.Module):
         """dtype: of the weights, to which images are brought. norm: with running statistics. activation: as `_name`
         knows them."""
         super().__init__()
-        weight, bias = convolution.weight.detach(), convolution.bias
-        if isinstance(convolution, SpectralConv2d) and convolution.normalise:
-            weight = spectrally_normalised(weight, convolution.u, False)
-        bias = torch.zeros(len(weight)) if bias is None else bias.detach()
+        weight: torch.Tensor = convolution.weight
+        bias: torch.Tensor | None = convolution.bias
+        if isinstance(convolution, SpectralConv2d):
+            weight = convolution.used_weight()
         if norm is not None:
-            gain = norm.weight / (norm.running_var + norm.eps).sqrt()
-            weight = weight.float() * gain.view(-1, 1, 1, 1)
-            bias = (bias.float() - norm.running_mean) * gain + norm.bias
+            moments = norm.running_mean, norm.running_var, norm.eps
+            weight, bias = fuse_conv_bn_weights(weight, bias, *moments, norm.weight, norm.bias)
         self.weight: torch.Tensor
-        self.bias: torch.Tensor
+        self.bias: torch.Tensor | None
         self.register_buffer("weight", weight.detach().to(dtype))
-        self.register_buffer("bias", bias.detach().to(dtype))
+        self.register_buffer("bias", None if bias is None else bias.detach().to(dtype))
         self.geometry = convolution.padding, convolution.stride, convolution.dilation, convolution.groups
         name, numbers = _name(activation) if activation else ("none", [])
         self.activation = name, numbers, ""
