@@ -73,7 +73,7 @@ class CycleGAN(nn.Module):
         for network in (self.generators, self.discriminators):
             initialise(network, options.init_type, options.init_gain)
         for generator in self.generators.children():
-            load_encoder(generator, options.vgg_weights)
+            load_encoder(generator)
         self.vgg = loss_network(options)
         self.infrared_pool = ImagePool(options.pool_size)
         self.visible_pool = ImagePool(options.pool_size)

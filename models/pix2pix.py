@@ -42,7 +42,7 @@ class Pix2Pix(nn.Module):
         self.discriminator = make_discriminator(options, VISIBLE_CHANNELS + INFRARED_CHANNELS)
         for network in (self.generator, self.discriminator):
             initialise(network, options.init_type, options.init_gain)
-        load_encoder(self.generator.to_infrared, options.vgg_weights)
+        load_encoder(self.generator.to_infrared)
         self.vgg = loss_network(options)
         self.pool = ImagePool(options.pool_size)
 

@@ -22,11 +22,11 @@ class Pix2PixOptions(TranslationOptions):
     }
     samplings: ClassVar[tuple[str, ...]] = ("paired",)
 
-    netG: Generator = "vgg_unet"
-    """Generator. vgg_unet sees by VGG16's convolutions, which begin with its ImageNet weights, and draws by a U-Net's
-    decoder: best where pairs are few."""
+    netG: Generator = "efficientnet_unet"
+    """Generator. efficientnet_unet sees by EfficientNet-Lite0, which stays as ImageNet made it, and learns to draw by a
+    U-Net's decoder: best where pairs are few."""
     ngf: int = 32
-    """Channels of the generator's first layer (vgg_unet: of the decoder's last)."""
+    """Channels of the generator's first layer (efficientnet_unet: of the decoder's last)."""
     pool_size: int = 0
     """Generated images kept to show the discriminator older ones too; 0 for none."""
     lambda_gan: float = 0.5

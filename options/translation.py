@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from options.shared import Options
 
 VGG_LAYERS = tuple(f"relu{block}_{i}" for block, n in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, n + 1))
-Generator = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128", "vgg_unet"]
+Generator = Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128", "efficientnet_unet"]
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class TranslationOptions(Options):
     settings: ClassVar[dict[str, dict[str, Any]]] = {}
 
     netG: Generator = "resnet_9blocks"
-    """Generator. vgg_unet sees by VGG16's convolutions, which begin with its ImageNet weights, and draws by a U-Net's
-    decoder: best where pairs are few."""
+    """Generator. efficientnet_unet sees by EfficientNet-Lite0, which stays as ImageNet made it, and learns to draw by a
+    U-Net's decoder: best where pairs are few."""
     netD: Literal["basic", "n_layers", "pixel"] = "basic"
     """Discriminator: basic is the 70x70 PatchGAN, n_layers takes --n_layers_D, pixel judges single pixels."""
     n_layers_D: int = 3
     """Stride-2 layers of --netD n_layers, in [1, 6]."""
     ngf: int = 64
-    """Channels of the generators' first layer (vgg_unet: of the decoder's last)."""
+    """Channels of the generators' first layer (efficientnet_unet: of the decoder's last)."""
     ndf: int = 64
     """Channels of the discriminators' first layer."""
     norm: Literal["instance", "batch", "none"] = "instance"

@@ -61,7 +61,7 @@ class AnySize(nn.Module):
 
 
 class Brighten(nn.Module):
-    """Dark images [N, 3, H, W] in the exposure that a vgg_unet sees them in."""
+    """Dark images [N, 3, H, W] in the exposure that an efficientnet_unet sees them in."""
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
         return brightened(visible, exposure(visible))

@@ -1,4 +1,4 @@
-"""pix2pix: who is trained, what is lowered, its networks, and the generator on VGG16's encoder."""
+"""pix2pix: who is trained, what is lowered, its networks, and the generator on ImageNet's encoder."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.generators import VGGUNetGenerator, brightened, exposure, load_encoder, make_generator
+from models.efficientnet import WIDTHS
+from models.generators import EfficientNetUNetGenerator, brightened, exposure, load_encoder, make_generator
 from models.inference.trained import load_initial
 from models.pix2pix import Pix2Pix
-from models.vgg import VGG16
 from options.pix2pix import Pix2PixOptions
 from tests.models.test_cycle_gan import batch
 from util.command_line import to_dict
 from util.device import select_device
-from util.training.optimizers import Optimizers
+from util.training.optimizers import Optimizers, train_step
 from util.training.state import save_weights
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
@@ -78,15 +78,28 @@ def test_the_papers_setting_is_a_setting() -> None:
         Pix2PixOptions(lambda_L1=0.0, lambda_content=0.0, lambda_correlation=0.0)
 
 
-def test_the_encoder_begins_with_vgg16s_weights() -> None:
-    generator = make_generator("vgg_unet", 3, 1, 4, "instance", False, "resize")
-    load_encoder(generator, "imagenet")
-    assert isinstance(generator, VGGUNetGenerator)
-    ours, theirs = generator.encoder.state_dict(), VGG16(["relu4_3"]).state_dict()
-    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert all(p.requires_grad for p in generator.encoder.parameters())
-    unlike = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "resize")
-    load_encoder(unlike, "/no/such/file")  # a generator without an encoder reads none
+def test_the_encoder_is_efficientnet_lite0_and_frozen() -> None:
+    """Against values of the features that the released network, converted by others, makes of the same image."""
+    generator = make_generator("efficientnet_unet", 3, 1, 4, "instance", False, "resize")
+    load_encoder(generator)
+    assert isinstance(generator, EfficientNetUNetGenerator)
+    assert not any(p.requires_grad for p in generator.encoder.parameters())
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 224), torch.linspace(-1, 1, 224), indexing="ij")
+    features = generator.encoder(torch.stack([(9 * x).sin(), (7 * y).cos(), x * y])[None])
+    assert [f.shape[1:] for f in features] == [(w, 112 >> i, 112 >> i) for i, w in enumerate(WIDTHS)]
+    spreads, values = (6.8837, 8.7358, 7.9284, 5.3373, 2.3039), (-3.377, 3.250, -12.883, 5.983, -5.902)
+    assert [f.std().item() for f in features] == pytest.approx(spreads, rel=2e-3)
+    assert [f[0, 3, 2, 5].item() for f in features] == pytest.approx(values, abs=0.1)
+    load_encoder(make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "resize"))  # which has none
+
+
+def test_a_frozen_encoder_stays_while_the_decoder_learns() -> None:
+    method = make(netG="efficientnet_unet", lambda_gan=0.0)
+    optimizers = Optimizers(method.players(), 1e-3, 0.5, None, select_device("cpu", "fp32"))
+    before = {name: tensor.clone() for name, tensor in method.generator.state_dict().items()}
+    train_step(method, [batch()], optimizers, select_device("cpu", "fp32"))
+    changed = {n.split(".")[1] for n, t in method.generator.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed == {"middle", "from_below", "from_skip", "from_fine", "after", "last"}
 
 
 def test_dark_images_are_seen_brightened_and_others_as_they_are() -> None:

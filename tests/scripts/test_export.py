@@ -44,7 +44,7 @@ def write(path: Path, kind: str) -> Path:
         method, options = {
             "resnet": (CycleGAN, CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="resize")),
             "unet": (CycleGAN, CycleGANOptions(ngf=4, netG="unet_128")),
-            "vgg_unet": (CycleGAN, CycleGANOptions(ngf=4, netG="vgg_unet", vgg_weights="random")),
+            "efficientnet_unet": (CycleGAN, CycleGANOptions(ngf=4, netG="efficientnet_unet")),
             "stdfusion_net": (STDFusionNet, STDFusionNetOptions(ngf=4)),
             "fusion_gan": (FusionGAN, FusionGANOptions(ngf=8)),
         }[kind]
@@ -62,7 +62,7 @@ def checked(text: str) -> list[float]:
     return [float(line.split()[-1]) for line in text.splitlines() if line.startswith("checked")]
 
 
-@pytest.mark.parametrize("kind", ["resnet", "imported", "unet", "vgg_unet", "stdfusion_net", "fusion_gan"])
+@pytest.mark.parametrize("kind", ["resnet", "imported", "unet", "efficientnet_unet", "stdfusion_net", "fusion_gan"])
 def test_torchscript_equals_pytorch_at_odd_sizes(command: Callable, tmp_path: Path, kind: str) -> None:
     weights = write(tmp_path / "w.safetensors", kind)
     done = command("scripts.export", "--weights", weights, "--format", "torchscript")

@@ -41,7 +41,8 @@ class Optimizers:
         self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, device: Device
     ) -> None:
         self.lr, self.beta1, self.clip = lr, beta1, clip
-        self.parameters = {name: list(player.parameters()) for name, player in players.items()}
+        learning = {name: [p for p in player.parameters() if p.requires_grad] for name, player in players.items()}
+        self.parameters = learning  # a frozen encoder's are not among them
         self.adam = {
             name: torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=True)
             for name, parameters in self.parameters.items()

@@ -149,17 +149,19 @@ def scene(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("upsample", ["transpose", "resize"])
-@pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128", "vgg_unet"])
+@pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128", "efficientnet_unet"])
 def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> None:
     network = generator(name, "none", upsample).to_infrared.double()
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):  # no weight hides a path, no sum saturates
-            module.weight.data.abs_().clamp_(min=1e-2).div_(0.3 * module.weight[0].numel())
+            weight, outputs = module.weight.data.abs_().clamp_(min=1e-2), int(isinstance(module, nn.ConvTranspose2d))
+            weight.mul_(weight.shape[outputs] / weight.sum())
+            nn.init.zeros_(module.bias)
     reach, multiple = network.reach, network.multiple
     assert reach % multiple == 0
     tall, wide = (16, 2 * reach + 8 * multiple) if multiple == 4 else (multiple, 2 * reach + 2 * multiple)
     for place in range(0, multiple, max(1, multiple // 4)):
-        x = torch.zeros(1, 3, tall, wide, dtype=torch.double, requires_grad=True)
+        x = torch.full((1, 3, tall, wide), 1e-4, dtype=torch.double, requires_grad=True)
         column = wide // 2 // multiple * multiple + place
         network(x)[..., column].sum().backward()
         seen = x.grad.abs().sum((0, 1, 2)).nonzero().flatten()
@@ -168,12 +170,12 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "size", "tile"),
-    [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896), ("vgg_unet", (125, 419), 320)],
+    [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896), ("efficientnet_unet", (61, 1283), 1216)],
 )
 def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile: int) -> None:
     """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
     network, device, image = generator(name), select_device("cpu", "fp32"), scene(*size)
-    image = image // 5 if name == "vgg_unet" else image  # which it brightens, by the mean of the whole
+    image = image // 5 if name == "efficientnet_unet" else image  # which it brightens, by the mean of the whole
     with torch.inference_mode():
         whole = Translator(network, device, 4000)(image)
         tiled = Translator(network, device, tile, "exact").in_tiles(image)
