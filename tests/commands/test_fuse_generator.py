@@ -133,9 +133,9 @@ def test_large_images_go_by_tiles(
         return run(self, network, seen, **whole)
 
     monkeypatch.setattr(Translator, "_run", spy)
-    photograph(tmp_path / "in" / "wide.png", (131, 500))
+    photograph(tmp_path / "in" / "wide.png", (141, 1100))
     command("fuse.py", "--visible", tmp_path / "in", "--generator", "gen", "--weights", weights, *CPU)
-    assert len(widths) > 2 and max(widths) <= 240, "never the whole image"
+    assert len(widths) > 2 and max(widths) <= 384, "never the whole image"
     command("test.py", "--name", "gen", "--dataroot", tmp_path / "in", *CPU)
     assert_same(tmp_path / "results" / "stdfusion_net", tmp_path / "results" / "gen", 1)
 
