@@ -23,8 +23,8 @@ class Pix2PixOptions(TranslationOptions):
     samplings: ClassVar[tuple[str, ...]] = ("paired",)
 
     netG: Generator = "efficientnet_unet"
-    """Generator. efficientnet_unet sees by EfficientNet-Lite0, which stays as ImageNet made it, and learns to draw by a
-    U-Net's decoder: best where pairs are few."""
+    """Generator. efficientnet_unet sees by EfficientNet-Lite0 and VGG16, which stay as ImageNet made them, and learns
+    to draw by a U-Net's decoder: best where pairs are few."""
     ngf: int = 32
     """Channels of the generator's first layer (efficientnet_unet: of the decoder's last)."""
     pool_size: int = 0

@@ -18,8 +18,8 @@ class TranslationOptions(Options):
     settings: ClassVar[dict[str, dict[str, Any]]] = {}
 
     netG: Generator = "resnet_9blocks"
-    """Generator. efficientnet_unet sees by EfficientNet-Lite0, which stays as ImageNet made it, and learns to draw by a
-    U-Net's decoder: best where pairs are few."""
+    """Generator. efficientnet_unet sees by EfficientNet-Lite0 and VGG16, which stay as ImageNet made them, and learns
+    to draw by a U-Net's decoder: best where pairs are few."""
     netD: Literal["basic", "n_layers", "pixel"] = "basic"
     """Discriminator: basic is the 70x70 PatchGAN, n_layers takes --n_layers_D, pixel judges single pixels."""
     n_layers_D: int = 3
