@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from data.counts import ThermalRange
 from data.inputs import ensure_sample
 from data.layouts import Listing, find
 from data.loader import Batches, Loader
@@ -55,23 +56,38 @@ def choose_task(options: TrainOptions) -> Task:
 
 def build(
     options: TrainOptions, device: Device, task: Task, steps: int, fingerprint: str, compiled: str
-) -> TrainingState:
-    """Build a training that has not begun, the same on all ranks. steps: of an epoch. fingerprint: of the data set.
-    compiled: the mode in which networks are compiled."""
+) -> tuple[TrainingState, list[str]]:
+    """Build a training that has not begun, with the same weights on all ranks; and remarks on those that it begins
+    with. steps: of an epoch. fingerprint: of the data set. compiled: the mode in which networks are compiled."""
     torch.manual_seed(options.run.seed)
-    method, named = METHODS[options.run.model](options.method), options.run.init_from
+    method, named, remarks = METHODS[options.run.model](options.method), options.run.init_from, []
     if named is not None and not options.run.continue_train:
-        load_initial(method.players()[method.trained], named, named_weights(named, options.run.checkpoints_dir))
+        path = named_weights(named, options.run.checkpoints_dir)
+        about = load_initial(method.players()[method.trained], named, path, options.method)
+        theirs, ours = about.get("infrared_range"), options.data.infrared_range
+        if options.data.thermal_source == "8bit" and theirs not in (None, ours):
+            remarks.append(f"{path.name} was trained with --infrared_range {theirs}, and this run has {ours}")
     device.place(method)
     ranks.broadcast([*method.parameters(), *method.buffers()])
+    if ranks.rank():  # dropout, places of patches and the like differ between ranks
+        torch.manual_seed(options.run.seed + ranks.rank())
     loop, best_is_max = options.loop, task.higher_is_better[task.best_metric]
     optimizers = Optimizers(method.players(), loop.lr, loop.beta1, loop.clip_grad, device)
     optimizers.schedule(loop.lr_policy, loop.n_epochs, loop.n_epochs_decay, loop.lr_decay_iters, best_is_max)
-    state = TrainingState(method, optimizers, loop.ema, device.device, steps, fingerprint)
+    judged_by = _judged_by(options, task, fingerprint)
+    state = TrainingState(method, optimizers, loop.ema, device.device, steps, fingerprint, judged_by)
     device.compile(method.networks(), compiled, forgiving=options.run.compile == "auto")
     if options.input.crops:
         device.expect_one_size()
-    return state
+    return state, remarks
+
+
+def _judged_by(options: TrainOptions, task: Task, fingerprint: str) -> str:
+    """All that validation scores depend on, but for the networks."""
+    data, seen = options.data, options.input
+    images = ThermalRange.from_options(data), data.pairs, data.val_fraction, data.test_fraction, data.camera_crop
+    size = seen.preprocess, seen.load_size, seen.crop_size
+    return repr((task.best_metric, fingerprint, *images, *size, options.loop.val_size))
 
 
 class Training:
@@ -133,6 +149,7 @@ class Training:
         loop, state = self.options.loop, self.state
         self.log.flush()
         state.epoch, state.step = state.epoch + 1, 0
+        state.average_statistics()
         last = state.epoch == loop.epochs
         validated = bool(loop.val_epoch_freq) and (last or state.epoch % loop.val_epoch_freq == 0)
         score, is_best = self.validate() if validated else (None, False)
@@ -275,8 +292,7 @@ def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[st
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
     compiled = device.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
-    state = build(options, device, task, steps, listing.fingerprint(), compiled)
-    remarks = []
+    state, remarks = build(options, device, task, steps, listing.fingerprint(), compiled)
     if stored is not None:
         try:
             remarks += state.load_state_dict(stored)

@@ -22,6 +22,7 @@ import torch
 
 from options.train import TrainOptions
 from util.training import ranks
+from util.training.run_folder import RunFolder
 
 with contextlib.suppress(ImportError):
     import fcntl  # Windows has none, and no cache
@@ -204,7 +205,9 @@ def _shared_memory(limit: int, spare: int) -> Cache:
     top = Path("/dev/shm")
     if not os.access(top, os.W_OK):
         top = Path(tempfile.gettempdir())
-    _remove_left(top)
+    if ranks.is_first_here():  # before any rank makes the folder of this job, which nobody has locked yet
+        _remove_left(top)
+    ranks.barrier()
     limit = min(limit, _room(top) - spare)
     if limit <= 0:
         raise ValueError(
@@ -234,7 +237,7 @@ def open_cache(options: TrainOptions) -> Cache | None:
     limit = int(wanted.cache_gb * 1e9)
     if wanted.cache == "memory":
         return _shared_memory(limit, _in_flight(options))
-    folder = wanted.cache_dir or options.run.checkpoints_dir / options.run.name / "cache"
+    folder = wanted.cache_dir or RunFolder(options.run.checkpoints_dir / options.run.name).cache
     folder.mkdir(parents=True, exist_ok=True)
     cache = Cache(folder, limit)
     cache.limit = min(limit, cache.taken() + _room(folder))

@@ -80,16 +80,17 @@ class Preprocess:
     def __call__(
         self, images: Sequence[torch.Tensor], generator: torch.Generator, corner: tuple[int, int] | None = None
     ) -> list[torch.Tensor]:
-        """Resize, crop and flip [C, H, W] images of one scene alike; random numbers from the generator.
+        """Crop and flip [C, H, W] images of one scene and size alike, resized before by a random factor where sizes are
+        jittered; random numbers from the generator.
 
-        The last image sets the working size, so that a pair of unlike sizes ends in its infrared geometry.
-        corner: (top, left) of the crop in images of their own size, instead of a random one."""
+        images: as a Reader gives them, of the working size, or of their own with a corner: (top, left) of the crop,
+        which then is not random."""
         side = self.crop_size
         if corner is not None:
             top, left = corner
             images = [image[..., top : top + side, left : left + side] for image in images]
         else:
-            size = self._jittered(*self.working_size(*images[-1].shape[-2:]), generator)
+            size = self._jittered(*images[-1].shape[-2:], generator)
             images = [resize(image, size) for image in images]
         if self.crops and corner is None:
             top = int(torch.randint(size[0] - side + 1, (), generator=generator))

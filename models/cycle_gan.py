@@ -142,12 +142,12 @@ class CycleGAN(nn.Module):
             with torch.no_grad():
                 of_x, of_y = features_of(self.vgg, x, y)
         if o.lambda_content:
-            of_cycled = features_of(self.vgg, cycled_visible, cycled_infrared)
+            of_cycled = features_of(self.vgg, cycled_visible, cycled_infrared, layers=o.content_layers)
             for name, image, reference in zip(("visible", "infrared"), of_cycled, (of_x, of_y), strict=True):
                 loss = content_loss(image, reference, o.content_layers, o.content_weights)
                 terms[f"content_{name}"] = o.lambda_content * loss
         if o.lambda_self:
-            of_fakes = features_of(self.vgg, fake_infrared, fake_visible)
+            of_fakes = features_of(self.vgg, fake_infrared, fake_visible, layers=o.self_layers)
             for name, image, reference in zip(("infrared", "visible"), of_fakes, (of_x, of_y), strict=True):
                 loss = self_similarity_loss(
                     image,

@@ -132,13 +132,13 @@ def correlation_loss(image: torch.Tensor, reference: torch.Tensor) -> torch.Tens
 
 
 def best_shift(image: torch.Tensor, reference: torch.Tensor, most: int) -> torch.Tensor:
-    """`reference` [N, C, H, W] moved by at most `most` pixels in each direction to where its mean absolute difference
-    from `image`, the same shape, is least; its border is repeated.
+    """`reference` [N, C, H, W] moved by at most `most` pixels in each direction, and a quarter of the shorter side, to
+    where its mean absolute difference from `image`, the same shape, is least; its border is repeated.
 
     Every second shift is tried, on images of half the size, whose borders do not count; the choice, one for each image,
     carries no gradient."""
     n, channels, height, width = image.shape
-    reach = most // 2
+    reach = min(most, height // 4, width // 4) // 2
     with torch.no_grad():
         ours, theirs = (F.avg_pool2d(x.float().mean(1, keepdim=True), 2) for x in (image, reference))
         tall, wide = ours.shape[-2] - 2 * reach, ours.shape[-1] - 2 * reach

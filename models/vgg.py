@@ -89,7 +89,9 @@ class VGG16(nn.Module):
                 convolution.weight.copy_(weight)
                 convolution.bias.copy_(bias)
 
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, images: torch.Tensor, layers: Iterable[str] = ()) -> dict[str, torch.Tensor]:
+        """layers: those wanted now, by default all that were asked for."""
+        wanted = set(layers) or self.layers
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         x = (((images.float() + 1) / 2 - self.mean) / self.std).to(images.dtype)
@@ -100,15 +102,18 @@ class VGG16(nn.Module):
                 x = F.max_pool2d(x, 2)
                 continue
             x = F.relu(next(convolutions)(x))
-            if name in self.layers:
+            if name in wanted:
                 features[name] = x
+                if len(features) == len(wanted):
+                    break
         return features
 
 
-def features_of(vgg: VGG16, *images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-    """Features of several batches of images of one size, [N, 1 or 3, H, W] each, in one pass."""
+def features_of(vgg: VGG16, *images: torch.Tensor, layers: Iterable[str] = ()) -> list[dict[str, torch.Tensor]]:
+    """Features of several batches of images of one size, [N, 1 or 3, H, W] each, in one pass. layers: as VGG16 takes
+    them."""
     joined = torch.cat([image.expand(-1, 3, -1, -1) for image in images])
-    parts = {name: f.chunk(len(images)) for name, f in vgg(joined).items()}
+    parts = {name: f.chunk(len(images)) for name, f in vgg(joined, layers).items()}
     return [{name: part[i] for name, part in parts.items()} for i in range(len(images))]
 
 

@@ -64,7 +64,7 @@ class NetworkOptions(PrecisionOptions, WeightsOptions):
     2^22 pixels; on the CPU one, or several small ones."""
     tile: int | None = None
     """Side of the tiles that images are cut into, pixels, each seen with as much around it as makes the result that
-    of the whole image; 0 never cuts. By default 144 on the CPU, where such tiles stay in the cache, and 1024 on
+    of the whole image; 0 never cuts. By default 184 on the CPU, where such tiles stay in the cache, and 1024 on
     CUDA."""
 
     def __post_init__(self) -> None:

@@ -102,6 +102,17 @@ def _continues(argv: Sequence[str]) -> bool:
     return given[-1:] == ["__continue_train"]
 
 
+def _for_other(stored: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored groups of options for another method than theirs: without its own, and with what the other one sets in
+    the common groups instead of what theirs did."""
+    common = {name: group for name, group in stored.items() if name != "method"}
+    for name, group in common.items():
+        if isinstance(group, dict):
+            kept = {option: value for option, value in group.items() if option not in before.get(name, {})}
+            common[name] = kept | now.get(name, {})
+    return common
+
+
 def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[TrainOptions, TrainOptions | None]:
     """Command line of train.py -> its options, and the recorded ones where a run is continued.
 
@@ -120,7 +131,7 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
     if trains not in (None, model):
         if continuing:
             raise ValueError(f"--model {model}: the run {source.parent} trains {trains}")
-        stored = {name: group for name, group in stored.items() if name != "method"}
+        stored = _for_other(stored, getattr(methods.get(trains), "settings", {}), methods[model].settings)
     cls = for_method(methods[model])
     default = from_dict(cls, stored, str(source)) if stored else published(cls, methods[model])
     options = parse(cls, argv, default)

@@ -63,7 +63,7 @@ class InputOptions(Options):
     """Mirror images left to right at random."""
     scale_jitter: float = 0.0
     """Resize images by a further random factor from 1 - scale_jitter to 1 + scale_jitter before the crop, in [0, 0.5],
-    so that networks see things near and far."""
+    so that networks see things near and far; no smaller than the crop."""
     color_jitter: float = 0.0
     """Change the visible image's brightness, contrast, gamma and colour balance at random, by about this share, in
     [0, 1], so that networks bear other cameras and other light."""
@@ -80,7 +80,7 @@ class InputOptions(Options):
     serial_batches: bool = False
     """Take the images in their order instead of shuffled."""
     max_dataset_size: int | None = None
-    """Use at most that many training images of each kind."""
+    """Use at most that many training images of each kind, of each data set."""
     num_threads: int = 4
     """Worker processes that read images; 0 reads in the main process."""
     cache: Literal["off", "memory", "disk"] = "off"
@@ -110,6 +110,10 @@ class InputOptions(Options):
             )
         if self.patch_stride is not None and self.sampling != "paired":
             raise ValueError("--patch_stride cuts patches of aligned pairs: add --sampling paired")
+        if self.patch_stride is not None and (self.preprocess not in ("crop", "none") or self.scale_jitter):
+            given = "--scale_jitter" if self.scale_jitter else f"--preprocess {self.preprocess}"
+            remedy = "leave it out" if self.scale_jitter else "give --preprocess crop"
+            raise ValueError(f"--patch_stride cuts patches of images at their own size, and {given} resizes: {remedy}")
         if not self.crops and self.batch_size > 1:
             raise ValueError(
                 f"--preprocess {self.preprocess} leaves images of many sizes, which cannot share a batch: "
@@ -195,6 +199,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.input.sampling != "unpaired" and self.data.pairs == "none":
             raise ValueError(f"--sampling {self.input.sampling} needs pairs: leave out --pairs none")
+        if self.input.serial_batches and self.data.dataroot_weights:
+            raise ValueError("--serial_batches takes every image in its order, and --dataroot_weights draws: give one")
         if self.run.compile not in ("auto", "off") and not self.input.crops:
             raise ValueError(
                 f"--compile {self.run.compile} compiles for images of one size, which --preprocess "

@@ -32,13 +32,15 @@ class Toy(nn.Module):
         return ["a toy"]
 
 
-def begun(seed: int = 0, ema_decay: float | None = None, steps: int = 4, fingerprint: str = "a") -> TrainingState:
+def begun(
+    seed: int = 0, ema_decay: float | None = None, steps: int = 4, fingerprint: str = "a", judged_by: str = "cc"
+) -> TrainingState:
     """A training of Toy that has not begun."""
     torch.manual_seed(seed)
     method, device = Toy(), select_device("cpu", "fp32")
     optimizers = Optimizers(method.players(), 0.1, 0.5, None, device)
     optimizers.schedule("linear", 1, 1, 1, True)
-    state = TrainingState(method, optimizers, ema_decay, device.device, steps, fingerprint)
+    state = TrainingState(method, optimizers, ema_decay, device.device, steps, fingerprint, judged_by)
     state.mean_infrared = 0.25
     return state
 

@@ -15,10 +15,10 @@ from util.text import plural
 
 
 def join(listings: Sequence[Listing]) -> Listing:
-    """One listing of all; parts of splits in the order of the data sets. A visible picture of a training split that
-    is, byte for byte, in another data set's val or test split is left out of training, with its pair."""
-    held_out = {path for listing in listings for name in ("val", "test") for path in _visible(listing, name)}
-    train = {path for listing in listings for path in _visible(listing, "train")}
+    """One listing of all; parts of splits in the order of the data sets. A picture of a training split, visible or
+    infrared, that is, byte for byte, in another data set's val or test split is left out of training, with its pair."""
+    held_out = {path for listing in listings for name in ("val", "test") for path in _pictures(listing, name)}
+    train = {path for listing in listings for path in _pictures(listing, "train")}
     twins = _twins(sorted(held_out), sorted(train))
     listings = [_without(listing, twins) for listing in listings]
     roots = [listing.root.name for listing in listings]
@@ -42,8 +42,9 @@ def join(listings: Sequence[Listing]) -> Listing:
     )
 
 
-def _visible(listing: Listing, name: str) -> list[Path]:
-    return [source.path for source in listing.splits.get(name, Split()).visible]
+def _pictures(listing: Listing, name: str) -> list[Path]:
+    split = listing.splits.get(name, Split())
+    return [source.path for source in (*split.visible, *split.infrared)]
 
 
 def _twins(held_out: Sequence[Path], train: Sequence[Path]) -> set[Path]:
@@ -58,16 +59,17 @@ def _twins(held_out: Sequence[Path], train: Sequence[Path]) -> set[Path]:
 
 def _without(listing: Listing, twins: set[Path]) -> Listing:
     train = listing.splits.get("train")
-    out = {source for source in train.visible if source.path in twins} if train else set()
+    out = {source for source in (*train.visible, *train.infrared) if source.path in twins} if train else set()
     if not out:
         return listing
-    gone = {pair.infrared for pair in train.pairs if pair.visible in out}
+    with_twin = [pair for pair in train.pairs if out & {pair.visible, pair.infrared}]
+    out |= {source for pair in with_twin for source in (pair.visible, pair.infrared)}
     kept = Split(
         tuple(pair for pair in train.pairs if pair.visible not in out),
         tuple(source for source in train.visible if source not in out),
-        tuple(source for source in train.infrared if source not in gone),
+        tuple(source for source in train.infrared if source not in out),
     )
-    note = f"{plural(len(out), 'training picture')} left out: another data set holds the same picture out"
+    note = f"{plural(len(out), 'training picture')} left out: another data set holds the same out, or its partner"
     return replace(listing, splits=listing.splits | {"train": kept}, notes=(*listing.notes, note))
 
 

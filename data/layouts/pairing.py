@@ -171,7 +171,10 @@ def hold_out(split: Split, val_fraction: float, test_fraction: float) -> dict[st
 
 def complete(parts: dict[str, Split], val_fraction: float, test_fraction: float) -> dict[str, Split]:
     """train, val, test of what a layout brings: "" (no split) or train alone is cut in three, and train gives
-    up a block for val where there is a test split but no val. Test images never validate."""
+    up a block for val where there is a test split but no val. Test images never validate. Validation needs pairs:
+    where there are none to train on, nothing is held out for it."""
+    if not any(part.pairs for name, part in parts.items() if name in ("", "train")):
+        val_fraction = 0
     if set(parts) in ({""}, {"train"}):
         return hold_out(next(iter(parts.values())), val_fraction, test_fraction)
     if "val" not in parts and "train" in parts:

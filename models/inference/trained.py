@@ -92,22 +92,24 @@ def named_weights(named: str, checkpoints_dir: Path) -> Path:
     return path
 
 
-def load_initial(network: nn.Module, named: str, path: Path) -> None:
+def load_initial(network: nn.Module, named: str, path: Path, options: Any) -> dict[str, str]:
     """--init_from: give the network's parts (to_infrared, ...) the weights that a file has of them; parts that it does
-    not have stay as they are. ValueError where it has none, or where their architectures differ."""
+    not have stay as they are. Returns what the file says of itself. options: of the network's method. ValueError where
+    the file has no such part, or where their architectures differ."""
     metadata, tensors = load_weights(path)
     ours, loaded = network.state_dict(), {}
+    source = _stored_options(metadata["model"], metadata, path) if metadata.get("model") in METHODS else None
+    other_norm = getattr(source, "norm", None) not in (None, getattr(options, "norm", None))  # in no shape
     for part in {name.partition(".")[0] for name in ours}:
         expected = {name: tensor.shape for name, tensor in ours.items() if name.startswith(f"{part}.")}
         found = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
-        if found and {name: tensor.shape for name, tensor in found.items()} != expected:
-            raise ValueError(
-                f"--init_from {named}: its {part} is another network than this run's: {_remedy(metadata, path)}"
-            )
+        if found and (other_norm or {name: tensor.shape for name, tensor in found.items()} != expected):
+            raise ValueError(f"--init_from {named}: its {part} is another network than this run's: {_remedy(source)}")
         loaded |= found
     if not loaded:
         raise ValueError(f"--init_from {named}: {path} has no weights for {', '.join(sorted(ours))[:60]}...")
     network.load_state_dict(ours | loaded)
+    return metadata
 
 
 def _direction(metadata: Mapping[str, str], options: Any, path: Path) -> nn.Module:
@@ -167,10 +169,9 @@ def load_network(
     return network.eval(), options, about
 
 
-def _remedy(metadata: dict[str, str], path: Path) -> str:
-    """The options that make the network of a weights file, to be given."""
+def _remedy(options: Any) -> str:
+    """The options that make the network of a weights file, to be given. options: of its method, or None."""
     wanted = ("netG", "ngf", "norm", "dropout", "upsample")
-    options = _stored_options(metadata["model"], metadata, path) if metadata.get("model") in METHODS else None
     known = [f"--{name} {getattr(options, name)}" for name in wanted if hasattr(options, name)]
     return f"give {' '.join(known)}" if known else "give the options of its network"
 

@@ -30,7 +30,7 @@ def test_the_training_begins_with_the_generator_that_comes_with_the_project(size
     path = ROOT / options.run.init_from
     assert path == SHIPPED and options.data.pairs == "weak" and options.input.load_size >= 320
     network = METHODS[options.run.model].network(options.method)
-    load_initial(network, options.run.init_from, path)  # ValueError where it is another network
+    load_initial(network, options.run.init_from, path, options.method)  # ValueError where it is another network
     about, tensors = load_weights(path)
     assert options.data.infrared_range == about["infrared_range"]
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in network.state_dict().items())

@@ -313,6 +313,18 @@ def test_a_folder_that_is_no_runs_is_left_as_it_is(command: Callable, pairs_root
         assert done.stderr.count("\n") == 1 and file.read_bytes() == b"mine" and not list(tmp_path.rglob(".lock"))
 
 
+def test_a_cache_of_its_own_on_disk_serves_the_run_and_its_return(
+    command: Callable, pairs_root: Path, tmp_path: Path
+) -> None:
+    words = ("--dataroot", pairs_root, "--name", "c", *TINY, "--max_dataset_size", 2, "--n_epochs_decay", 0,
+             "--cache", "disk")  # fmt: skip
+    command("train.py", *words, "--n_epochs", 1)
+    kept = list((tmp_path / "checkpoints" / "c" / "cache").glob("*.image"))
+    assert kept
+    done = command("train.py", *words, "--n_epochs", 2, "--best_metric", "psnr", "--continue_train")
+    assert f"{len(kept)} of them are there already" in done.stdout and "the best weights are chosen anew" in done.stdout
+
+
 def test_leftovers_of_a_run_without_checkpoint_are_removed(command: Callable, pairs_root: Path, tmp_path: Path) -> None:
     old = RunFolder(tmp_path / "checkpoints" / "o")
     old.write_options({}, {})

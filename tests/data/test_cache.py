@@ -202,7 +202,7 @@ def test_nothing_stale_comes_out(tmp_path: Path) -> None:
     [
         {"batch_size": 3},
         {"sampling": "paired", "preprocess": "resize_and_crop"},
-        {"sampling": "paired", "patch_stride": 8},
+        {"sampling": "paired", "preprocess": "crop", "patch_stride": 8},
     ],
     ids=["unpaired", "paired", "patches"],
 )
@@ -220,7 +220,7 @@ def test_batches_are_the_same_with_it_without_it_and_with_workers(
 
 
 def test_later_epochs_read_no_file(pairs_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = options_for(pairs_root, tmp_path, cache="memory", sampling="paired", patch_stride=8)
+    options = options_for(pairs_root, tmp_path, cache="memory", sampling="paired", preprocess="crop", patch_stride=8)
     dataset = TrainingImages(find(options.data).splits["train"], options)
     before = [dataset[0, i] for i in range(len(dataset))]
     assert not dataset.kept, "the cache holds them for all workers"

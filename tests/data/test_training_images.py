@@ -135,7 +135,7 @@ def test_unpaired_sampling_draws_independently(pairs_root: Path) -> None:
 def test_working_sizes(mode: str, given: tuple[int, int], expected: tuple[int, int]) -> None:
     preprocess = Preprocess(mode, 40, 32, True)
     assert preprocess.working_size(*given) == expected
-    (image,) = preprocess([torch.zeros(3, *given, dtype=torch.uint8)], torch.Generator())
+    (image,) = preprocess([torch.zeros(3, *expected, dtype=torch.uint8)], torch.Generator())
     assert tuple(image.shape[-2:]) == ((32, 32) if preprocess.crops else expected)
 
 
@@ -304,6 +304,20 @@ def test_a_share_of_mixed_images_are_pairs_and_say_so(pairs_root: Path) -> None:
             assert torch.corrcoef(torch.stack([red, infrared]))[0, 1] > 0.9
     batch = next(iter(make_loader(dataset, replace(options, input=replace(options.input, batch_size=4)))))
     assert batch["paired"].shape == (4, 1, 1, 1)
+
+
+@pytest.mark.parametrize("mode", ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"])
+def test_sizes_are_jittered_about_the_plain_one_once(pairs_root: Path, mode: str) -> None:
+    plain = options_for(pairs_root, sampling="paired", preprocess=mode, load_size=64, crop_size=24)
+    jittered = replace(plain, input=replace(plain.input, scale_jitter=0.3))
+    split = find(plain.data).splits["train"]
+    middle = TrainingImages(split, plain).reader.pair(split.pairs[0])["infrared"].shape[-1]
+    dataset = TrainingImages(split, jittered)
+    widest = dataset.reader.pair(split.pairs[0])["infrared"].shape
+    drawn = [dataset.preprocess._jittered(*widest[-2:], torch.Generator().manual_seed(i))[1] for i in range(99)]
+    assert 0.68 * middle < min(drawn) < 0.75 * middle and 1.25 * middle < max(drawn) < 1.32 * middle
+    if not dataset.preprocess.crops:
+        assert {dataset[0, i]["infrared"].shape[-1] for i in range(4)} <= set(range(min(drawn), max(drawn) + 1))
 
 
 def test_jitter_changes_size_and_colour_alone_and_repeats(pairs_root: Path) -> None:

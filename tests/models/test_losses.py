@@ -193,6 +193,11 @@ def test_the_best_shift_finds_each_images_own_misalignment(down: int, right: int
     torch.testing.assert_close(found[1], image[1])
 
 
+def test_a_shift_never_leaves_a_small_image() -> None:
+    image = torch.rand(2, 1, 24, 40, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(best_shift(image, image, 32), image)
+
+
 def test_the_paired_loss_counts_pairs_alone() -> None:
     image, reference = torch.zeros(3, 1, 2, 2), torch.tensor([1.0, 3.0, 5.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
     assert paired_loss(image, reference).item() == pytest.approx(3)

@@ -123,7 +123,7 @@ def test_trained_weights_begin_another_run(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in target.generator.parameters():
             parameter.add_(1)
-    load_initial(target.generator, "w", path)
+    load_initial(target.generator, "w", path, target.options)
     assert all(map(torch.equal, source.generator.parameters(), target.generator.parameters()))
 
 
@@ -132,7 +132,9 @@ def test_weights_of_another_architecture_are_one_line_with_the_options_to_give(t
     facts = {"model": "pix2pix", "options": json.dumps(to_dict(source.options))}
     save_weights(path, source.generator.state_dict(), facts)
     with pytest.raises(ValueError, match="--init_from w.*--netG resnet_6blocks --ngf 8"):
-        load_initial(make().generator, "w", path)
+        load_initial(make().generator, "w", path, make().options)
+    with pytest.raises(ValueError, match="another network than this run's: give .*--norm instance"):
+        load_initial(make(ngf=8, norm="none").generator, "w", path, make(ngf=8, norm="none").options)
     save_weights(path, {"fuser.weight": torch.zeros(1)}, {"model": "stdfusion_net"})
     with pytest.raises(ValueError, match="--init_from w.*no weights for"):
-        load_initial(make().generator, "w", path)
+        load_initial(make().generator, "w", path, make().options)

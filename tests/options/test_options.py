@@ -70,6 +70,9 @@ def test_underscores_and_hyphens_mean_the_same() -> None:
         ("--strict 2", "--strict takes no value such as 2"),
         ("stray", "stray"),
         ("--model fusion_gan --sampling unpaired --no_flip", "--sampling"),
+        ("--model pix2pix --patch_stride 64", "--preprocess scale_width_and_crop resizes: give --preprocess crop"),
+        ("--model stdfusion_net --scale_jitter 0.1", "--scale_jitter resizes: leave it out"),
+        ("--dataroot a b --dataroot_weights 1 2 --serial_batches", "--dataroot_weights draws: give one"),
         ("--model stdfusion_net --sampling unpaired --patch_stride None", "--sampling paired"),
         ("--netD n_layers --n_layers_D 6 --crop_size 191", "at least 192 pixels"),
         ("--crop_size 23", "--n_layers_D"),
@@ -157,12 +160,17 @@ def test_whole_numbers_are_numbers_and_an_option_may_be_null(tmp_path: Path) -> 
     assert read_train(file, TABLE).loop.lr == 1.0
 
 
-def test_other_methods_do_not_take_over_what_they_cannot_use(tmp_path: Path) -> None:
-    """The options of an unpaired run are no start for a fusion of pairs."""
+@pytest.mark.parametrize(("before", "now"), [("cycle_gan", "fusion_gan"), ("fusion_gan", "pix2pix")])
+def test_other_methods_take_over_all_but_what_methods_set(tmp_path: Path, before: str, now: str) -> None:
     file = tmp_path / "options.json"
-    file.write_text(json.dumps({"options": to_dict(parse_train([], TABLE)[0])}))
-    with pytest.raises(ValueError, match="--sampling paired"):
-        parse_train(["--options", str(file), "--model", "fusion_gan"], TABLE)
+    words = ["--model", before, "--val_size", "7", "--val_fraction", "0.2", "--beta1", "0.7"]
+    file.write_text(json.dumps({"options": to_dict(parse_train(words, TABLE)[0])}))
+    taken, _ = parse_train(["--options", str(file), "--model", now], TABLE)
+    published, _ = parse_train(["--model", now], TABLE)
+    assert taken.loop.val_size == 7 and taken.data.val_fraction == 0.2
+    assert taken.input == published.input and taken.method == published.method and taken.loop.ema == published.loop.ema
+    given, _ = parse_train(["--options", str(file), "--model", now, "--beta1", "0.6"], TABLE)
+    assert given.loop.beta1 == 0.6, "the command line comes on top"
 
 
 def test_the_last_of_an_option_given_twice_counts(tmp_path: Path) -> None:

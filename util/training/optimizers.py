@@ -99,6 +99,12 @@ class Optimizers:
             elif score is not None:
                 schedule.step(score)
 
+    def forget_scores(self) -> None:
+        """Let plateau compare later scores with each other alone."""
+        for schedule in self.schedules.values():
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.best, schedule.num_bad_epochs = schedule.mode_worse, 0
+
     @property
     def rate(self) -> float:
         """Learning rate of the first player."""
@@ -129,7 +135,8 @@ class Optimizers:
                     schedule.lr_lambdas[0](schedule.last_epoch) if isinstance(schedule, LambdaLR) else 1.0
                 )
                 continue
-            schedule.load_state_dict(stored)
+            # Whether higher is better may have changed with --best_metric.
+            schedule.load_state_dict(stored | {name: ours[name] for name in ("mode", "mode_worse") if name in ours})
             if isinstance(schedule, LambdaLR):
                 schedule.base_lrs = [self.lr]
                 group["lr"] = self.lr * schedule.lr_lambdas[0](schedule.last_epoch)

@@ -14,7 +14,7 @@ from util.files import LOCK, beside, code_version, naming, remove_parts, stamp, 
 from util.json_file import read_lines, record_in
 from util.training.run_reader import is_record
 
-CHECKPOINT_FORMAT = 2  # of last.pt; raised when what it holds changes
+CHECKPOINT_FORMAT = 3  # of last.pt; raised when what it holds changes
 
 
 class RunFolder:
@@ -26,6 +26,7 @@ class RunFolder:
         self.losses = path / "losses.jsonl"
         self.checkpoint = path / "last.pt"
         self.web = path / "web"
+        self.cache = path / "cache"  # of --cache disk, which may be there before the run
         self.loaded: list[Any] = []  # the stamp of the checkpoint that was loaded
 
     def weights(self, name: str) -> Path:
@@ -46,7 +47,8 @@ class RunFolder:
         """ValueError where a new run cannot have this folder: it is a run's that has come to something, or no run's."""
         if self.checkpoint.exists():
             raise ValueError(f"{self.path} holds a run: add --continue_train to go on with it, or give another --name")
-        inside = {path.name for path in self.path.iterdir() if path.name != LOCK} if self.path.is_dir() else set()
+        aside = (LOCK, self.cache.name)
+        inside = {path.name for path in self.path.iterdir()}.difference(aside) if self.path.is_dir() else set()
         weights = sorted(name for name in inside if name.endswith(".safetensors"))
         if inside and (weights or not self._is_run()):
             what = f"weights ({weights[0]})" if weights else f"files that are of no run ({min(inside)})"

@@ -84,13 +84,16 @@ class EMA:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self.decay = network, decay
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
+        pairs = zip(self.average.parameters(), network.parameters(), strict=True)
+        trained = [(ours, theirs) for ours, theirs in pairs if theirs.requires_grad]  # a frozen encoder stays
+        self.moving = [ours for ours, _ in trained], [theirs for _, theirs in trained]
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """average <- decay * average + (1 - decay) * network; buffers are copied. steps: done before, of which the
         first ones count less: the decay is (1 + steps) / (10 + steps) until that reaches its own value."""
         decay = min(self.decay, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+        torch._foreach_lerp_(*self.moving, 1 - decay)
         for ours, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
             ours.copy_(theirs)
 
@@ -114,7 +117,7 @@ def on_cpu(state: Any) -> Any:
 
 KINDS: dict[str, Any] = {
     "epoch": int, "step": int, "total": int, "steps": int, "data": str, "method": dict, "optimizers": dict,
-    "ranks": list, "ema": (dict, NoneType), "best": (float, NoneType), "mean_infrared": float,
+    "ranks": list, "ema": (dict, NoneType), "best": (float, NoneType), "mean_infrared": float, "judged_by": str,
 }  # fmt: skip
 """What of a checkpoint is of which kind."""
 
@@ -130,10 +133,12 @@ class TrainingState:
         device: torch.device,
         steps: int,
         fingerprint: str,
+        judged_by: str,
     ) -> None:
-        """method: as in models, in its place. steps: of an epoch. fingerprint: of the data set."""
+        """method: as in models, in its place. steps: of an epoch. fingerprint: of the data set. judged_by: what changes
+        where validation scores cannot be compared any more."""
         self.method, self.optimizers, self.device = method, optimizers, device
-        self.steps, self.fingerprint = steps, fingerprint
+        self.steps, self.fingerprint, self.judged_by = steps, fingerprint, judged_by
         self.trained: nn.Module = method.players()[method.trained]
         self.ema = EMA(self.trained, ema_decay) if ema_decay is not None else None
         self.epoch, self.step = 0, 0  # that come next
@@ -159,6 +164,14 @@ class TrainingState:
         if is_best:
             self.best = score
         return is_best
+
+    def average_statistics(self) -> None:
+        """Bring the running statistics of batch norms, which each rank has of its own batches, to their mean."""
+        ranks.average([*self._statistics(self.method).values(), *self._statistics(self.network).values()])
+
+    @staticmethod
+    def _statistics(network: nn.Module) -> dict[str, torch.Tensor]:
+        return {name: buffer for name, buffer in network.named_buffers() if ".running_" in f".{name}"}
 
     def check_finite(self) -> None:
         """NotFinite where a weight is no finite number."""
@@ -189,6 +202,7 @@ class TrainingState:
             "ema": self.ema.state_dict() if self.ema else None,
             "best": self.best,
             "mean_infrared": self.mean_infrared,
+            "judged_by": self.judged_by,
             "ranks": ranks.gather(self._own_state()),
         }
 
@@ -197,8 +211,9 @@ class TrainingState:
         return ((n, part) for n, part in self.method.saved().items() if isinstance(part, nn.Module) == modules)
 
     def _own_state(self) -> dict[str, Any]:
-        """What this rank alone has: image pools and random states, on the CPU."""
+        """What this rank alone has: image pools, running statistics and random states, on the CPU."""
         return {
+            "statistics": on_cpu(self._statistics(self.method)),
             "pools": {name: on_cpu(part.state_dict()) for name, part in self._saved(modules=False)},
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
@@ -230,6 +245,8 @@ class TrainingState:
             self.ema.load_state_dict(state["ema"] or self.trained.state_dict())
         self.epoch, self.step, self.total = state["epoch"], state["step"], state["total"]
         self.best, self.mean_infrared = state["best"], state["mean_infrared"]
+        for name, buffer in self._statistics(self.method).items():
+            buffer.copy_(own["statistics"][name])
         torch.set_rng_state(own["random"])
         if own["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(own["random_cuda"])
@@ -241,6 +258,10 @@ class TrainingState:
             )
         if state["data"] != self.fingerprint:
             remarks.append("the data set has changed since the run began: the run goes on, but not as it would have")
+        if state["judged_by"] != self.judged_by:
+            self.best = self.mean_infrared = None
+            self.optimizers.forget_scores()
+            remarks.append("validation scores are not comparable with those before: the best weights are chosen anew")
         if len(state["ranks"]) != ranks.world():
             remarks.append(f"goes on with {ranks.world()} rank(s); before there were {len(state['ranks'])}")
         return remarks

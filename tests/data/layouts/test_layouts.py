@@ -41,7 +41,10 @@ def test_each_layout_is_recognised_paired_and_split(tmp_path, name):
     build, *counts = AUTO[name]
     listing = find(DataOptions(dataroot=build(tmp_path)))
     assert listing.layout == name
-    assert pairs_of(listing) == dict(zip(("train", "val", "test"), counts, strict=True))
+    expected = dict(zip(("train", "val", "test"), counts, strict=True))
+    if not expected["train"]:  # nothing is held out for a validation that needs pairs
+        del expected["val"]
+    assert pairs_of(listing) == expected
     assert listing.skipped == ()
     splits = list(listing.splits.values())
     for split in splits:
@@ -126,9 +129,9 @@ def test_fusiongans_tno_is_read_once_because_train_is_test(tmp_path):
 def test_cyclegan_is_unpaired_unless_test_names_are_equal(tmp_path):
     listing = find(DataOptions(dataroot=make.cyclegan(tmp_path / "a")))
     sizes = {name: (len(split.visible), len(split.infrared)) for name, split in listing.splits.items()}
-    assert sizes == {"train": (5, 3), "val": (1, 1), "test": (2, 3)}
+    assert sizes == {"train": (6, 4), "test": (2, 3)}
     same = find(DataOptions(dataroot=make.cyclegan(tmp_path / "b", same_stems=True)))
-    assert pairs_of(same) == {"train": 0, "val": 0, "test": 2}
+    assert pairs_of(same) == {"train": 0, "test": 2}
     assert "--pairs none" in " ".join(same.notes)
 
 
@@ -215,8 +218,8 @@ def test_names_without_partners_stay_unpaired(tmp_path):
         make.picture(tmp_path / "vi" / f"day{number}.png")
         make.picture(tmp_path / "ir" / f"night{number}.png", channels=1)
     listing = find(DataOptions(dataroot=tmp_path))
-    assert pairs_of(listing) == {"train": 0, "val": 0, "test": 0}
-    assert [len(split.visible) for split in listing.splits.values()] == [2, 1, 1]
+    assert pairs_of(listing) == {"train": 0, "test": 0}, "no validation without pairs"
+    assert [len(split.visible) for split in listing.splits.values()] == [3, 1]
     assert "same name" in " ".join(listing.notes)
 
 
@@ -289,9 +292,13 @@ def test_several_data_sets_join_and_what_one_holds_out_no_other_trains_on(tmp_pa
     assert len(train.pairs) == 16 + 15 and [len(part.pairs) for part in train.parts] == [16, 15]
     assert victim.visible not in train.visible and victim.infrared not in train.infrared
     assert len({pair.stem for pair in test.pairs}) == len(test.pairs) == 4, "stems say which data set"
-    assert any("1 training picture left out" in note for note in joined.notes)
+    assert any("2 training pictures left out" in note for note in joined.notes), "a picture and its partner"
     assert "a: train 16 pairs" in joined.summary() and "b: train 15 pairs" in joined.summary()
     assert joined.fingerprint() != find(TrainDataOptions(dataroot=(second, first))).fingerprint()
+    other = find(DataOptions(dataroot=second)).splits["train"].pairs[1]
+    other.infrared.path.write_bytes(held_out.infrared.path.read_bytes())
+    train = find(TrainDataOptions(dataroot=(first, second))).splits["train"]
+    assert len(train.parts[1].pairs) == 14 and not {other.visible, other.infrared} & {*train.visible, *train.infrared}
     third = write_pairs(tmp_path / "other" / "a", 20, seed=8)
     stems = [pair.stem for pair in find(TrainDataOptions(dataroot=(first, third))).splits["test"].pairs]
     assert len(set(stems)) == len(stems) == 4, "of two folders of one name too"

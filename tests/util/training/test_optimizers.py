@@ -13,10 +13,10 @@ from util.training.optimizers import Optimizers
 from util.training.state import EMA
 
 
-def make(policy: str, lr: float = 1e-3, beta1: float = 0.5) -> Optimizers:
+def make(policy: str, lr: float = 1e-3, beta1: float = 0.5, best_is_max: bool = True) -> Optimizers:
     torch.manual_seed(0)
     optimizers = Optimizers({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}, lr, beta1, None, select_device("cpu", "fp32"))
-    optimizers.schedule(policy, n_epochs=3, n_epochs_decay=4, decay_iters=2, best_is_max=True)
+    optimizers.schedule(policy, n_epochs=3, n_epochs_decay=4, decay_iters=2, best_is_max=best_is_max)
     return optimizers
 
 
@@ -47,6 +47,16 @@ def test_a_resumed_schedule_goes_on(policy: str) -> None:
     faster = make(policy, lr=1e-2, beta1=0.9)
     faster.load_state_dict(first.state_dict())
     assert faster.rate == pytest.approx(10 * expected[5]) and faster.adam["a"].param_groups[0]["betas"][0] == 0.9
+
+
+def test_plateau_watches_another_score_from_its_first() -> None:
+    first, second = make("plateau", best_is_max=True), make("plateau", best_is_max=False)
+    first.end_epoch(25.0)
+    second.load_state_dict(first.state_dict())
+    second.forget_scores()
+    scores = iter([9.0, 8, 7, 6, 5, 4, 3, 2])
+    assert all((second.end_epoch(next(scores)), second.rate == 1e-3)[1] for _ in range(8)), "lower is better now"
+    assert rates(second, 9, 2.0) == pytest.approx([1e-3] * 6 + [2e-4] * 3)
 
 
 @pytest.mark.parametrize("layouts", ["channels_last to default", "default to channels_last"])
@@ -97,3 +107,8 @@ def test_ema_follows_and_is_saved() -> None:
     other = EMA(network, 0.9)
     other.load_state_dict(ema.state_dict())
     assert torch.equal(other.average[0].weight, ema.average[0].weight)
+    network[0].requires_grad_(False)
+    frozen = EMA(network, 0.9)
+    frozen.update(1000)
+    assert frozen.moving[0] == list(frozen.average[1].parameters())
+    assert torch.equal(frozen.average[0].weight, network[0].weight)

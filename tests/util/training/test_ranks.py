@@ -27,7 +27,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def command(root: Path, name: str) -> list[str]:
     return [str(ROOT / "train.py"), "--name", name, "--dataroot", str(root), *TINY, "--n_epochs", "2",
-            "--n_epochs_decay", "2", "--dropout", "--pool_size", "3", "--precision", "fp32",
+            "--n_epochs_decay", "2", "--dropout", "--norm", "batch", "--pool_size", "3", "--precision", "fp32",
             "--save_minutes", "0.0001", "--val_epoch_freq", "2", "--save_epoch_freq", "1"]  # fmt: skip
 
 
@@ -90,7 +90,10 @@ def test_a_dead_rank_ends_all_and_the_run_goes_on_exactly_or_with_other_ranks(tm
     assert again.returncode == 0, out + err
     one, two = (state(runs / name) for name in ("whole", "broken"))
     assert len(one["ranks"]) == 2
-    assert not alike(one["ranks"][0]["pools"], one["ranks"][1]["pools"]), "each rank has seen other images"
+    first, second = one["ranks"]
+    assert not alike(first["pools"], second["pools"]), "each rank has seen other images"
+    assert not alike(first["random"], second["random"]), "and draws other numbers"
+    assert first["statistics"] and alike(first["statistics"], second["statistics"]), "one network is saved"
     for part in ("method", "optimizers", "ranks", "best", "total"):
         assert alike(one[part], two[part]), f"{part} is not as if nothing had happened"
 

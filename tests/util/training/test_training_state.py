@@ -45,6 +45,14 @@ def test_other_data_and_another_length_are_remarked_and_the_position_keeps_its_s
     assert len(remarks) == 2 and "8 steps, not 4" in remarks[0] and "data set has changed" in remarks[1]
 
 
+def test_scores_of_another_measure_are_no_bar_for_later_ones() -> None:
+    one, two = begun(), begun(judged_by="psnr")
+    one.improves(0.5, True)
+    remarks = two.load_state_dict(one.state_dict())
+    assert len(remarks) == 1 and "not comparable" in remarks[0]
+    assert two.best is None and two.mean_infrared is None and two.improves(0.1, True)
+
+
 def changed(state: dict, *path: object, value: object = None) -> dict:
     """A copy without what lies at a path, or with another value there."""
     state = copy.deepcopy(state)
@@ -65,9 +73,9 @@ def test_a_checkpoint_that_does_not_fit_is_one_line() -> None:
     state = one.state_dict()
     begun(seed=1, ema_decay=0.5).load_state_dict(state)
     wrong = [changed(state, name) for name in state if name != "format"]
-    for name in set(state) - {"format", "data", "best", "mean_infrared"}:
+    for name in set(state) - {"format", "data", "best", "mean_infrared", "judged_by"}:
         wrong += [changed(state, name, value=value) for value in ("x", [1], {"a": 1}, -5, True)]
-    wrong += [changed(state, name, value=[1]) for name in ("data", "best", "mean_infrared")]
+    wrong += [changed(state, name, value=[1]) for name in ("data", "best", "mean_infrared", "judged_by")]
     adam = ("optimizers", "adam", "generator")
     wrong += [
         changed(state, "method", "generator"),
