@@ -57,8 +57,8 @@ def choose_task(options: TrainOptions) -> Task:
 def build(
     options: TrainOptions, device: Device, task: Task, steps: int, fingerprint: str, compiled: str
 ) -> tuple[TrainingState, list[str]]:
-    """Build a training that has not begun, with the same weights on all ranks; and remarks on those that it begins
-    with. steps: of an epoch. fingerprint: of the data set. compiled: the mode in which networks are compiled."""
+    """Build a training that has not begun, the same on all ranks, and remarks on the weights that it begins with.
+    steps: of an epoch. fingerprint: of the data set. compiled: the mode in which networks are compiled."""
     torch.manual_seed(options.run.seed)
     method, named, remarks = METHODS[options.run.model](options.method), options.run.init_from, []
     if named is not None and not options.run.continue_train:
@@ -69,8 +69,6 @@ def build(
             remarks.append(f"{path.name} was trained with --infrared_range {theirs}, and this run has {ours}")
     device.place(method)
     ranks.broadcast([*method.parameters(), *method.buffers()])
-    if ranks.rank():  # dropout, places of patches and the like differ between ranks
-        torch.manual_seed(options.run.seed + ranks.rank())
     loop, best_is_max = options.loop, task.higher_is_better[task.best_metric]
     optimizers = Optimizers(method.players(), loop.lr, loop.beta1, loop.clip_grad, device)
     optimizers.schedule(loop.lr_policy, loop.n_epochs, loop.n_epochs_decay, loop.lr_decay_iters, best_is_max)
