@@ -252,7 +252,11 @@ def main() -> int:
     if policy not in POLICIES:
         raise ValueError(f"{facts['weights']}: names the range {policy}: give --range {' or '.join(POLICIES)}")
     by_image = isinstance(method, FusionGANOptions) and method.bn_statistics == "image"
-    seen = facts.get("infrared_range", "asis")
+    seen = facts.get("infrared_range", "asis")  # what the network learnt from
+    if given(sys.argv, "--infrared_range") is None:  # the Fuser makes the standard exposure, of which no score knows
+        options = options.with_range("percentile" if seen == "percentile" else "asis")
+    elif options.data.infrared_range == "standard":  # it is read so
+        seen = "asis"
     fuser = Fuser(network, device, network_options, policy, not by_image, seen)
     partner = (
         load_partner(network_options, sources.generator, sources.norm_statistics)

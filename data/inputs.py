@@ -214,21 +214,28 @@ def _note_data_set(root: Path) -> list[str]:
     return [f"{root} is read as a folder of any pictures; {at} reads it as a data set"]
 
 
-def find_to_generate(options: TestDataOptions, split: str, count: int | None = None, own: bool = False) -> Inputs:
+def find_to_generate(
+    options: TestDataOptions, split: str | None = None, count: int | None = None, own: bool = False
+) -> Inputs:
     """What test.py generates from, at most `count` images. A folder is a data set where its names say so, or its layout
-    is given, or it is the run's own; any other is a folder of pictures. ImageError for what is passed over, if
-    strict."""
+    is given, or it is the run's own; any other is a folder of pictures, of which there are no splits. ImageError for
+    what is passed over, if strict."""
     roots, data = options.dataroot, options.for_root()
     ensure_sample(roots[0])
     if len(roots) > 1 or not roots[0].is_dir():
         inputs = _find_files(roots).seen_alike(data.visible_bits)
+        data_set = False
     else:
+        data_set = True
         try:
-            inputs = of_data_set(find(data, pictures=not own), split, partnered_jobs)
+            inputs = of_data_set(find(data, pictures=not own), split or "test", partnered_jobs)
         except UnknownLayout:
             if data.layout != "auto" or data.visible_dir is not None:
                 raise
             inputs = find_visible(roots[0], "image", _note_data_set(roots[0])).seen_alike(data.visible_bits)
+            data_set = False
+    if split is not None and not data_set:
+        raise ValueError(f"--split {split} belongs to a data set, and {roots[0]} is none: leave it out")
     return inputs.chosen(count, data.strict)
 
 
@@ -241,5 +248,5 @@ def find_to_fuse(sources: SourceOptions, data: FuseDataOptions) -> Inputs:
         options = data.for_root()
         ensure_sample(options.dataroot)
         jobs_of, wanted = (pair_jobs, "pairs") if sources.generator is None else (visible_jobs, "visible images")
-        inputs = of_data_set(find(options), sources.split, jobs_of, wanted)
+        inputs = of_data_set(find(options), sources.split or "test", jobs_of, wanted)
     return inputs.chosen(sources.num_test, data.strict)

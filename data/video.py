@@ -206,6 +206,15 @@ class FramePairs:
         self.errors: list[ImageError] = []
         self.paths = [video.path for video in (self.visible, self.infrared) if video]
 
+    @property
+    def count(self) -> int:
+        """How many frames there are to come, at most, as far as the headers tell, else 0."""
+        counts = [self.visible.count]
+        if self.infrared is not None:
+            counts.append(round(self.infrared.count / self.infrared.rate * self.visible.rate))
+        known = [count for count in (*counts, self.limit) if count]
+        return min(known) if self.visible.count else 0
+
     def _frames(self) -> Iterator[tuple[float, torch.Tensor, torch.Tensor | None]]:
         size = None
         for frame, partner in self.steps or ((frame, None) for frame in self.visible.frames()):

@@ -159,7 +159,7 @@ DARK = 0.25
 
 
 class EfficientNetUNetGenerator(nn.Module):
-    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 32.
+    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 32, or 64 if both are smaller.
 
     EfficientNet-Lite0 sees what things are, VGG16's first layers their edges and textures, and a decoder with skip
     connections and norms of its own draws. What both learnt from ImageNet (load_encoder) holds for cameras and places
@@ -220,7 +220,10 @@ class EfficientNetUNetGenerator(nn.Module):
 
     def forward(self, x: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
         """power: of the whole image (`exposure`) where x is a tile of it."""
-        return run_padded(self.unpadded, brightened(x, exposure(x) if power is None else power), self.multiple)
+        bright = brightened(x, exposure(x) if power is None else power)
+        # A norm needs more than the one place that the encoder would see of a tiny image.
+        least = 2 * self.multiple if max(x.shape[-2:]) <= self.multiple else 0
+        return run_padded(self.unpadded, bright, self.multiple, least)
 
 
 def exposure(image: torch.Tensor) -> torch.Tensor:

@@ -25,10 +25,10 @@ class SourceOptions(Options):
     with the project. They are the images that test.py --name NAME or test.py --weights FILE writes."""
     norm_statistics: Literal["image", "trained"] | None = None
     """Of --generator: as test.py --norm_statistics."""
-    split: Split = "test"
-    """Split of a data set."""
+    split: Split | None = None
+    """Split of a data set, by default test."""
     num_test: int | None = None
-    """Fuse at most that many pairs, evenly spread; every pair by default."""
+    """Fuse at most that many pairs, evenly spread, or of a video that many frames, the first; all by default."""
     num_threads: int = 4
     """Worker processes that read images (0 reads in the main process), and threads that write them."""
 
@@ -45,6 +45,8 @@ class SourceOptions(Options):
             raise ValueError(
                 "--visible without --infrared: give the infrared images, or --generator RUN or FILE to make them"
             )
+        if self.visible is not None and self.split is not None:
+            raise ValueError(f"--split {self.split} belongs to a data set: give --dataroot one, or leave it out")
         if self.norm_statistics is not None and self.generator is None:
             raise ValueError(
                 f"--norm_statistics {self.norm_statistics} is of a --generator, and none is given: leave it out"
@@ -121,3 +123,7 @@ class FuseOptions:
         """With a run's data options as the defaults; root: what --dataroot gives."""
         values = options.values_for(None if root is None else Path(root))
         return replace(self, data=FuseDataOptions(**values | {"dataroot": None}))
+
+    def with_range(self, infrared_range: str) -> FuseOptions:
+        """With another range to which 8-bit infrared is brought as it is read."""
+        return replace(self, data=replace(self.data, infrared_range=infrared_range))

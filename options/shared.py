@@ -80,6 +80,8 @@ class WeightsOptions(Options):
             raise ValueError('--name "": give the name of a run, or leave the option out')
         if self.epoch not in ("auto", "best", "last") and not re.fullmatch("[0-9]{1,9}", self.epoch):
             raise ValueError(f"--epoch {self.epoch}: give best, last, auto or the number of an epoch")
+        if self.epoch != "auto" and (self.name is None or self.weights is not None):
+            raise ValueError(f"--epoch {self.epoch} belongs to a run: add --name, without --weights, or leave it out")
 
 
 @dataclass(frozen=True)

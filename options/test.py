@@ -14,8 +14,8 @@ from options.shared import GeneratorOptions, LearnedMetricOptions, PrecisionOpti
 class GenerateOptions(LearnedMetricOptions, PrecisionOptions, ResultsOptions, GeneratorOptions):
     """Generate: the run whose networks are used, its weights, where images go."""
 
-    split: Split = "test"
-    """Split of a data set."""
+    split: Split | None = None
+    """Split of a data set, by default test."""
     scale: Literal["train", "input"] = "train"
     """train: the networks see images at the size they were trained at, and what they make is resized to the
     input's size. input: they see every image at its own size."""

@@ -76,9 +76,13 @@ def visible_folders(options: AugmentOptions) -> dict[str, CocoFolder]:
     return found
 
 
+class MadeOtherwise(ValueError):
+    """A folder holds what this command wrote there in another way, which --overwrite replaces."""
+
+
 def check_out(options: AugmentOptions, key: Mapping[str, Any], labels: Mapping[str, CocoFolder]) -> None:
     """ValueError where --out holds anything but what this command wrote there by the same key, or, with --overwrite,
-    by any, or is about to write. labels: by the names of the folders to write."""
+    by any, or is about to write; MadeOtherwise where --overwrite would do. labels: by the names of the folders."""
     out, root = options.out.resolve(), options.dataroot.resolve()
     if first_inside([out], [root]) or first_inside([root], [out]):
         raise ValueError(f"--out {options.out}: lies in --dataroot or around it: give another folder")
@@ -93,11 +97,11 @@ def check_out(options: AugmentOptions, key: Mapping[str, Any], labels: Mapping[s
         if options.overwrite:
             return
         if not lines and any((options.out / folder).exists() for _, folder in FOLDERS.values()):
-            raise ValueError(
+            raise MadeOtherwise(
                 f"--out {options.out}: has no {MANIFEST} to go on from: give another folder, or --overwrite"
             )
         if changed := other_than(key, lines):
-            raise ValueError(
+            raise MadeOtherwise(
                 f"--out {options.out}: was made with other {' and '.join(changed)}: give another folder, or --overwrite"
             )
 

@@ -96,10 +96,13 @@ def generated_folders(options: DetectionOptions) -> tuple[dict[str, CocoFolder],
         folders = (options.folder() / "generated",)
         made = ["--name", options.name] if options.name else []
         made += ["--checkpoints_dir", str(options.checkpoints_dir), "--epoch", options.epoch]
-        made += ["--dataroot", str(options.dataroot), "--out", str(folders[0]), "--split", "train", "--overwrite"]
+        made += ["--dataroot", str(options.dataroot), "--out", str(folders[0]), "--split", "train"]
         made += ["--device", options.device, "--precision", options.precision, "--scale", options.scale]
         made += ["--camera_crop" if options.camera_crop else "--no_camera_crop"] + ["--strict"] * options.strict
-        skipped = augment.main(made)
+        try:  # what an earlier evaluation has made is not made again
+            skipped = augment.main(made)
+        except augment.MadeOtherwise:
+            skipped = augment.main([*made, "--overwrite"])
     root = options.dataroot.resolve()
     found = {}
     for folder in folders:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from data.counts import ThermalRange
-from data.scoring.cases import find_generation_cases, note_generation
+from data.scoring.cases import find_generation_cases, note_generation, range_of_results
 from data.scoring.generation import TRIVIAL, GeneratedScorer, mean_grey
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
-from util.command_line import parse
+from util.command_line import given, parse
 from util.device import select_device
 from util.files import check_file
 from util.metrics.learned import load_learned
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import plural
 from util.training import ranks
+
+RANGE_OPTIONS = ("--thermal_range", "--kelvin_low", "--kelvin_high", "--kelvin_per_count", "--kelvin_offset",
+                 "--infrared_range", "--percentile_low", "--percentile_high")  # fmt: skip
+"""What a ThermalRange is made of: by default as test.py read the real images beside the results."""
 
 
 @ranks.sharing
@@ -26,6 +30,10 @@ def main(argv: list[str]) -> int:
     if taken:
         raise ValueError(f"--generated {taken.pop()}=...: that name is taken; give another")
     device, thermal = select_device(options.device, "fp32").device, ThermalRange.from_options(options.data)
+    theirs = range_of_results(folders.values())
+    if theirs not in (None, thermal) and not any(given(argv, option) for option in RANGE_OPTIONS):
+        thermal = theirs
+        tell("note", ["the real images are brought to the range to which test.py brought them (made.jsonl)"])
     found = find_generation_cases(options)
     learned = load_learned(options.inception_weights, options.lpips_weights, device)
     of_data_set = options.data.dataroot is not None

@@ -18,6 +18,7 @@ from typing import Literal
 
 import torch
 
+from data.transforms import Preprocess
 from models import METHODS
 from models.inference.exportable import (
     Exportable,
@@ -117,9 +118,9 @@ def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
         "output": f"{what.output} [N, 1, H, W] in [-1, 1]: (x + 1) * 127.5 are 8-bit levels",
         "code": code_version(),
     }
-    if trained is not None and kind == "generation":
-        seen = trained.input
-        facts["trained_at"] = f"{seen.preprocess}, load_size {seen.load_size}, crop_size {seen.crop_size}"
+    seen = Preprocess.of_generator(trained, about) if kind == "generation" else None
+    if seen is not None:
+        facts["trained_at"] = f"{seen.mode}, load_size {seen.load_size}, crop_size {seen.crop_size}"
     return what, facts
 
 

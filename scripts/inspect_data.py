@@ -60,8 +60,8 @@ class InspectOptions(DataOptions):
         super().__post_init__()
         if self.count < 1:
             raise ValueError(f"--count is {self.count}: give 1 or more rows")
-        if self.out is not None and not self.out.suffix:
-            raise ValueError(f"--out {self.out}: give the name of a picture, such as pairs.png")
+        if self.out is not None and self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise ValueError(f"--out {self.out}: give the name of a PNG or JPEG, such as pairs.png")
 
     @property
     def sheet(self) -> Path:

@@ -30,7 +30,7 @@ class _FrameWriter:
 
     def __init__(self, pairs: FramePairs, folder: Path, gray: bool, gallery: int) -> None:
         self.folder, self.gray, self.stem, self.done = folder, gray, pairs.visible.path.stem, 0
-        self.shown = set(evenly(range(max(1, pairs.visible.count)), min(SHOWN, gallery)))
+        self.shown = set(evenly(range(max(1, pairs.count)), min(SHOWN, gallery)))
         self.rows: dict[str, dict[str, Path]] = {}
         timing = pairs.visible.rate, pairs.visible.tick
         self.path = folder / "fused" / f"{self.stem}.mp4"

@@ -41,6 +41,13 @@ def _key_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return key if isinstance(key, dict) else None
 
 
+def made_by(folder: Path) -> dict[str, Any]:
+    """By what the results of a folder, or of the one it is in, were made: the key given to Results; {} where nobody
+    recorded it."""
+    found = (_key_of(read_lines(place / MANIFEST)) for place in (folder, folder.parent))
+    return next((key for key in found if key), {})
+
+
 def other_than(key: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """What of the key is another than that of the records in these lines; nothing where they have no key."""
     before = _key_of(lines)

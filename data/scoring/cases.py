@@ -3,17 +3,21 @@ together, though its names do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.images import Source, list_images
+from data.counts import ThermalRange
+from data.files import Met
+from data.images import ImageError, Source, list_images
 from data.inputs import ensure_sample, find_pairs, of_data_set, pair_jobs, partnered_jobs
 from data.layouts import find
+from data.output.results import made_by
 from data.remarks import CUTS, headers_of, note_palettes, note_views, with_one_white
 from data.scoring.methods import by_stem, join_methods, results_of
 from options.evaluate import EvaluateFusionOptions, EvaluateGenerationOptions, methods_of
+from options.recorded import from_dict
 from util.json_file import read_json
 from util.text import first_few, plural
 
@@ -81,7 +85,9 @@ def find_generation_cases(options: EvaluateGenerationOptions) -> Cases:
     data, split = options.data.for_root(), options.split or "test"
     if data is None:
         where, remedy = str(options.real), "give both the same name, or --dataroot a data set that pairs them"
-        real, visible = {source.stem: source for source in list_images(options.real)}, {}
+        met = Met()
+        real, visible = {source.stem: source for source in list_images(options.real, met)}, {}
+        skipped = [ImageError(*unread) for unread in met.unread]
     else:
         ensure_sample(data.dataroot)
         found = of_data_set(
@@ -93,8 +99,13 @@ def find_generation_cases(options: EvaluateGenerationOptions) -> Cases:
         )
         real = {job.visible.stem: job.ground_truth for job in found.jobs}
         visible = {job.visible.stem: job.visible for job in found.jobs}
+        skipped = list(found.skipped)
+    if skipped and options.data.strict:
+        raise skipped[0]
     folders = methods_of("generated", options.generated)
     joined, missing = join_methods(list(real), folders, "infrared", "generated", "real image", remedy)
+    if skipped:
+        missing.insert(0, f"{plural(len(skipped), 'file')} cannot be used ({first_few(e.path.name for e in skipped)})")
     if options.visible is not None:
         visible = by_stem(list(joined), "visible", list_images(options.visible))
         lacks = [stem for stem in joined if stem not in visible]
@@ -107,6 +118,18 @@ def find_generation_cases(options: EvaluateGenerationOptions) -> Cases:
         visible = {stem: alike.get(source, source) for stem, source in visible.items()}
     cases = [EvaluationCase(stem, visible.get(stem), real[stem], made) for stem, made in joined.items()]
     return Cases(cases, missing, where)
+
+
+def range_of_results(folders: Iterable[Path]) -> ThermalRange | None:
+    """The range to which test.py brought the real infrared images when it made these results; None where that is not
+    recorded, or not the same for all."""
+    found = set()
+    for folder in folders:
+        try:
+            found.add(from_dict(ThermalRange, made_by(folder).get("thermal range"), str(folder)))
+        except ValueError:
+            return None
+    return found.pop() if len(found) == 1 else None
 
 
 def record_of(folder: Path) -> dict[str, Any]:

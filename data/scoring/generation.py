@@ -15,15 +15,17 @@ from data.scoring.scores import CaseScores, Scores
 from data.threads import in_threads
 from data.transforms import as_tensor, grey_tensor, resize
 from util.colour import luminance
-from util.metrics.generation import cc, edge_cc, mae, ms_ssim, psnr, ssim
+from util.metrics import generation
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
 from util.metrics.strips import by_strips
+from util.text import metric_title
 from util.training import ranks
 
-METRICS = {"PSNR": psnr, "SSIM": ssim, "MS-SSIM": ms_ssim, "MAE": mae, "CC": cc, "edge CC": edge_cc}
-QUICK = ("PSNR", "SSIM", "MAE", "CC", "edge CC")
+QUICK = {metric_title(name): metric for name, metric in generation.METRICS.items()}
+METRICS = QUICK | {"MS-SSIM": generation.ms_ssim}
 OF_SETS = ("FID", "KID")
-HIGHER_IS_BETTER = {name: name != "MAE" for name in METRICS} | dict.fromkeys(("LPIPS", *OF_SETS), False)
+HIGHER_IS_BETTER = {metric_title(name): higher for name, higher in generation.HIGHER_IS_BETTER.items()}
+HIGHER_IS_BETTER |= {"MS-SSIM": True} | dict.fromkeys(("LPIPS", *OF_SETS), False)
 SMALLEST_SIDES = {"SSIM": 11, "edge CC": 3, "MS-SSIM": 161, "LPIPS": LPIPS_SIDE}
 TRIVIAL = ("luminance", "inverted luminance", "constant")
 CONVENTION = (

@@ -35,7 +35,7 @@ class CaseScores:
 
     def record(self) -> dict[str, Any]:
         """What is kept of them, as JSON."""
-        return {"scores": self.rows, "size": list(self.size)}
+        return {"scores": self.rows, "size": list(self.size)} | ({"resized": True} if self.resized else {})
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any], case: EvaluationCase, scorer: Scorer) -> CaseScores | None:
@@ -45,7 +45,7 @@ class CaseScores:
         if scorer.of_sets or not all(scorer.higher_is_better.keys() <= kept.get(row, {}).keys() for row in rows):
             return None
         values = {row: {metric: kept[row][metric] for metric in scorer.higher_is_better} for row in rows}
-        return cls(values, tuple(record["size"]))
+        return cls(values, tuple(record["size"]), record.get("resized") is True)
 
 
 def are_scores(record: Mapping[str, Any]) -> bool:
@@ -128,8 +128,8 @@ class Scores:
 
 def is_large(case: EvaluationCase) -> bool:
     """Whether images are so large that they are scored alone. ImageError if unreadable."""
-    width, height = pixel_size(case.infrared.path)
-    return width * height > LARGE
+    sizes = [pixel_size(source.path) for source in (case.infrared, case.visible) if source is not None]
+    return max(width * height for width, height in sizes) > LARGE
 
 
 def score_cases(

@@ -22,6 +22,7 @@ from models.inference.trained import load_network
 from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
 from options.shared import PrecisionOptions, check_size
+from options.translation import Generator
 from scripts.benchmarks.common import (
     BenchmarkOptions,
     Command,
@@ -49,7 +50,7 @@ class Options(BenchmarkOptions, PrecisionOptions):
 
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
     """Compile the network, in a mode of torch.compile."""
-    netG: Literal["resnet_9blocks", "resnet_6blocks", "unet_256", "unet_128"] = "resnet_9blocks"
+    netG: Generator = "resnet_9blocks"
     """Generator."""
     ngf: int = 64
     """Its first channels."""

@@ -241,8 +241,33 @@ def test_a_run_and_a_data_set(command: Callable, tmp_path: Path) -> None:
     assert "last.safetensors" in done.stdout and "two_folders" in done.stdout
     command("fuse.py", "--name", "std", "--dataroot", root, "--split", "all", "--num_test", 5, *CPU)
     assert len(list(fused.iterdir())) >= 5
+    text = command("fuse.py", "--visible", root, "--generator", "--split", "val", *CPU, status=2).stderr
+    assert "--split val belongs to a data set" in text
     text = command("fuse.py", "--name", "std", "--dataroot", root, "--epoch", "7", *CPU, status=2).stderr
     assert "--epoch can be last" in text
+
+
+@pytest.mark.parametrize("learnt", ["standard", "percentile"])
+def test_a_run_fuses_as_its_weights_alone_in_the_range_they_learnt_from(
+    command: Callable, tmp_path: Path, learnt: str
+) -> None:
+    root, (options, network) = write_pairs(tmp_path / "data", 20), small("stdfusion_net")
+    data = replace(published(for_method(type(options)), type(options)).data, infrared_range=learnt)
+    folder = make_run(tmp_path / "checkpoints" / "std", "stdfusion_net", options, network, data=data)
+    facts = {"model": "stdfusion_net", "options": json.dumps(to_dict(options)), "infrared_range": learnt}
+    save_weights(folder / "last.safetensors", network.state_dict(), facts)
+    given = {"run": ("--name", "std"), "weights": ("--weights", folder / "last.safetensors")}
+    made = {}
+    for name, words in given.items():
+        command("fuse.py", *words, "--dataroot", root, "--results_dir", name, "--evaluate", *CPU)
+        made[name] = [path.read_bytes() for path in sorted((tmp_path / name).rglob("fused/*.png"))]
+    assert len(made["run"]) == 2 and made["weights"] == made["run"]
+    scores = [next((tmp_path / name).rglob("scores.csv")).read_text() for name in ("run", "weights")]
+    assert scores[0] == scores[1]
+    plain = tmp_path / "plain.safetensors"
+    save_weights(plain, network.state_dict(), facts | {"infrared_range": "asis"})
+    command("fuse.py", "--weights", plain, "--dataroot", root, "--results_dir", "plain", "--evaluate", *CPU)
+    assert [path.read_bytes() for path in sorted((tmp_path / "plain").rglob("fused/*.png"))] != made["run"]
 
 
 def test_bf16_is_near_fp32(command: Callable, weights: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_discriminator_parameters_equal_the_reference() -> None:
 def test_generators_keep_any_size(name: str, upsample: str, norm: str) -> None:
     network = make_generator(name, 3, 1, 2, norm, True, upsample).eval()
     with torch.no_grad():
-        for height, width in ((64, 48), (37, 50)):
+        for height, width in ((64, 48), (37, 50), (1, 1), (32, 32)):
             made = network(torch.rand(1, 3, height, width) * 2 - 1)
             assert made.shape == (1, 1, height, width) and made.abs().max() <= 1
 

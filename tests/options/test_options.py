@@ -210,6 +210,9 @@ def test_a_continued_run_takes_no_other_weights(tmp_path: Path) -> None:
 def test_no_run_is_called_nothing() -> None:
     with pytest.raises(ValueError, match='--name "": give the name'):
         WeightsOptions(name="")
+    for given in ({}, {"name": "a", "weights": Path("a.safetensors")}):
+        with pytest.raises(ValueError, match="--epoch 7 belongs to a run"):
+            WeightsOptions(epoch="7", **given)
 
 
 def test_options_are_frozen() -> None:

@@ -224,6 +224,23 @@ def test_test_evaluate(command: Callable, tmp_path: Path) -> None:
     assert "no real infrared" in command(*words, "--dataroot", root / "visible", status=2).stderr
 
 
+def test_real_images_come_to_the_range_that_test_py_had(command: Callable, tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "data", 3, (41, 53))
+    write_run(tmp_path / "checkpoints/gen")
+    words = ("--dataroot", root, "--split", "all", "--device", "cpu", "--num_threads", 0)
+    command("test.py", "--name", "gen", *words, "--infrared_range", "percentile", "--evaluate")
+    again = ("scripts.evaluate", "generation", "--generated", "results/gen", "--out", "s.json", *words)
+    assert "range to which test.py brought them" in command(*again).stdout
+    ours, theirs = (json.loads(Path(name).read_text()) for name in ("s.json", "results/gen/evaluation.json"))
+    assert ours["images"] == theirs["images"]
+    assert "test.py brought" not in command(*again, "--infrared_range", "asis").stdout
+    assert json.loads(Path("s.json").read_text())["images"] != theirs["images"]
+    (root / "infrared" / next((root / "infrared").iterdir()).name).write_bytes(b"")
+    done = command(*again, status=0)
+    assert "1 file" in done.stdout and "cannot be used" in done.stdout
+    assert "empty file" in command(*again, "--strict", status=2).stderr
+
+
 def test_pairs_of_a_data_set_whose_stems_differ(command: Callable, tmp_path: Path) -> None:
     """FLIR ADAS v2: a frame has another id in each camera; the layout knows which belong together."""
     root = flir_adas_v2(tmp_path / "flir")

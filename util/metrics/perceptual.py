@@ -9,6 +9,7 @@ from util.metrics.filters import blur, cycles, filter_frequencies, gaussian, sep
 from util.metrics.triplet import Triplet
 
 TINY = 1e-10
+ROUNDING = 1e-9  # variance that a window of one grey level may have
 EYE_NOISE = 2.0  # variance in grey levels, of images in 0..255
 
 
@@ -26,6 +27,7 @@ def local_statistics(image: torch.Tensor, size: int) -> tuple[torch.Tensor, torc
 def source_statistics(image: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Local mean and variance of a source at one scale, and what the eye could take from it there, [N, C]."""
     mean, variance = local_statistics(image, size)
+    variance = torch.where(variance < ROUNDING, 0.0, variance)
     return mean, variance, torch.log1p(variance / EYE_NOISE).sum((-2, -1))
 
 

@@ -369,6 +369,12 @@ def test_images_too_small_for_a_window_score_nan() -> None:
     assert [name for name, score in scores.items() if score.isnan()] == ["VIF", "MS-SSIM"]
 
 
+@pytest.mark.parametrize("level", [0, 16, 100, 255])
+def test_a_flat_source_has_no_vif_whatever_its_grey_level(level: int, pair) -> None:
+    fused, _, infrared = pair
+    assert fusion_scores(fused, torch.full_like(fused, level), infrared, ["VIF"])["VIF"].isnan().all()
+
+
 @pytest.mark.parametrize("role", ["fused", "visible"])
 def test_one_flat_image_leaves_scores_finite(role: str, pair) -> None:
     flat = torch.full_like(pair[0], 7)
