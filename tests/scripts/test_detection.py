@@ -218,6 +218,24 @@ def test_without_a_run_the_generator_of_the_project_makes_the_images(
     assert DetectionOptions(generated=(flir,)).folder() == Path("results/detection")
 
 
+@pytest.mark.parametrize("otherwise", [False, True])
+def test_only_images_made_otherwise_are_made_again(
+    tmp_path: Path, flir: Path, monkeypatch: pytest.MonkeyPatch, otherwise: bool
+) -> None:
+    called = []
+
+    def pretend(argv: list[str]) -> int:
+        called.append("--overwrite" in argv)
+        if otherwise and not called[-1]:
+            raise evaluate_detection.augment.MadeOtherwise("with other weights")
+        shutil.copytree(flir, argv[argv.index("--out") + 1])
+        return 0
+
+    monkeypatch.setattr(evaluate_detection.augment, "main", pretend)
+    evaluate_detection.generated_folders(DetectionOptions(dataroot=flir, results_dir=tmp_path / "results"))
+    assert called == ([False, True] if otherwise else [False])
+
+
 def test_mistakes_are_named_before_training(tmp_path: Path, flir: Path, command: Callable) -> None:
     call = ("scripts.evaluate_detection", "--dataroot", flir, "--size", *SIZE, *CPU, "--min_boxes", 1)
     assert "is --dataroot itself" in command(*call, "--generated", flir, status=2).stderr

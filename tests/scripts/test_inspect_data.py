@@ -85,6 +85,11 @@ def test_the_sheet_replaces_no_image(folder):
         inspect(InspectOptions(dataroot=folder, out=folder / "vi" / "1.png"))
 
 
+def test_the_sheet_is_a_picture_that_can_say_who_drew_it(folder):
+    with pytest.raises(ValueError, match=r"--out pairs\.bmp: give the name of a PNG or JPEG"):
+        InspectOptions(dataroot=folder, out=Path("pairs.bmp"))
+
+
 def test_every_split_has_rows():
     assert shares({"train": 900, "val": 0, "test": 2}, 8) == {"train": 6, "val": 0, "test": 2}
     assert shares({"train": 3, "val": 1, "test": 1}, 3) == {"train": 1, "val": 1, "test": 1}
