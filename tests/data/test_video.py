@@ -148,7 +148,7 @@ def test_videos_with_a_generator_and_a_limit(command: Callable, tmp_path: Path) 
     options = CycleGANOptions(netG="resnet_6blocks", ngf=4, ndf=4)
     make_run(tmp_path / "checkpoints" / "gen", "cycle_gan", options, METHODS["cycle_gan"].network(options))
     make_run(tmp_path / "checkpoints" / "std", "stdfusion_net", *small("stdfusion_net"))
-    visible = make(tmp_path / "day.mp4", 30)
+    visible = make(tmp_path / "day.mp4", 26)
     command("fuse.py", "--visible", visible, "--generator", "gen", "--name", "std", "--num_test", 2, *CPU)
     page = (tmp_path / "results" / "std" / "index.html").read_text()
     assert "day_000000" in page and "day_000001" in page, "the gallery shows frames that are made"
