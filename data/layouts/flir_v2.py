@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -55,18 +56,27 @@ def matching_videos(rgb: dict[str, Any], thermal: dict[str, Any]) -> tuple[dict[
 
     The description of a thermal video may name its RGB video; otherwise equal file names match, camera
     aside. An RGB video is used once."""
-    names = {_normal_name(str(video.get("filename") or "")): str(video.get("id")) for video in _videos(rgb)}
-    names.pop("", None)
+
+    def as_written(video: dict[str, Any]) -> str:
+        return str(video.get("filename") or "")
+
+    def camera_aside(video: dict[str, Any]) -> str:
+        return _normal_name(as_written(video))
+
     found: dict[str, str] = {}
     for video in _videos(thermal):
         match = _DESCRIPTION.search(str(video.get("description") or ""))
         if match:
             found[str(video.get("id"))] = match[1]
     by_description = len(found)
-    for video in _videos(thermal):
-        partner = names.get(_normal_name(str(video.get("filename") or "")))
-        if str(video.get("id")) not in found and partner and partner not in found.values():
-            found[str(video.get("id"))] = partner
+    for name in (as_written, camera_aside):  # cameras apart first, so that drive_cam0 and drive_cam1 are two
+        free = [video for video in _videos(rgb) if str(video.get("id")) not in found.values() and name(video)]
+        counts = Counter(map(name, free))
+        names = {name(video): str(video.get("id")) for video in free if counts[name(video)] == 1}
+        for video in _videos(thermal):
+            partner = names.get(name(video))
+            if str(video.get("id")) not in found and partner and partner not in found.values():
+                found[str(video.get("id"))] = partner
     return found, by_description, len(found) - by_description
 
 

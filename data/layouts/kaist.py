@@ -95,15 +95,13 @@ def _sources(frames: dict[str, Path], wanted: Iterable[str], scan: Scan) -> list
 
 
 def read(folder: Folder, scan: Scan) -> dict[str, Split]:
-    """Frames of the lists in imageSets, without lists all; val is whole videos of the training sets."""
+    """Frames of the lists in imageSets, of a split without a list all; val is whole videos of the training sets."""
     visible, infrared = _frames(folder)
     lists = _lists(folder, visible.keys() | infrared.keys(), scan)
     stems = sorted(visible.keys() | infrared.keys(), key=natural_key)
     splits = {}
     for name in ("train", "test"):
-        if lists and name not in lists:
-            continue
-        wanted = [stem for stem in stems if (stem in lists[name] if lists else split_of(stem) == name)]
+        wanted = [stem for stem in stems if (stem in lists[name] if name in lists else split_of(stem) == name)]
         split = paired_split(_sources(visible, wanted, scan), _sources(infrared, wanted, scan))
         if split.visible or split.infrared:
             splits[name] = split

@@ -79,7 +79,8 @@ def _finder(whole: Split) -> tuple[dict[Source, str], Callable[[str], set[str]]]
 
 def share_by_lists(whole: Split, lists: Mapping[str, Path], scan: Scan) -> dict[str, Split]:
     """All images, shared as the lists of splits say; one that several lists name belongs to the first of them. Without
-    a list of training images that names any: {"": whole}, to be shared by the fractions."""
+    a list of training images that names any, those are all that no other list names; without any list, {"": whole}, to
+    be shared by the fractions."""
     of, named = _finder(whole)
     split_of: dict[str, str] = {}
     used = []
@@ -95,10 +96,17 @@ def share_by_lists(whole: Split, lists: Mapping[str, Path], scan: Scan) -> dict[
             )
         split_of |= dict.fromkeys(names.difference(split_of), split)
         used += [split] * bool(names)
-    if "train" not in used:
+    if not used:
         return {"": whole}
     unlisted = [pair.stem for pair in whole.pairs if pair.stem not in split_of]
-    if unlisted:
+    if "train" not in used:
+        rest = {*of.values()} - split_of.keys()
+        split_of |= dict.fromkeys(rest, "train")
+        used.insert(0, "train")
+        scan.note(
+            f"no list of training images: the {plural(len(unlisted), 'pair')} that no other names are to train on"
+        )
+    elif unlisted:
         read = ", ".join(lists[split].name for split in used)
         scan.note(f"{plural(len(unlisted), 'pair')} in no list ({read}), left out: {first_few(unlisted)}")
     return {

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from data.files import SPELLINGS, name_key, natural_key
 from data.images import Source
 from data.layouts.listing import Pair, Split
 
-CHAPTERS, HELD_TOGETHER = 6, 3
-"""At most so many parts of a list are cut by themselves, each holding out at least so many neighbours."""
+CHAPTERS, HELD_TOGETHER, LEAST_VIDEOS = 6, 3, 5
+"""At most so many parts of a list are cut by themselves, each holding out at least so many neighbours, or one of at
+least so many videos."""
 
 _WORDS = "visible|visual|vis|vi|rgb|colou?r|co|eo|optical|photo|wide|zoom"
 _WORDS += "|infrared|inf|ir|tir|thermal|thermo|thrm|thr|lwir|previewdata"
@@ -124,14 +126,19 @@ def cut(groups: Sequence[str], val_fraction: float, test_fraction: float, smalle
 def assign(groups: Sequence[str], val_fraction: float, test_fraction: float) -> list[int]:
     """0 (train), 1 (val) or 2 (test) for each item of a sorted list; groups: each item's video, or "".
 
-    Without videos the list is gone through in up to six chapters, each cut by itself: neighbouring frames stay
-    together, and what is held out comes from all parts of the list (day and night often lie in parts of it)."""
+    The list is gone through in up to six chapters, each cut by itself: neighbouring frames and the frames of a video
+    stay together, and what is held out comes from all parts of the list (day and night often lie in parts of it)."""
     count = len(groups)
     held = min((round(count * share) for share in (val_fraction, test_fraction) if share > 0), default=0)
-    chapters = 1 if any(groups) else max(1, min(CHAPTERS, held // HELD_TOGETHER))
+    chapters = max(1, min(CHAPTERS, held // HELD_TOGETHER))
+    starts = [number * count // chapters for number in range(1, chapters)]
+    if any(groups):  # a chapter is whole videos, of which one can be held out for each purpose
+        edges = [place for place in range(1, count) if groups[place] != groups[place - 1]]
+        chapters = max(1, min(chapters, (len(edges) + 1) // LEAST_VIDEOS))
+        starts = [edges[number * (len(edges) + 1) // chapters - 1] for number in range(1, chapters)]
     labels: list[int] = []
-    for number in range(chapters):
-        chapter = groups[number * count // chapters : (number + 1) * count // chapters]
+    for first, end in pairwise([0, *starts, count]):
+        chapter = groups[first:end]
         val_start, test_start = cut(chapter, val_fraction, test_fraction)
         labels += [(place >= val_start) + (place >= test_start) for place in range(len(chapter))]
     return labels
@@ -144,6 +151,7 @@ def hold_out(split: Split, val_fraction: float, test_fraction: float) -> dict[st
     pairs = sorted(split.pairs, key=lambda pair: natural_key(pair.stem))
     labels = assign([pair.visible.group for pair in pairs], val_fraction, test_fraction)
     keys = [natural_key(pair.stem) for pair in pairs]
+    whole = all(pair.stem == pair.visible.stem for pair in pairs)  # else lone images sort by their bare stems as well
     of_paired = {
         source: label for pair, label in zip(pairs, labels, strict=True) for source in (pair.visible, pair.infrared)
     }
@@ -151,7 +159,8 @@ def hold_out(split: Split, val_fraction: float, test_fraction: float) -> dict[st
     def side_labels(side: Sequence[Source]) -> list[int]:
         if not pairs:
             return assign([source.group for source in side], val_fraction, test_fraction)
-        places = (max(0, bisect_right(keys, natural_key(source.stem)) - 1) for source in side)
+        names = (source.stem if whole else bare_stem(source.stem) or source.stem for source in side)
+        places = (max(0, bisect_right(keys, natural_key(name)) - 1) for name in names)
         return [of_paired.get(source, labels[place]) for source, place in zip(side, places, strict=True)]
 
     def part(items: Sequence[Any], of_items: Sequence[int], label: int) -> tuple[Any, ...]:
@@ -173,6 +182,7 @@ def complete(parts: dict[str, Split], val_fraction: float, test_fraction: float)
     """train, val, test of what a layout brings: "" (no split) or train alone is cut in three, and train gives
     up a block for val where there is a test split but no val. Test images never validate. Validation needs pairs:
     where there are none to train on, nothing is held out for it."""
+    parts = {name: part for name, part in parts.items() if part.visible or part.infrared}
     if not any(part.pairs for name, part in parts.items() if name in ("", "train")):
         val_fraction = 0
     if set(parts) in ({""}, {"train"}):

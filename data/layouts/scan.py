@@ -24,6 +24,7 @@ class Scan:
         self.options = options
         self.headers: dict[Path, Header] = {}
         self.skipped: list[Skipped] = []
+        self.passed: set[Path] = set()  # paths of the skipped
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -35,7 +36,8 @@ class Scan:
         """Pass a file over; with --strict an ImageError instead."""
         if self.options.strict:
             raise ImageError(path, reason)
-        if path not in (item.path for item in self.skipped):
+        if path not in self.passed:
+            self.passed.add(path)
             self.skipped.append(Skipped(path, reason))
 
     def check(self, paths: list[Path]) -> list[Path]:

@@ -19,6 +19,7 @@ from data.layouts.listing import Split
 from data.layouts.lists import list_files, share_by_lists
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
+from util.files import digest
 
 _MSRS_STEM = re.compile(r"\d{5}[DN]")
 META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": ("val.txt",)}
@@ -164,16 +165,17 @@ def read_named(root: Path, scan: Scan) -> dict[str, Split]:
 
 
 def read_tno_fusiongan(folder: Folder, scan: Scan) -> dict[str, Split]:
-    """Train_vi, Train_ir, Test_vi, Test_ir. In the published copy both hold the same pictures: they are read
-    once and shared by the fractions."""
+    """Train_vi, Train_ir, Test_vi, Test_ir. In the published copy both hold the same pictures, byte for byte: they are
+    read once and shared by the fractions."""
     train = paired_split(*scan.sides(folder.child("train_vi"), folder.child("train_ir")))
     test = paired_split(*scan.sides(folder.child("test_vi"), folder.child("test_ir")))
-    test_stems = {pair.stem for pair in test.pairs}
-    shared = test_stems & {pair.stem for pair in train.pairs}
+    trained = {pair.stem: pair.visible.path for pair in train.pairs}
+    named_alike = [(pair.visible.path, trained[pair.stem]) for pair in test.pairs if pair.stem in trained]
+    shared = [path for path, other in named_alike if digest(path) == digest(other)]
     if not shared:
         return _finish({"train": train, "test": test} if test.pairs else {"": train}, scan)
     scan.note(
-        f"{len(shared)} of {len(test_stems)} test pairs are training pairs too, as FusionGAN packs TNO: "
+        f"{len(shared)} of {len(test.pairs)} test pairs are training pairs too, as FusionGAN packs TNO: "
         "the Train folders alone are read and shared by --val_fraction and --test_fraction"
     )
     return _finish({"": train}, scan)

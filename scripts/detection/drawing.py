@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from data.detection import Labelled
 from data.images import write_image
 from util.metrics.detection import Boxes
+from util.pages.previews import short
 
 COLOURS = ((255, 140, 40), (70, 190, 255), (130, 220, 90), (240, 110, 200), (250, 220, 70), (170, 140, 255))
 IGNORED = (150, 150, 150)
@@ -45,7 +46,7 @@ def draw_boxes(folder: Path, classes: Sequence[str], data: Labelled, k: int, box
         if not of_truth and not any(_overlap(place, other) for other in written):
             draw.text(place[:2], f"{what:.2f}", fill=colour, font=font, **edge)
             written.append(place)
-    path = folder / f"{data.names[k]}-{''.join(c if c.isalnum() else '_' for c in name)}.png"
+    path = folder / f"{k:05d}_{short(data.names[k])}-{''.join(c if c.isalnum() else '_' for c in name)}.png"
     write_image(path, np.asarray(image))
     return path
 

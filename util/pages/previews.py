@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from util.pages.sheet import sheet
 
 PNG_HEAD, PNG_FOOT = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IEND\xaeB\x60\x82"
 NAME = re.compile(r"epoch_(\d+)-(.+)-([a-z]+)\.png")
+LONGEST_STEM = 160  # bytes
 ORDER = ("visible", "generated", "infrared", "mask", "fused", "cycled")  # of columns, from left to right
 
 
@@ -23,6 +25,14 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     """[N, 1 or 3, H, W] in [-1, 1] -> [N, 3, H, W] in [0, 1] on the host."""
     images = (images.float().clamp(-1, 1) + 1) / 2
     return images.expand(-1, 3, -1, -1).cpu()
+
+
+def short(stem: str) -> str:
+    """The stem, or, where a file called EPOCH-STEM-LABEL would have too long a name, its beginning and a digest."""
+    if len(os.fsencode(stem)) <= LONGEST_STEM:
+        return stem
+    name = os.fsencode(stem)
+    return f"{name[:LONGEST_STEM].decode(errors='ignore')}_{hashlib.sha256(name).hexdigest()[:8]}"
 
 
 def is_png(path: Path) -> bool:
@@ -51,7 +61,7 @@ class Previews:
         for stem, images in samples:
             pictures = []
             for label, image in images.items():
-                path = self.folder / f"epoch_{epoch:04d}-{stem}-{label}.png"
+                path = self.folder / f"epoch_{epoch:04d}-{short(stem)}-{label}.png"
                 with beside(path) as part:
                     save_image(_unit(image), part, format="png")
                 pictures.append(Image.open(path))

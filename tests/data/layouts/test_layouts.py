@@ -97,6 +97,22 @@ def test_lists_in_meta_decide_the_split(tmp_path):
     assert "2 pairs in no list" in " ".join(listing.notes)
 
 
+def test_a_list_of_test_images_alone_keeps_them_out_of_training(tmp_path):
+    make.two_folders(tmp_path, "vi", "ir", [f"{number:05d}" for number in range(20)])
+    lists(tmp_path / "meta", test=b"00000\n00001\n", val=b"")
+    listing = find(DataOptions(dataroot=tmp_path))
+    assert stems_of(listing, "test") == ["00000", "00001"] and len(stems_of(listing, "train")) == 16
+    assert len(stems_of(listing, "val")) == 2, "an empty list is none: validation has a block of the rest"
+    assert "the 18 pairs that no other names are to train on" in " ".join(listing.notes)
+    lists(
+        tmp_path / "meta",
+        test=b"00000\n00001\n",
+        val=b"00000\n",
+        train="\n".join(f"{k:05d}" for k in range(2, 20)).encode(),
+    )
+    assert len(stems_of(find(DataOptions(dataroot=tmp_path)), "val")) == 2, "all of its list is test's"
+
+
 def test_kaist_lists_flat_copies_and_whole_videos_for_validation(tmp_path):
     listing = find(DataOptions(dataroot=make.kaist(tmp_path / "a")))
     assert stems_of(listing, "val") == ["set05_V000_I00001"]
@@ -114,6 +130,10 @@ def test_kaist_lists_flat_copies_and_whole_videos_for_validation(tmp_path):
     assert stems_of(listed, "train") == ["set00_V000_I00000", "set00_V001_I00020"]
     assert stems_of(listed, "test") == ["set06_V000_I00019"]
     assert "train-all-02.txt: 1 listed frame not on disk: set00_V009_I00000" in listed.notes
+    (sets / "test-all-20.txt").unlink()
+    one = find(DataOptions(dataroot=tmp_path / "a", val_fraction=0))
+    assert stems_of(one, "train") == stems_of(listed, "train")
+    assert stems_of(one, "test") == ["set06_V000_I00019", "set11_V001_I00039"], "set06-11 where no list says"
 
 
 def test_fusiongans_tno_is_read_once_because_train_is_test(tmp_path):
@@ -124,6 +144,11 @@ def test_fusiongans_tno_is_read_once_because_train_is_test(tmp_path):
         ".tif",
     }
     assert "4 of 4 test pairs are training pairs too" in " ".join(listing.notes)
+    for number in (1, 2, 10, 17):  # other pictures under the same numbers
+        (path,) = (tmp_path / "Test_vi").glob(f"{number}.*")
+        make.picture(path, (25 + number, 20), value=7)
+    own = find(DataOptions(dataroot=tmp_path))
+    assert stems_of(own, "test") == ["1", "2", "10", "17"] and len(stems_of(own, "train")) == 3
 
 
 def test_cyclegan_is_unpaired_unless_test_names_are_equal(tmp_path):

@@ -138,6 +138,9 @@ def test_v2_description_outranks_the_file_name():
     assert matching_videos(rgb, thermal) == ({"T2": "R1"}, 1, 0)
     thermal["videos"][1]["description"] = ""
     assert matching_videos(rgb, thermal) == ({"T1": "R1", "T2": "R2"}, 0, 2)
+    rgb = {"videos": [{"id": f"R{k}", "filename": f"drive_cam{k}.avi"} for k in (0, 1)]}
+    thermal = {"videos": [{"id": "T0", "filename": "drive_cam0.avi"}, {"id": "T2", "filename": "drive_cam2.avi"}]}
+    assert matching_videos(rgb, thermal)[0] == {"T0": "R0", "T2": "R1"}, "the name as it is, then what is left of it"
 
 
 def test_v2_supervised_gives_half_of_the_videos_to_train_and_none_drops_pairs(v2):

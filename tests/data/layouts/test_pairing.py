@@ -118,3 +118,20 @@ def test_unicode_and_case_pair_where_they_are_alone():
     assert joined(["img1", "IMG1"], ["IMG1", "img1"]) == {("img1", "img1", "img1"), ("IMG1", "IMG1", "IMG1")}
     assert joined(["img1", "IMG1"], ["Img1"]) == set()
     assert joined(["01", "1"], ["1", "01"]) == {("01", "01", "01"), ("1", "1", "1")}
+
+
+def test_videos_are_held_out_from_all_parts_and_stay_whole() -> None:
+    videos = [f"v{number // 20:02d}" for number in range(800)]  # 40 of 20 frames
+    labels = assign(videos, 0.1, 0.1)
+    assert labels.count(1) == labels.count(2) == 120, "six chapters, one video of each"
+    of_video = {video: {label for label, its in zip(labels, videos, strict=True) if its == video} for video in videos}
+    assert all(len(its) == 1 for its in of_video.values())
+    first = [place for place, label in enumerate(labels) if label == 1]
+    assert first[0] < 150 and first[-1] > 650
+
+
+def test_lone_images_go_where_their_neighbours_go() -> None:
+    visible = sources("vi", *(f"visible_{number:03d}" for number in range(40)))
+    infrared = sources("ir", *(f"ir_{number:03d}" for number in range(0, 40, 2)))
+    splits = hold_out(Split(join(visible, infrared), tuple(visible), tuple(infrared)), 0.1, 0.1)
+    assert [len(splits[name].visible) for name in ("train", "val", "test")] == [32, 4, 4]

@@ -255,6 +255,14 @@ def test_curves_group_terms_and_show_baselines(tmp_path: Path) -> None:
         assert list(reader.loss_groups()) == ["adv_infrared", "adv_visible", "self"], "each by itself"
 
 
+def test_previews_of_long_names_are_written(tmp_path: Path) -> None:
+    images = {"visible": torch.zeros(1, 3, 4, 4), "generated": torch.zeros(1, 1, 4, 4)}
+    long = "ä" * 120
+    Previews(tmp_path).write(1, [(long + "a", images), (long + "b", images), ("short", images)])
+    names = [name for name, _ in Previews(tmp_path).rows()]
+    assert len(names) == 3 and "epoch 1, short" in names
+
+
 def test_previews_are_listed_newest_first(tmp_path: Path) -> None:
     previews = Previews(tmp_path)
     images = {"visible": torch.zeros(1, 3, 8, 12), "generated": torch.ones(1, 1, 8, 12)}
