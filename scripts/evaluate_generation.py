@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from data.counts import ThermalRange
-from data.scoring.cases import find_generation_cases, note_generation, range_of_results
+from data.output.results import made_by
+from data.scoring.cases import find_generation_cases, note_generation
 from data.scoring.generation import TRIVIAL, GeneratedScorer, mean_grey
 from options.evaluate import EvaluateGenerationOptions, methods_of
+from options.recorded import from_dict
 from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
 from util.command_line import given, parse
 from util.device import select_device
@@ -18,6 +23,18 @@ from util.training import ranks
 RANGE_OPTIONS = ("--thermal_range", "--kelvin_low", "--kelvin_high", "--kelvin_per_count", "--kelvin_offset",
                  "--infrared_range", "--percentile_low", "--percentile_high")  # fmt: skip
 """What a ThermalRange is made of: by default as test.py read the real images beside the results."""
+
+
+def range_of_results(folders: Iterable[Path]) -> ThermalRange | None:
+    """The range to which test.py brought the real infrared images when it made these results; None where that is not
+    recorded, or not the same for all."""
+    found = set()
+    for folder in folders:
+        try:
+            found.add(from_dict(ThermalRange, made_by(folder).get("thermal range"), str(folder)))
+        except ValueError:
+            return None
+    return found.pop() if len(found) == 1 else None
 
 
 @ranks.sharing

@@ -3,21 +3,18 @@ together, though its names do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.counts import ThermalRange
 from data.files import Met
 from data.images import ImageError, Source, list_images
 from data.inputs import ensure_sample, find_pairs, of_data_set, pair_jobs, partnered_jobs
 from data.layouts import find
-from data.output.results import made_by
 from data.remarks import CUTS, headers_of, note_palettes, note_views, with_one_white
 from data.scoring.methods import by_stem, join_methods, results_of
 from options.evaluate import EvaluateFusionOptions, EvaluateGenerationOptions, methods_of
-from options.recorded import from_dict
 from util.json_file import read_json
 from util.text import first_few, plural
 
@@ -118,18 +115,6 @@ def find_generation_cases(options: EvaluateGenerationOptions) -> Cases:
         visible = {stem: alike.get(source, source) for stem, source in visible.items()}
     cases = [EvaluationCase(stem, visible.get(stem), real[stem], made) for stem, made in joined.items()]
     return Cases(cases, missing, where)
-
-
-def range_of_results(folders: Iterable[Path]) -> ThermalRange | None:
-    """The range to which test.py brought the real infrared images when it made these results; None where that is not
-    recorded, or not the same for all."""
-    found = set()
-    for folder in folders:
-        try:
-            found.add(from_dict(ThermalRange, made_by(folder).get("thermal range"), str(folder)))
-        except ValueError:
-            return None
-    return found.pop() if len(found) == 1 else None
 
 
 def record_of(folder: Path) -> dict[str, Any]:
