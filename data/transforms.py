@@ -90,7 +90,8 @@ class Preprocess:
             top, left = corner
             images = [image[..., top : top + side, left : left + side] for image in images]
         else:
-            size = self._jittered(*images[-1].shape[-2:], generator)
+            height, width = images[-1].shape[-2:]
+            size = self._jittered(height, width, generator)
             images = [resize(image, size) for image in images]
         if self.crops and corner is None:
             top = int(torch.randint(size[0] - side + 1, (), generator=generator))

@@ -124,6 +124,6 @@ class FuseOptions:
         values = options.values_for(None if root is None else Path(root))
         return replace(self, data=FuseDataOptions(**values | {"dataroot": None}))
 
-    def with_range(self, infrared_range: str) -> FuseOptions:
+    def with_range(self, infrared_range: Literal["asis", "percentile"]) -> FuseOptions:
         """With another range to which 8-bit infrared is brought as it is read."""
         return replace(self, data=replace(self.data, infrared_range=infrared_range))

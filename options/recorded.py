@@ -82,7 +82,7 @@ def from_dict(cls: type[T], values: Any, where: str) -> T:
 
 def published(cls: type[TrainOptions], method: Any) -> TrainOptions:
     """Defaults of a method's training: its options may have settings of their own for the common groups."""
-    settings = method.settings
+    settings = _settings(method)
     return cls(input=InputOptions(**settings.get("input", {})), loop=LoopOptions(**settings.get("loop", {})))
 
 
@@ -100,6 +100,11 @@ def _continues(argv: Sequence[str]) -> bool:
     words = [word.replace("-", "_") for word in argv]
     given = [word for word in words if word in ("__continue_train", "__no_continue_train")]
     return given[-1:] == ["__continue_train"]
+
+
+def _settings(method: Any) -> Mapping[str, Any]:
+    """What a method's options set in the common groups; nothing for a method that is not known."""
+    return getattr(method, "settings", {})
 
 
 def _for_other(stored: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
     if trains not in (None, model):
         if continuing:
             raise ValueError(f"--model {model}: the run {source.parent} trains {trains}")
-        stored = _for_other(stored, getattr(methods.get(trains), "settings", {}), methods[model].settings)
+        stored = _for_other(stored, _settings(methods.get(trains)), _settings(methods[model]))
     cls = for_method(methods[model])
     default = from_dict(cls, stored, str(source)) if stored else published(cls, methods[model])
     options = parse(cls, argv, default)

@@ -86,16 +86,20 @@ class EMA:
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
         pairs = zip(self.average.parameters(), network.parameters(), strict=True)
         trained = [(ours, theirs) for ours, theirs in pairs if theirs.requires_grad]  # a frozen encoder stays
-        self.moving = [ours for ours, _ in trained], [theirs for _, theirs in trained]
+        self.moving: tuple[list[torch.Tensor], list[torch.Tensor]] = (
+            [ours for ours, _ in trained],
+            [theirs for _, theirs in trained],
+        )
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """average <- decay * average + (1 - decay) * network; buffers are copied. steps: done before, of which the
         first ones count less: the decay is (1 + steps) / (10 + steps) until that reaches its own value."""
         decay = min(self.decay, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(*self.moving, 1 - decay)
-        for ours, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            ours.copy_(theirs)
+        ours, theirs = self.moving
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        for own, other in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            own.copy_(other)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the averaged weights, for a checkpoint."""
