@@ -84,20 +84,15 @@ class EMA:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network, self.decay = network, decay
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
-        pairs = zip(self.average.parameters(), network.parameters(), strict=True)
-        trained = [(ours, theirs) for ours, theirs in pairs if theirs.requires_grad]  # a frozen encoder stays
-        self.moving: tuple[list[torch.Tensor], list[torch.Tensor]] = (
-            [ours for ours, _ in trained],
-            [theirs for _, theirs in trained],
-        )
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """average <- decay * average + (1 - decay) * network; buffers are copied. steps: done before, of which the
         first ones count less: the decay is (1 + steps) / (10 + steps) until that reaches its own value."""
         decay = min(self.decay, (1 + steps) / (10 + steps))
-        ours, theirs = self.moving
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
+        trained = [pair for pair in pairs if pair[1].requires_grad]  # a frozen encoder stays as it is
+        torch._foreach_lerp_([ours for ours, _ in trained], [theirs for _, theirs in trained], 1 - decay)
         for own, other in zip(self.average.buffers(), self.network.buffers(), strict=True):
             own.copy_(other)
 
