@@ -28,18 +28,19 @@ META_LISTS = {"train": ("train.txt",), "test": ("pred.txt", "test.txt"), "val": 
 
 def _flat(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> Split:
     """One folder pair, with the masks of a folder beside it, and MSRS's label images."""
-    masks, labels = scan.images(folder.child(*MASK_NAMES)), scan.images(folder.child("segmentation_labels"))
-    return paired_split(*scan.sides(visible, infrared), masks, labels)
+    masks = scan.images(folder.child(*MASK_NAMES) or open_folder(infrared.parent).child(*MASK_NAMES))
+    return paired_split(*scan.sides(visible, infrared), masks, scan.images(folder.child("segmentation_labels")))
 
 
 def _join(folder: Folder, visible: Path, infrared: Path, scan: Scan) -> dict[str, Split]:
-    """One folder pair by the split folders inside both; "" where there are none."""
+    """One folder pair by the split folders inside both; "" where there are none. Masks are shared as the images are, or
+    all in one folder."""
     inner_visible, inner_infrared = split_folders(open_folder(visible)), split_folders(open_folder(infrared))
     shared = [name for name in SPLIT_NAMES if name in inner_visible and name in inner_infrared]
     if not shared:
         return {"": _flat(folder, visible, infrared, scan)}
     masks = folder.open(*MASK_NAMES)
-    inner_masks = split_folders(masks) if masks else {}
+    inner_masks = split_folders(masks) or dict.fromkeys(shared, masks.path) if masks else {}
     return {
         name: paired_split(*scan.sides(inner_visible[name], inner_infrared[name]), scan.images(inner_masks.get(name)))
         for name in shared

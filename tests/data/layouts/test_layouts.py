@@ -97,6 +97,23 @@ def test_lists_in_meta_decide_the_split(tmp_path):
     assert "2 pairs in no list" in " ".join(listing.notes)
 
 
+def test_masks_beside_named_folders_and_in_one_folder_for_all_splits(tmp_path):
+    make.two_folders(tmp_path / "day", "left", "right", ["1", "2", "3"])
+    for stem in "123":
+        make.picture(tmp_path / "day" / "mask" / f"{stem}.png", (15, 11), 1)
+    named = DataOptions(dataroot=tmp_path, visible_dir=Path("day/left"), infrared_dir=Path("day/right"))
+    splits = find(named).splits.values()
+    assert [pair.mask.parent.name for split in splits for pair in split.pairs] == ["mask"] * 3
+    for split, stem in (("train", "1"), ("test", "2")):
+        make.two_folders(tmp_path / "b", f"visible/{split}", f"infrared/{split}", [stem])
+        make.picture(tmp_path / "b" / "mask" / f"{stem}.png", (15, 11), 1)
+    splits = find(DataOptions(dataroot=tmp_path / "b")).splits
+    assert {name: [pair.mask.name for pair in split.pairs] for name, split in splits.items()} == {
+        "train": ["1.png"],
+        "test": ["2.png"],
+    }
+
+
 def test_a_list_of_test_images_alone_keeps_them_out_of_training(tmp_path):
     make.two_folders(tmp_path, "vi", "ir", [f"{number:05d}" for number in range(20)])
     lists(tmp_path / "meta", test=b"00000\n00001\n", val=b"")
