@@ -184,7 +184,8 @@ def draw_batch(data: Labelled, places: Sequence[int], draws: torch.Tensor, devic
     images = images ** power.to(device, non_blocking=True)[:, None, None, None]
     grid = functional.affine_grid(theta.to(device, non_blocking=True), list(images.shape), align_corners=False)
     # Beyond the border all is the image's mean: mirrored objects would have no boxes.
-    images = functional.grid_sample(standardise(images), grid, mode="bilinear", align_corners=False)
+    images = images - images.mean((1, 2, 3), keepdim=True)
+    images = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
     batch = Batch(standardise(images), [], [], [])
     for k, place in enumerate(places):
         boxes = data.boxes[place]

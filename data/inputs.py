@@ -222,21 +222,17 @@ def find_to_generate(
     what is passed over, if strict."""
     roots, data = options.dataroot, options.for_root()
     ensure_sample(roots[0])
-    if len(roots) > 1 or not roots[0].is_dir():
-        inputs = _find_files(roots).seen_alike(data.visible_bits)
-        data_set = False
-    else:
-        data_set = True
+    folder = len(roots) == 1 and roots[0].is_dir()
+    if folder:
         try:
-            inputs = of_data_set(find(data, pictures=not own), split or "test", partnered_jobs)
+            return of_data_set(find(data, pictures=not own), split or "test", partnered_jobs).chosen(count, data.strict)
         except UnknownLayout:
             if data.layout != "auto" or data.visible_dir is not None:
                 raise
-            inputs = find_visible(roots[0], "image", _note_data_set(roots[0])).seen_alike(data.visible_bits)
-            data_set = False
-    if split is not None and not data_set:
+    if split is not None:
         raise ValueError(f"--split {split} belongs to a data set, and {roots[0]} is none: leave it out")
-    return inputs.chosen(count, data.strict)
+    found = find_visible(roots[0], "image", _note_data_set(roots[0])) if folder else _find_files(roots)
+    return found.seen_alike(data.visible_bits).chosen(count, data.strict)
 
 
 def find_to_fuse(sources: SourceOptions, data: FuseDataOptions) -> Inputs:

@@ -31,6 +31,14 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def short(name: str) -> str:
+    """The name; of one that leaves no room for more in a file's name, its beginning and a digest."""
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST:
+        return name
+    return f"{whole[: LONGEST // 2].decode(errors='ignore')}_{hashlib.sha256(whole).hexdigest()[:32]}"
+
+
 def stamp(path: Path) -> list[Any]:
     """What changes when a file does: path, bytes, time of its last change in nanoseconds. OSError without a file."""
     about = path.stat()
@@ -57,10 +65,7 @@ def _system_error(error: BaseException | None) -> OSError | None:
 
 def part_of(path: Path, ending: str = "") -> Path:
     """What a file is called while this process writes it. A name that leaves no room for more is shortened."""
-    name = path.name
-    if len(os.fsencode(name)) > LONGEST:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
-    return path.with_name(f".{name}.{os.getpid()}.part{ending}")
+    return path.with_name(f".{short(path.name)}.{os.getpid()}.part{ending}")
 
 
 @contextmanager

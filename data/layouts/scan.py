@@ -23,8 +23,7 @@ class Scan:
     def __init__(self, options: DataOptions) -> None:
         self.options = options
         self.headers: dict[Path, Header] = {}
-        self.skipped: list[Skipped] = []
-        self.passed: set[Path] = set()  # paths of the skipped
+        self.skipped: dict[Path, Skipped] = {}
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -36,9 +35,7 @@ class Scan:
         """Pass a file over; with --strict an ImageError instead."""
         if self.options.strict:
             raise ImageError(path, reason)
-        if path not in self.passed:
-            self.passed.add(path)
-            self.skipped.append(Skipped(path, reason))
+        self.skipped.setdefault(path, Skipped(path, reason))
 
     def check(self, paths: list[Path]) -> list[Path]:
         """Those files whose header is that of an image; the others are skipped."""

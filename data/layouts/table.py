@@ -89,7 +89,7 @@ def recognise(root: Path, wanted: str, pictures: bool = False) -> tuple[str, lis
 def _unread(root: Path, splits: dict[str, Split], scan: Scan) -> dict[str, int]:
     """How many images of the root are in no split and were not skipped, by folder; remarks on folders passed over."""
     met, counts = Met(), Counter()
-    used = set().union(*(split.files() for split in splits.values())) | {item.path for item in scan.skipped}
+    used = set().union(*(split.files() for split in splits.values())) | scan.skipped.keys()
     for path in walk(root, met=met):
         if path not in used:
             counts[path.parent.relative_to(root).as_posix()] += 1
@@ -136,4 +136,4 @@ def find(options: DataOptions, pictures: bool = False) -> Listing:
     splits = scan.with_one_white(splits)
     if options.pairs == "none":
         splits = without_pairs(splits)
-    return Listing(name, top, splits, tuple(scan.skipped), tuple(scan.notes), unread=unread)
+    return Listing(name, top, splits, tuple(scan.skipped.values()), tuple(scan.notes), unread=unread)

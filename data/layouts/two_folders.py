@@ -106,7 +106,7 @@ def _by_lists(folder: Folder, whole: Split, scan: Scan) -> dict[str, Split]:
     files = {name_key(path.name): path for path in list_files([folder.child("meta")], scan)}
     lists = {split: next((files[name] for name in names if name in files), None) for split, names in META_LISTS.items()}
     lists = {split: path for split, path in lists.items() if path is not None}
-    return share_by_lists(whole, lists, scan) if len(lists) > 1 else {"": whole}
+    return share_by_lists(whole, lists, scan) if lists.keys() - {"train"} else {"": whole}
 
 
 def _finish(parts: dict[str, Split], scan: Scan) -> dict[str, Split]:

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.detection import Labelled
 from data.images import write_image
+from util.files import short
 from util.metrics.detection import Boxes
-from util.pages.previews import short
 
 COLOURS = ((255, 140, 40), (70, 190, 255), (130, 220, 90), (240, 110, 200), (250, 220, 70), (170, 140, 255))
 IGNORED = (150, 150, 150)

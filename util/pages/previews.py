@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,11 @@ import torch
 from PIL import Image
 from torchvision.utils import save_image
 
-from util.files import beside
+from util.files import beside, short
 from util.pages.sheet import sheet
 
 PNG_HEAD, PNG_FOOT = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IEND\xaeB\x60\x82"
 NAME = re.compile(r"epoch_(\d+)-(.+)-([a-z]+)\.png")
-LONGEST_STEM = 160  # bytes
 ORDER = ("visible", "generated", "infrared", "mask", "fused", "cycled")  # of columns, from left to right
 
 
@@ -25,14 +23,6 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     """[N, 1 or 3, H, W] in [-1, 1] -> [N, 3, H, W] in [0, 1] on the host."""
     images = (images.float().clamp(-1, 1) + 1) / 2
     return images.expand(-1, 3, -1, -1).cpu()
-
-
-def short(stem: str) -> str:
-    """The stem, or, where a file called EPOCH-STEM-LABEL would have too long a name, its beginning and a digest."""
-    if len(os.fsencode(stem)) <= LONGEST_STEM:
-        return stem
-    name = os.fsencode(stem)
-    return f"{name[:LONGEST_STEM].decode(errors='ignore')}_{hashlib.sha256(name).hexdigest()[:8]}"
 
 
 def is_png(path: Path) -> bool:

@@ -166,7 +166,8 @@ class TrainingState:
 
     def average_statistics(self) -> None:
         """Bring the running statistics of batch norms, which each rank has of its own batches, to their mean."""
-        ranks.average([*self._statistics(self.method).values(), *self._statistics(self.network).values()])
+        networks = [self.method] + ([self.ema.average] if self.ema else [])
+        ranks.average(buffer for network in networks for buffer in self._statistics(network).values())
 
     @staticmethod
     def _statistics(network: nn.Module) -> dict[str, torch.Tensor]:

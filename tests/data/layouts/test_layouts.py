@@ -121,6 +121,8 @@ def test_a_list_of_test_images_alone_keeps_them_out_of_training(tmp_path):
     assert stems_of(listing, "test") == ["00000", "00001"] and len(stems_of(listing, "train")) == 16
     assert len(stems_of(listing, "val")) == 2, "an empty list is none: validation has a block of the rest"
     assert "the 18 pairs that no other names are to train on" in " ".join(listing.notes)
+    (tmp_path / "meta" / "val.txt").unlink()
+    assert stems_of(find(DataOptions(dataroot=tmp_path)), "test") == ["00000", "00001"], "one list is enough"
     lists(
         tmp_path / "meta",
         test=b"00000\n00001\n",
