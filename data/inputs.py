@@ -152,7 +152,7 @@ def _alone(sources: Sequence[Source], paired: Set[Source], partners: Sequence[So
         if same is not None:
             reason = f"{same.path.name} has its stem, but so has another image: give each pair names of its own"
         elif near is not None:
-            reason += f"; {near.path.name} would be its partner if no other names were equal and no others so like it"
+            reason += f"; {near.path.name} would be its partner if most were named so and no others so like it"
             reason += ": give both one name"
         errors.append(ImageError(source.path, reason))
     return errors
@@ -160,7 +160,7 @@ def _alone(sources: Sequence[Source], paired: Set[Source], partners: Sequence[So
 
 def find_pairs(visible: Path, infrared: Path) -> Inputs:
     """Two files make one pair; images of two folders pair as those of data sets do, by stem, or without what says
-    visible or infrared where no stems are equal, and those without a partner are skipped. ValueError where nothing
+    visible or infrared where most pair so, and those without a partner are skipped. ValueError where nothing
     pairs."""
     met = Met()
     sides = list_images(visible, met), list_images(infrared, met)
@@ -180,9 +180,11 @@ def find_pairs(visible: Path, infrared: Path) -> Inputs:
         )
     paired = {source for pair in pairs for source in (pair.visible, pair.infrared)}
     skipped = _alone(sides[0], paired, sides[1], "infrared") + _alone(sides[1], paired, sides[0], "visible")
-    first, about = pairs[0], f"{plural(len(pairs), 'pair')} of {visible} and {infrared}"
-    if name_key(first.visible.path.stem) != name_key(first.infrared.path.stem):
-        about += f", paired without endings: {first.visible.path.name} and {first.infrared.path.name}, ..."
+    about = f"{plural(len(pairs), 'pair')} of {visible} and {infrared}"
+    for x, y in ((pair.visible.path, pair.infrared.path) for pair in pairs):
+        if name_key(x.stem) != name_key(y.stem):
+            about += f", paired without endings: {x.name} and {y.name}, ..."
+            break
     inputs = Inputs.among([_pair_job(pair) for pair in pairs], met, about)
     return replace(inputs, skipped=inputs.skipped + skipped)
 

@@ -60,7 +60,7 @@ def join(
     roots: tuple[Path, Path] | None = None,
 ) -> tuple[Pair, ...]:
     """Pairs of equal stems in the order of visible, case and Unicode's normalisation aside where that is unambiguous;
-    if none are equal, of equal bare stems. roots: of both sides, below which equal paths come first."""
+    with them those of equal bare stems, where most are. roots: of both sides, below which equal paths come first."""
     found: dict[Source, Source] = {}
     if roots:
         paths = tuple(lambda source, root=root: source.path.relative_to(root).as_posix() for root in roots)
@@ -69,9 +69,11 @@ def join(
             found, visible, infrared, tuple(lambda source, path=path: path(source).rpartition(".")[0] for path in paths)
         )
     _add(found, visible, infrared, (lambda source: source.stem,) * 2)
-    bare = not found
-    if bare:
-        _add(found, visible, infrared, (lambda source: bare_stem(source.stem),) * 2)
+    equal = found.copy()
+    _add(found, visible, infrared, (lambda source: bare_stem(source.stem),) * 2)
+    bare = len(found) > 2 * len(equal)  # else a few bare names that happen to be equal would join strangers
+    if not bare:
+        found = equal
     pairs = []
     for source in visible:
         if source in found:
