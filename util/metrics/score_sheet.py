@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import rankdata
-
 from util.files import write_whole
 from util.text import format_number
 
@@ -35,6 +33,8 @@ def mean_and_std(values: Iterable[float]) -> tuple[float, float]:
 
 def ranks(values: Mapping[str, float], higher: bool) -> dict[str, float]:
     """Place of each name, 1 the best; equal values share the mean of their places; nan has none and is left out."""
+    from scipy.stats import rankdata  # takes half a second, which commands without a table of ranks need not
+
     known = {name: -value if higher else value for name, value in values.items() if not math.isnan(value)}
     return dict(zip(known, map(float, rankdata(list(known.values()))), strict=True))
 

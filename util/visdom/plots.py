@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 
 from util.training.run_reader import Points
 from util.visdom.client import Window
@@ -21,6 +20,8 @@ WIDTH, HEIGHT = 430, 280  # of a plot's pane, in pixels
 
 def smooth(values: Sequence[float]) -> np.ndarray:
     """Running mean with weights falling by SMOOTH; unbiased from the first value on."""
+    from scipy.signal import lfilter  # takes half a second, which a run without a dashboard need not
+
     found = np.asarray(values, dtype=float)
     found = np.where(np.isfinite(found), found, 0.0)
     weights = 1 - SMOOTH ** np.arange(1, len(found) + 1)
