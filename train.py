@@ -148,6 +148,7 @@ class Training:
         self.log.flush()
         state.epoch, state.step = state.epoch + 1, 0
         state.average_statistics()
+        state.check_finite()  # before metrics, which need numbers
         last = state.epoch == loop.epochs
         validated = bool(loop.val_epoch_freq) and (last or state.epoch % loop.val_epoch_freq == 0)
         score, is_best = self.validate() if validated else (None, False)

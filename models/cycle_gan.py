@@ -4,7 +4,7 @@ x visible, y infrared, G = to_infrared, F = to_visible:
     L_G,F = adv(D_Y(G x)) + adv(D_X(F y)) + l_content [content(F(G x), x) + content(G(F y), y)]
           + l_self [self(G x, x) + self(F y, y)] + l_cycle [|F(G x) - x| + |G(F y) - y|] + l_identity [...]
           + l_paired |G x - y|   (aligned pairs only)
-    L_D   = (adv_real + adv_fake) / 2 for each of D_X, D_Y
+    L_D   = (adv_real + adv_fake + l_gp penalty) / 2 for each of D_X, D_Y, penalty with wgangp alone
 """
 
 from __future__ import annotations

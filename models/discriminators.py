@@ -76,7 +76,7 @@ def discriminator_terms(
 ) -> dict[str, torch.Tensor]:
     """Compute what a discriminator lowers, for real and generated images [N, C, H, W]: "real", "fake" and, with
     wgangp, "penalty"."""
-    if options.discriminator_norm == "batch":  # whose statistics must not mix them
+    if options.discriminator_norm == "batch" or real.shape != fake.shape:  # batch norms must not mix them
         of_real, of_fake = discriminator(real), discriminator(fake)
     else:
         of_real, of_fake = discriminator(torch.cat([real, fake])).chunk(2)
@@ -85,7 +85,7 @@ def discriminator_terms(
         "fake": 0.5 * adversarial_loss(of_fake, False, options.gan_mode, for_discriminator=True),
     }
     if options.gan_mode == "wgangp":
-        terms["penalty"] = options.lambda_gp * gradient_penalty(discriminator, real, fake)
+        terms["penalty"] = 0.5 * options.lambda_gp * gradient_penalty(discriminator, real, fake)
     return terms
 
 

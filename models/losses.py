@@ -116,12 +116,10 @@ def keep_largest(ours: torch.Tensor, theirs: torch.Tensor, share: float) -> tupl
 
 
 def paired_loss(image: torch.Tensor, reference: torch.Tensor, paired: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean absolute difference of [N, C, H, W] images over those of a batch that are pairs, 0 where none is. paired
-    [N, 1, 1, 1]: 1 for a pair, else 0; None where all are."""
-    if paired is None:
-        return F.l1_loss(image.float(), reference)
-    difference = (paired * (image.float() - reference).abs()).sum()
-    return difference / (paired.sum() * image[0].numel()).clamp(min=1)
+    """Mean absolute difference of [N, C, H, W] images, to which those that are no pairs add 0: the mean over batches is
+    that over the joined batch. paired [N, 1, 1, 1]: 1 for a pair, else 0; None where all are."""
+    difference = (image.float() - reference).abs()
+    return (difference if paired is None else paired * difference).mean()
 
 
 def correlation_loss(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

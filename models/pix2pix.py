@@ -3,7 +3,7 @@
 x visible, y infrared, G = to_infrared; D judges x and an infrared image beside each other:
     L_G = l_gan adv(D(x, G x)) + l_L1 |G x - y| + l_correlation [1 - cc(G x, y)] + l_content content(G x, y)
         + l_self self(G x, y)
-    L_D = (adv_real(D(x, y)) + adv_fake(D(x, G x))) / 2
+    L_D = (adv_real(D(x, y)) + adv_fake(D(x, G x)) + l_gp penalty) / 2, penalty with wgangp alone
 With --shift, y stands for the real image moved to where it fits G x best.
 """
 

@@ -110,8 +110,10 @@ class VGG16(nn.Module):
 
 
 def features_of(vgg: VGG16, *images: torch.Tensor, layers: Iterable[str] = ()) -> list[dict[str, torch.Tensor]]:
-    """Features of several batches of images of one size, [N, 1 or 3, H, W] each, in one pass. layers: as VGG16 takes
-    them."""
+    """Features of several batches of images, [N, 1 or 3, H, W] each, in one pass where they are of one size. layers: as
+    VGG16 takes them."""
+    if len({image.shape[-2:] for image in images}) > 1:
+        return [vgg(image, layers) for image in images]
     joined = torch.cat([image.expand(-1, 3, -1, -1) for image in images])
     parts = {name: f.chunk(len(images)) for name, f in vgg(joined, layers).items()}
     return [{name: part[i] for name, part in parts.items()} for i in range(len(images))]

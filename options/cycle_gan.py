@@ -23,8 +23,8 @@ class CycleGANOptions(TranslationOptions):
     """Weight of the identity loss: infrared given to G as three equal channels stays as it is; the luminance
     of visible given to F keeps its luminance."""
     lambda_paired: float = 0.0
-    """Weight of the supervised loss: absolute difference of G(x) and the real infrared partner of x; for data
-    sets with aligned training pairs, with --sampling paired or mixed."""
+    """Weight of the supervised loss: absolute difference of G(x) and the real infrared partner of x, 0 for images that
+    have none; for data sets with aligned training pairs, with --sampling paired or mixed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,14 +43,19 @@ class Pix2PixOptions(TranslationOptions):
     """VGG16 layers of the content loss, relu1_1 to relu5_3."""
     shift: int = 0
     """Largest misalignment of a pair, pixels of the training images: the losses move the real image, by at most that
-    much each way, to where it fits the generated one best. 0 for pairs aligned to a pixel."""
+    much each way, to where it fits the generated one best: an even number, 0 for pairs aligned to a pixel."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.shift <= 32:
-            raise ValueError(f"--shift is {self.shift}: give whole pixels in [0, 32]")
+        if self.shift not in range(0, 33, 2):  # best_shift tries every second one
+            raise ValueError(f"--shift is {self.shift}: give an even number of pixels in [0, 32]")
         if not (self.lambda_L1 or self.lambda_correlation or self.lambda_content or self.lambda_self):
             raise ValueError(
                 "--lambda_L1, --lambda_correlation, --lambda_content and --lambda_self are all 0: nothing would tie "
                 "the generated image to the real one; give one of them a weight (pix2pix: --lambda_L1 100)"
             )
+
+    @property
+    def smallest_crop(self) -> int:
+        """As of any method with a discriminator; without one, of no limit."""
+        return super().smallest_crop if self.lambda_gan else 0

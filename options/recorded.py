@@ -147,6 +147,11 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
             f"--init_from {options.run.init_from} --continue_train: a run goes on from its own weights; leave "
             "--init_from out, or start a run of another --name"
         )
+    if options.run.options != default.run.options:
+        raise ValueError(
+            f"--options {options.run.options} --continue_train: a run goes on by its own options; leave --options out, "
+            "and give what is to change by itself"
+        )
     if options.method != default.method:
         before, now = vars(default.method), vars(options.method)
         changed = [name for name in now if now[name] != before[name]]

@@ -223,6 +223,12 @@ class TrainOptions:
                 f"--sampling {self.input.sampling}: what this method compares needs aligned pairs; give --sampling "
                 f"{' or '.join(accepted)}"
             )
+        one_size = self.input.crops or self.input.sampling == "paired"
+        if getattr(self.method, "gan_mode", None) == "wgangp" and not one_size:
+            raise ValueError(
+                "--gan_mode wgangp judges what lies between two images, and --preprocess "
+                f"{self.input.preprocess} gives unpaired ones of different sizes: choose a mode that crops"
+            )
         patch, crop = getattr(self.method, "patch_size", None), self.input.crop_size
         smallest = getattr(self.method, "smallest_crop", 0)
         if self.input.crops and crop < smallest:

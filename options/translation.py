@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -82,6 +83,8 @@ class TranslationOptions(Options):
         self.check_positive("init_gain")
         if not 1 <= self.n_layers_D <= 6:
             raise ValueError(f"--n_layers_D is {self.n_layers_D}: give a number in [1, 6]")
+        if self.gan_mode == "wgangp" and self.discriminator_norm == "batch":
+            raise ValueError("--gan_mode wgangp wants each image judged by itself: give --norm_D another than batch")
         if not 0 < self.self_keep <= 1:
             raise ValueError(f"--self_keep is {self.self_keep}: give a share in (0, 1]")
         for name in ("content_layers", "self_layers"):
@@ -93,6 +96,10 @@ class TranslationOptions(Options):
             raise ValueError(
                 f"--content_weights has {len(self.content_weights)} numbers for {len(self.content_layers)} "
                 "--content_layers: give one each"
+            )
+        if not all(0 <= weight < math.inf for weight in self.content_weights):
+            raise ValueError(
+                f"--content_weights {' '.join(map(str, self.content_weights))}: give weights of at least 0"
             )
         if len(self.self_patch_sizes) != len(self.self_layers):
             raise ValueError(

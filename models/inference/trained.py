@@ -28,6 +28,9 @@ SHIPPED = OWN_WEIGHTS / "to_infrared.safetensors"
 STATISTICS = {"image": "image", "trained": "running"}  # of --norm_statistics -> of a batch norm
 FORMS = {"direction": "to_infrared|to_visible", "mean_infrared": r"-?[01](\.[0-9]+)?", "range": "[a-z]+"}
 """How entries of a weights file's metadata look."""
+NETWORK = ("netG", "ngf", "norm", "dropout", "upsample", "spectral_norm", "decoder_activation")
+SHAPELESS = ("norm", "spectral_norm", "decoder_activation")
+"""Options that make a network, and those that do so without another shape of any weight."""
 OTHER_COMMAND = {"generation": "test.py, or fuse.py --generator", "fusion": "fuse.py"}
 
 T = TypeVar("T")
@@ -99,11 +102,11 @@ def load_initial(network: nn.Module, named: str, path: Path, options: Any) -> di
     metadata, tensors = load_weights(path)
     ours, loaded = network.state_dict(), {}
     source = _stored_options(metadata["model"], metadata, path) if metadata.get("model") in METHODS else None
-    other_norm = getattr(source, "norm", None) not in (None, getattr(options, "norm", None))  # in no shape
+    other = any(getattr(source, name, None) not in (None, getattr(options, name, None)) for name in SHAPELESS)
     for part in {name.partition(".")[0] for name in ours}:
         expected = {name: tensor.shape for name, tensor in ours.items() if name.startswith(f"{part}.")}
         found = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
-        if found and (other_norm or {name: tensor.shape for name, tensor in found.items()} != expected):
+        if found and (other or {name: tensor.shape for name, tensor in found.items()} != expected):
             raise ValueError(f"--init_from {named}: its {part} is another network than this run's: {_remedy(source)}")
         loaded |= found
     if not loaded:
@@ -171,8 +174,11 @@ def load_network(
 
 def _remedy(options: Any) -> str:
     """The options that make the network of a weights file, to be given. options: of its method, or None."""
-    wanted = ("netG", "ngf", "norm", "dropout", "upsample")
-    known = [f"--{name} {getattr(options, name)}" for name in wanted if hasattr(options, name)]
+    values = {name: getattr(options, name) for name in NETWORK if hasattr(options, name)}
+    known = [
+        f"--{'' if value else 'no_'}{name}" if isinstance(value, bool) else f"--{name} {value}"
+        for name, value in values.items()
+    ]
     return f"give {' '.join(known)}" if known else "give the options of its network"
 
 

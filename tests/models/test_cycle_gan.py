@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from models import METHODS
 from models.cycle_gan import CycleGAN
-from models.discriminators import ImagePool
-from models.losses import content_loss
+from models.discriminators import ImagePool, discriminator_terms
+from models.losses import content_loss, gradient_penalty
+from models.vgg import features_of
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
 from util.device import select_device
@@ -117,6 +118,31 @@ def test_every_adversarial_loss_trains(mode: str) -> None:
             optimizers.step(player)
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_unpaired_images_that_are_not_cropped_may_differ_in_size(norm: str) -> None:
+    method = make(norm=norm, lambda_cycle=1.0, lambda_identity=1.0)
+    images = batch(1, 32, 40) | {"infrared": batch(1, 48, 36)["infrared"]}
+    for _, terms in method.updates(images):
+        for term in terms.values():
+            assert torch.isfinite(term)
+    same = batch()
+    separate = features_of(method.vgg, same["visible"]) + features_of(method.vgg, same["infrared"])
+    for joined, alone in zip(features_of(method.vgg, same["visible"], same["infrared"]), separate, strict=True):
+        torch.testing.assert_close(joined, alone)
+
+
+def test_the_penalty_weighs_as_in_its_paper_against_both_distances() -> None:
+    b, fake = batch(), batch(1)["infrared"].flip(-1)
+    method = make(gan_mode="wgangp")
+    torch.manual_seed(4)
+    terms = discriminator_terms(method.discriminators.infrared, b["infrared"], fake, method.options)
+    torch.manual_seed(4)
+    penalty = gradient_penalty(method.discriminators.infrared, b["infrared"], fake)
+    judged = [method.discriminators.infrared(image).mean().item() for image in (fake, b["infrared"])]
+    whole = judged[0] - judged[1] + 10 * penalty.item()  # Gulrajani et al., equation 3
+    assert sum(term.item() for term in terms.values()) == pytest.approx(whole / 2, rel=1e-4)
+
+
 def test_generating_needs_no_vgg_and_no_discriminator() -> None:
     options = CycleGANOptions(**SMALL | {"vgg_weights": "/nowhere"})
     network = CycleGAN.network(options)
@@ -201,11 +227,11 @@ def test_hooks_do_not_change_inference() -> None:
 def test_a_mixed_batch_is_supervised_where_it_is_a_pair() -> None:
     method = make(lambda_paired=2.0)
     both = batch(2)
-    for flags, count in (((1.0, 0.0), 1), ((0.0, 0.0), 0)):
+    for flags in ((1.0, 0.0), (0.0, 0.0)):
         torch.manual_seed(1)
         mixed = both | {"paired": torch.tensor(flags).view(2, 1, 1, 1)}
         term = next(iter(method.updates(mixed)))[1]["paired_infrared"].item()
         with torch.no_grad():
             made = method(both["visible"])
-        expected = 2.0 * (made - both["infrared"])[:count].abs().mean().item() if count else 0.0
+        expected = 2.0 * (mixed["paired"] * (made - both["infrared"]).abs()).mean().item()
         assert term == pytest.approx(expected, rel=1e-4)

@@ -198,10 +198,12 @@ def test_a_shift_never_leaves_a_small_image() -> None:
     assert torch.equal(best_shift(image, image, 32), image)
 
 
-def test_the_paired_loss_counts_pairs_alone() -> None:
+def test_the_paired_loss_counts_pairs_alone_and_its_mean_over_batches_is_that_over_the_whole() -> None:
     image, reference = torch.zeros(3, 1, 2, 2), torch.tensor([1.0, 3.0, 5.0]).view(3, 1, 1, 1).expand(3, 1, 2, 2)
     assert paired_loss(image, reference).item() == pytest.approx(3)
-    assert paired_loss(image, reference, torch.tensor([1.0, 0, 1]).view(3, 1, 1, 1)).item() == pytest.approx(3)
-    assert paired_loss(image, reference, torch.tensor([0.0, 1, 0]).view(3, 1, 1, 1)).item() == pytest.approx(3)
-    assert paired_loss(image, reference, torch.tensor([1.0, 0, 0]).view(3, 1, 1, 1)).item() == pytest.approx(1)
+    assert paired_loss(image, reference, torch.tensor([1.0, 0, 1]).view(3, 1, 1, 1)).item() == pytest.approx(2)
+    assert paired_loss(image, reference, torch.tensor([0.0, 1, 0]).view(3, 1, 1, 1)).item() == pytest.approx(1)
+    paired = torch.tensor([1.0, 0, 0]).view(3, 1, 1, 1)
+    parts = [paired_loss(image[i : i + 1], reference[i : i + 1], paired[i : i + 1]).item() for i in range(3)]
+    assert paired_loss(image, reference, paired).item() == pytest.approx(sum(parts) / 3)
     assert paired_loss(image, reference, torch.zeros(3, 1, 1, 1)).item() == 0

@@ -76,6 +76,11 @@ def test_underscores_and_hyphens_mean_the_same() -> None:
         ("--model stdfusion_net --sampling unpaired --patch_stride None", "--sampling paired"),
         ("--netD n_layers --n_layers_D 6 --crop_size 191", "at least 192 pixels"),
         ("--crop_size 23", "--n_layers_D"),
+        ("--gan_mode wgangp --norm batch", "give --norm_D another than batch"),
+        ("--gan_mode wgangp --preprocess scale_width", "choose a mode that crops"),
+        ("--content_weights -1", "give weights of at least 0"),
+        ("--model pix2pix --crop_size 16", "images of at least 24 pixels"),
+        ("--model pix2pix --shift 3", "--shift is 3: give an even number"),
         ("--model fusion_gan --crop_size 64", "--patch_size 132, --crop_size 64"),
         ("--model fusion_gan --preprocess none --patch_stride None --batch_size 1", "--preprocess none"),
     ],
@@ -205,6 +210,12 @@ def test_a_continued_run_takes_no_other_weights(tmp_path: Path) -> None:
     assert parse_train(again, TABLE)[1], "the same command goes on"
     with pytest.raises(ValueError, match="--init_from b.safetensors --continue_train: .* own weights"):
         parse_train([*again, "--init_from", "b.safetensors"], TABLE)
+    with pytest.raises(ValueError, match=r"--options \S+options.json --continue_train: .* own options"):
+        parse_train([*again, "--options", str(folder / "options.json")], TABLE)
+
+
+def test_without_a_discriminator_crops_may_be_small() -> None:
+    parse_train(["--model", "pix2pix", "--lambda_gan", "0", "--crop_size", "16"], TABLE)
 
 
 def test_no_run_is_called_nothing() -> None:

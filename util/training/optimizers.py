@@ -67,7 +67,7 @@ class Optimizers:
         for name, adam in self.adam.items():
             if policy == "plateau":
                 mode: Literal["max", "min"] = "max" if best_is_max else "min"
-                self.schedules[name] = ReduceLROnPlateau(adam, mode, factor=0.2, patience=5, threshold=0.01)
+                self.schedules[name] = ReduceLROnPlateau(adam, mode, factor=0.2, patience=5, threshold=0)
             else:
                 self.schedules[name] = LambdaLR(adam, {"linear": linear, "step": step, "cosine": cosine}[policy])
 
@@ -98,6 +98,8 @@ class Optimizers:
                 schedule.step()
             elif score is not None:
                 schedule.step(score)
+            else:
+                schedule.last_epoch += 1
 
     def forget_scores(self) -> None:
         """Let plateau compare later scores with each other alone."""
@@ -123,11 +125,13 @@ class Optimizers:
             adam.load_state_dict(state["adam"][name])
             adam.param_groups[0].update(own)
             _lay_out_as_parameters(adam)
-            self.scalers[name].load_state_dict(state["scalers"][name])
+            if state["scalers"][name]:  # a run in another precision has no scale
+                self.scalers[name].load_state_dict(state["scalers"][name])
         for name, adam in self.adam.items():
             schedule, stored, group = self.schedules[name], state["schedules"][name], adam.param_groups[0]
             ours = schedule.state_dict()
-            if any(type(stored[key]) is not type(ours[key]) for key in ("last_epoch", "_step_count") if key in ours):
+            both = {"last_epoch", "_step_count"} & ours.keys() & stored.keys()
+            if any(type(stored[key]) is not type(ours[key]) for key in both):
                 raise ValueError("a schedule's position is none")
             if stored.keys() != ours.keys():  # another --lr_policy than before
                 schedule.last_epoch = stored["last_epoch"]

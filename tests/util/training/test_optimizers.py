@@ -49,6 +49,33 @@ def test_a_resumed_schedule_goes_on(policy: str) -> None:
     assert faster.rate == pytest.approx(10 * expected[5]) and faster.adam["a"].param_groups[0]["betas"][0] == 0.9
 
 
+@pytest.mark.parametrize(("before", "now"), [("plateau", "linear"), ("linear", "plateau"), ("step", "cosine")])
+def test_a_run_goes_on_by_another_policy_from_where_it_is(before: str, now: str) -> None:
+    first, second = make(before), make(now)
+    for epoch in range(4):
+        first.end_epoch(0.5 if epoch % 2 else None)  # not every epoch is validated
+    second.load_state_dict(first.state_dict())
+    assert second.rate == pytest.approx(1e-3 if now == "plateau" else rates(make(now), 5)[4])
+
+
+def test_a_sinking_score_below_zero_is_no_improvement() -> None:
+    optimizers = make("plateau")
+    for epoch in range(9):
+        optimizers.end_epoch(-0.2 - 0.001 * epoch)
+    assert optimizers.rate == pytest.approx(2e-4)
+
+
+def test_a_run_in_another_precision_goes_on_in_fp16() -> None:
+    first, second = make("linear"), make("linear")
+    second.scalers = {name: torch.amp.GradScaler("cpu", init_scale=8.0) for name in second.scalers}
+    second.load_state_dict(first.state_dict())
+    assert all(scaler.get_scale() == 8 for scaler in second.scalers.values())
+    third = make("linear")
+    third.scalers = {name: torch.amp.GradScaler("cpu") for name in third.scalers}
+    third.load_state_dict(second.state_dict())
+    assert all(scaler.state_dict()["scale"] == 8 for scaler in third.scalers.values())
+
+
 def test_plateau_watches_another_score_from_its_first() -> None:
     first, second = make("plateau", best_is_max=True), make("plateau", best_is_max=False)
     first.end_epoch(25.0)
