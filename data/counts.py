@@ -45,6 +45,13 @@ class ThermalRange:
             eight_bit=options.infrared_range,
         )
 
+    def text(self) -> str:
+        """Say in words to which range images are brought."""
+        percentiles = f"between the percentiles {self.percentile_low:g} and {self.percentile_high:g}"
+        eight = {"asis": "as saved", "percentile": percentiles, "standard": "in the standard exposure"}[self.eight_bit]
+        counts = percentiles if self.mode == "percentile" else f"from {self.low:g} to {self.high:g} K"
+        return f"8-bit ones {eight}, counts {counts}"
+
 
 def white_of(top: float, fractions: bool) -> float:
     """The value shown white in visible pictures of more than 8 bits whose largest is `top`: that of the smallest camera

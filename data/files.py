@@ -74,8 +74,11 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # that file managers write, in lower case
+
+
 def is_hidden(name: str) -> bool:
-    """Whether a folder's name is one that systems give to what is no data: copies of metadata, thumbnails, waste."""
+    """Whether a name is one that systems give to what is no data: copies of metadata, thumbnails, waste."""
     return name.startswith((".", "__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 
 

@@ -73,7 +73,7 @@ def camera_box(camera: str, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
 
-def _view(size: tuple[int, int], half: str, camera: str = "none") -> tuple[int, int, int, int]:
+def view_of(size: tuple[int, int], half: str, camera: str = "none") -> tuple[int, int, int, int]:
     """Pixels (left, top, right, bottom) of a picture of size (W, H) that are read."""
     middle = size[0] // 2
     begin, end = {"left": (0, middle), "right": (middle, size[0])}.get(half, (0, size[0]))
@@ -93,7 +93,7 @@ def _reduce(image: Image.Image, view: tuple[int, int], wanted: tuple[int, int]) 
 
 def _cut(array: np.ndarray, half: str, camera: str = "none") -> np.ndarray:
     """What is read of an upright picture."""
-    left, top, right, bottom = _view(array.shape[1::-1], half, camera)
+    left, top, right, bottom = view_of(array.shape[1::-1], half, camera)
     return np.ascontiguousarray(array[top:bottom, left:right])
 
 
@@ -111,7 +111,7 @@ def read_reduced(
     result, which then differs by about half a grey level on average; the camera's crop is rounded to its pixels."""
     source = _source(source)
     with opened(source.path) as (image, header):
-        left, top, right, bottom = _view(header.size, source.half, source.camera)
+        left, top, right, bottom = view_of(header.size, source.half, source.camera)
         size = size_of(bottom - top, right - left)
         if image.format == "JPEG" and image.mode in ("L", "RGB") and header.turn == 1:
             _reduce(image, (right - left, bottom - top), size[::-1])
@@ -183,7 +183,7 @@ def pixel_size(path: Path) -> tuple[int, int]:
 
 def view_size(source: Source) -> tuple[int, int]:
     """(height, width) of what read_visible returns, from the header alone. ImageError if unreadable."""
-    left, top, right, bottom = _view(pixel_size(source.path), source.half, source.camera)
+    left, top, right, bottom = view_of(pixel_size(source.path), source.half, source.camera)
     return bottom - top, right - left
 
 

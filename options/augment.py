@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from options.data import SAMPLE_ROOT
+from options.data import SAMPLE_ROOT, DataOptions
 from options.shared import GeneratorOptions, PrecisionOptions, ReadingOptions, check_size
 
 
@@ -29,6 +29,9 @@ class AugmentOptions(ReadingOptions, PrecisionOptions, GeneratorOptions):
     (cut) visible image."""
     scale: Literal["train", "input"] = "train"
     """train: the network sees images at the size it was trained at. input: at their own size."""
+    visible_bits: int | None = None
+    """Bits of a visible camera of more than 8, whose largest value is shown white; None: as many as the brightest
+    visible image of the data set needs."""
     batch_size: int = 8
     """Images in a batch, at most."""
     overwrite: bool = False
@@ -41,3 +44,9 @@ class AugmentOptions(ReadingOptions, PrecisionOptions, GeneratorOptions):
         if self.size is not None:
             check_size("size", self.size)
         self.check_at_least(batch_size=1)
+        DataOptions(visible_bits=self.visible_bits)  # checks it
+
+    @property
+    def camera(self) -> str:
+        """Whose view visible images are cut to."""
+        return "flir_v2" if self.camera_crop else "none"

@@ -67,7 +67,8 @@ class DetectionOptions(DeviceOptions):
     seed: int = 0
     """The first seed. One seed gives every training set the same initialisation and the same draws."""
     max_images: int | None = None
-    """At most that many training images of each kind and as many test images, spread evenly; all by default."""
+    """At most that many training images of each kind and as many test images, spread evenly; all by default. What a
+    generator makes first is the whole training set."""
     examples: int = 6
     """Test images shown on the page, with what each detector found."""
     camera_crop: bool = True

@@ -18,10 +18,11 @@ def methods_of(option: str, given: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for word in given:
         name, equals, path = word.partition("=")
-        if not equals:
+        if not equals or Path(word).is_dir():
+            path = word
             if len(given) > 1:
                 raise ValueError(f"--{option} {word}: several folders need names, as a={word}")
-            name, path = option, word
+            name = option
         if not name or not path:
             raise ValueError(f"--{option} {word}: give NAME=DIR")
         if name in found:

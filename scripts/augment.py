@@ -118,6 +118,7 @@ def manifest_facts(
         "size": options.size,
         "precision": str(device.dtype),
         "norm statistics": statistics,
+        "visible bits": options.visible_bits,
     }
 
 
@@ -135,9 +136,11 @@ def generate(
     preprocess: Preprocess | None,
     options: AugmentOptions,
     results: Results,
+    alike: Mapping[Source, Source],
 ) -> dict[str, Written]:
-    """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written, now or earlier."""
-    camera = "flir_v2" if options.camera_crop else "none"
+    """Every image of a visible folder, as infrared, into `folder`: file_name -> what was written, now or earlier.
+    alike: images of more than 8 bits with their common white."""
+    camera = options.camera
     written = take_finished(labels, folder, camera, results)
     if written:
         there = f"{len(written)} of {len(labels.images)} images of {folder.name} are there already"
@@ -145,9 +148,7 @@ def generate(
     for name in LABEL_FILES if ranks.is_writer() else ():  # they say that a folder is complete
         (folder / name).unlink(missing_ok=True)
     entries = {labels.file(image): image for image in labels.images if image["file_name"] not in written}
-    sources = [Source(path, path.stem, camera) for path in entries]
-    alike, lines = with_one_white(sources, headers_of(sources), None)
-    tell("note", lines)
+    sources = (Source(path, path.stem, camera) for path in entries)
     jobs = [Job(alike.get(source, source)) for source in sources]
     dataset = VisibleImages(jobs, ThermalRange.from_options(DataOptions()), preprocess)
     how, pinned = (options.batch_size, options.num_threads, options.strict), translator.device.device.type == "cuda"
@@ -201,6 +202,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     announce({"weights": weights, "device": device.describe(), "writes": f"{options.out}/"})
     for labels in folders.values():
         note_unlisted(labels)
+    paths = [labels.file(image) for labels in folders.values() for image in labels.images]
+    sources = [Source(path, path.stem, options.camera) for path in paths]  # all, wherever a call goes on
+    alike, lines = with_one_white(sources, headers_of(sources), options.visible_bits)
+    tell("note", lines)
     total = Carried()
     with alone_in(options.out, "wait for it, or give another --out") if ranks.is_writer() else nullcontext():
         if ranks.is_writer():
@@ -211,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for file in (*images_in(results.forgotten, name), *LABEL_FILES):
                 (options.out / name / file).unlink(missing_ok=True)
         for name, labels in folders.items():
-            written = generate(labels, options.out / name, translator, preprocess, options, results)
+            written = generate(labels, options.out / name, translator, preprocess, options, results, alike)
             if not ranks.is_writer():
                 continue
             content, carried = carry(labels, written, provenance)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import filecmp
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -17,15 +17,16 @@ from pathlib import Path, PurePosixPath
 from data.coco import CocoFolder, find_folder, note_unlisted, read_coco
 from data.detection import THERMAL, Labelled, Look, Reading, is_ignored, read_labelled
 from data.inputs import ensure_sample, evenly
+from data.output.results import MANIFEST
 from options.data import DataOptions
 from options.detection import DetectionOptions
 from scripts import augment
 from scripts.detection.drawing import draw_boxes
-from scripts.detection.report import GREY, DetectionReport, Result, shown
+from scripts.detection.report import GREY, MARK, DetectionReport, Result, shown
 from scripts.detection.training import find_all, train_detector, truth_of
 from util.command_line import parse, run_command
 from util.device import Device, select_device
-from util.files import check_apart, check_file, check_folder, code_version
+from util.files import alone_in, check_file, check_folder, code_version
 from util.metrics.detection import Boxes, average_precision
 from util.pages.image_rows import Row
 from util.text import plural
@@ -166,18 +167,19 @@ class TrainingSets:
 
 def run_arms(
     options: DetectionOptions, sets: TrainingSets, test: Labelled, truth: list[Boxes], device: Device
-) -> tuple[dict[str, Result], list[Row]]:
-    """Train and test on every training set in turn; return the results, and the rows of examples for the page."""
+) -> Iterator[tuple[dict[str, Result], list[Row]]]:
+    """Train and test on every training set in turn; after each, the results so far, and the rows of examples for the
+    page."""
     results: dict[str, Result] = {}
     draw = partial(draw_boxes, options.folder() / "images", sets.classes)
     examples = evenly(range(len(test)), options.examples)
     pictures = {k: {"truth": draw(test, k, truth[k], "truth")} for k in examples}
     taught: dict[str, Path] = {}
-    for name, arm, of in sets.names():
+    for number, (name, arm, of) in enumerate(sets.names()):
         data = sets.get(arm, of)
         if examples:
             k = len(data) * 2 // 3
-            taught[name] = draw(data, k, truth_of(data)[k], f"{name} training")
+            taught[name] = draw(data, k, truth_of(data)[k], f"{number} training")
         result = results[name] = Result(len(data), data.count())
         began = time.monotonic()
         for seed in range(options.seed, options.seed + options.seeds):
@@ -186,20 +188,23 @@ def run_arms(
             result.scores.append(average_precision(truth, found, sets.classes))
             if seed == options.seed:
                 for k in examples:
-                    pictures[k][name] = draw(test, k, found[k], name)
+                    pictures[k][name] = draw(test, k, found[k], str(number))
         result.seconds = time.monotonic() - began
         scores = f"mAP {shown(result.of('map'))}, AP50 {shown(result.of('ap50'))}"
         print(f"{name}: {scores} ({result.seconds:.0f} s)", flush=True)
-    rows = [Row(test.names[k], images) for k, images in pictures.items()]
-    return results, rows + ([Row("One of the images that each was trained on", taught)] if taught else [])
+        rows = [Row(test.names[k], images) for k, images in pictures.items()]
+        yield results, rows + ([Row("One of the images that each was trained on", taught)] if taught else [])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and test detectors as argv says (sys.argv); exit status 1 where some images could not be read."""
     options = parse(DetectionOptions, argv)
-    check_file("--out", options.out)
-    check_apart("--out", [options.out] if options.out else [], options.dataroot.glob("*/*.json"))
-    check_folder("--results_dir", options.results_dir, str(options.folder().relative_to(options.results_dir)))
+    check_file("--out", options.out, MARK)
+    folder = options.folder()
+    check_folder("--results_dir", options.results_dir, str(folder.relative_to(options.results_dir)))
+    if (folder / MANIFEST).exists():
+        raise ValueError(f"{folder}: holds the results of a run of that name; give another --results_dir")
+    check_file("--results_dir", folder / "scores.json", MARK)
     device = select_device(options.device, options.precision)
     ensure_sample(options.dataroot)
     test_folder = test_labels(options)
@@ -228,10 +233,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in facts.items():
         print(f"{name:9} {text}", flush=True)
     print(f"{'classes':9} {', '.join(sets.classes)}", flush=True)
-    results, rows = run_arms(options, sets, test, truth, device)
-    report = DetectionReport(options, results, sets.classes, truth)
+    with alone_in(folder, "wait for it, or give another --results_dir"):
+        for results, rows in run_arms(options, sets, test, truth, device):
+            report = DetectionReport(options, results, sets.classes, truth)
+            page = report.write(rows, facts)  # after each, so that what is known is not lost with the others
     print(report.text())
-    print(f"page      {report.write(rows, facts).resolve()}")
+    print(f"page      {page.resolve()}")
     return 1 if sets.skipped else 0
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from data.counts import ThermalRange
 from data.scoring.cases import find_fusion_cases, note_fusion, range_policy, record_of
 from data.scoring.fusion import TRIVIAL, FusedScorer
 from data.scoring.targets import Targets, with_labels
 from options.evaluate import EvaluateFusionOptions, methods_of, words_of
-from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
+from scripts.report import choose_range, print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
 from util.command_line import parse
 from util.device import select_device
 from util.files import check_file
@@ -23,13 +22,13 @@ def main(argv: list[str]) -> int:
     options = parse(EvaluateFusionOptions, argv)
     check_file("--out", options.out, MARK, written_beside(options.out))
     device, of_data_set = select_device(options.device, "fp32").device, options.data.dataroot is not None
-    thermal, metrics = ThermalRange.from_options(options.data), words_of(options.metrics) or None
-    folders = methods_of("fused", options.fused)
+    folders, metrics = methods_of("fused", options.fused), words_of(options.metrics) or None
     if set(TRIVIAL) & set(folders):
         raise ValueError("--fused: visible, infrared, average and maximum name the trivial rows; give other names")
     check_request(metrics, options.convention)
     found = with_labels(find_fusion_cases(options), options.labels)
     targets = Targets.among(found.cases, options.label_class)
+    thermal = choose_range(options.data, folders.values(), argv)
     scorer = FusedScorer(thermal, device, metrics, options.convention, of_data_set, targets)
     records = {name: record_of(folder) for name, folder in folders.items()}
     policies = {name: range_policy(record) for name, record in records.items()}
@@ -41,6 +40,7 @@ def main(argv: list[str]) -> int:
     about = f"{plural(len(scores.sizes), 'image')}; {options.convention} convention; range: {first_few(ranges)}"
     print_scores(scores, about)
     facts = {"range": ranges[0] if len(ranges) == 1 else policies, "sources": found.where}
+    facts["infrared"] = thermal.text()
     cases = [case for case in found.cases if case.stem in scores.sizes]
     write_evaluation(options.out, "Scores of fused images", scores, cases, facts, {"device": device} | folders)
     if scores.resized:

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from data.counts import ThermalRange
-from data.output.results import made_by
 from data.scoring.cases import find_generation_cases, note_generation
 from data.scoring.generation import TRIVIAL, GeneratedScorer, mean_grey
 from options.evaluate import EvaluateGenerationOptions, methods_of
-from options.recorded import from_dict
-from scripts.report import print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
-from util.command_line import given, parse
+from scripts.report import choose_range, print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
+from util.command_line import parse
 from util.device import select_device
 from util.files import check_file
 from util.metrics.learned import load_learned
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import plural
 from util.training import ranks
-
-RANGE_OPTIONS = ("--thermal_range", "--kelvin_low", "--kelvin_high", "--kelvin_per_count", "--kelvin_offset",
-                 "--infrared_range", "--percentile_low", "--percentile_high")  # fmt: skip
-"""What a ThermalRange is made of: by default as test.py read the real images beside the results."""
-
-
-def range_of_results(folders: Iterable[Path]) -> ThermalRange | None:
-    """The range to which test.py brought the real infrared images when it made these results; None where that is not
-    recorded, or not the same for all."""
-    found = set()
-    for folder in folders:
-        try:
-            found.add(from_dict(ThermalRange, made_by(folder).get("thermal range"), str(folder)))
-        except ValueError:
-            return None
-    return found.pop() if len(found) == 1 else None
 
 
 @ranks.sharing
@@ -46,13 +24,11 @@ def main(argv: list[str]) -> int:
     taken = {*TRIVIAL, "visible", "real"} & set(folders)
     if taken:
         raise ValueError(f"--generated {taken.pop()}=...: that name is taken; give another")
-    device, thermal = select_device(options.device, "fp32").device, ThermalRange.from_options(options.data)
-    theirs = range_of_results(folders.values())
-    if theirs not in (None, thermal) and not any(given(argv, option) for option in RANGE_OPTIONS):
-        thermal = theirs
-        tell("note", ["the real images are brought to the range to which test.py brought them (made.jsonl)"])
+    device, thermal = select_device(options.device, "fp32").device, choose_range(options.data, folders.values(), argv)
     found = find_generation_cases(options)
     learned = load_learned(options.inception_weights, options.lpips_weights, device)
+    for lacking in ranks.from_writer(ranks.gather(learned.unavailable)):  # what one rank lacks none can use
+        learned.leave_out(lacking)
     of_data_set = options.data.dataroot is not None
     tell_cases(found, "real image", folders, note_generation(found.cases, of_data_set, options.data.camera_crop))
     constant, source = options.constant, "--constant"
@@ -64,7 +40,7 @@ def main(argv: list[str]) -> int:
     if not ranks.is_writer():
         return 0
     print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {source}")
-    facts = {"constant": source, "real": found.where, "device": str(device)}
+    facts = {"constant": source, "real": found.where, "range": thermal.text(), "device": str(device)}
     facts |= {name: str(folder) for name, folder in folders.items()}
     cases = [case for case in found.cases if case.stem in scores.sizes]
     write_evaluation(options.out, "Scores of generated infrared images", scores, cases, facts)

@@ -184,6 +184,9 @@ def main() -> int:
     path = options.file()
     check_file("--out", path, CHECKSUM if options.format == "safetensors" else "channel_order")  # of its metadata
     if options.format == "safetensors":
+        if options.time or options.norm_statistics:
+            given = "--time" if options.time else "--norm_statistics"
+            raise ValueError(f"{given}: --format safetensors writes the weights as they are; leave it out")
         weights, _ = find_weights(options, kind=None)
         if path.exists() and path.samefile(weights):
             raise ValueError(f"--out {path}: holds the weights themselves; give another name")

@@ -25,12 +25,13 @@ from data.images import (
     read_infrared,
     read_labels,
     read_visible,
-    view_size,
+    view_of,
     write_image,
 )
 from data.inputs import ensure_sample
 from data.layouts import Listing, Split, find
 from data.layouts.listing import group_reasons
+from data.threads import of_headers
 from options.data import DataOptions
 from scripts.pair_sheet import MOST_FAILURES, draw_sheet
 from util.command_line import parse, run_command
@@ -38,6 +39,7 @@ from util.files import check_apart, check_file
 from util.text import one_line, plural
 
 T = TypeVar("T")
+Size = tuple[int, int]  # width, height
 NAMED = 10  # files that are named of those of one kind
 SHEET = "contact sheet of scripts.inspect_data"  # in its file, which tells it from other pictures
 SIZES = 6  # sizes that are named
@@ -107,18 +109,24 @@ def verify(listing: Listing, thermal: ThermalRange) -> list[ImageError]:
     return found
 
 
-def _sizes(sources: Iterable[Source]) -> str:
-    counts = Counter(pixel_size(source.path) for source in sources).most_common()
+def _size_of(source: Source) -> Size:
+    return pixel_size(source.path)
+
+
+def _sizes(sizes: Iterable[Size]) -> str:
+    counts = Counter(sizes).most_common()
     shown = ", ".join(f"{width}x{height} ({number})" for (width, height), number in counts[:SIZES])
     rest = sum(number for _, number in counts[SIZES:])
     return shown + (f", {plural(len(counts) - SIZES, 'other size')} ({rest})" if rest else "")
 
 
-def _crops(sources: Iterable[Source]) -> list[str]:
+def _crops(sizes: Iterable[tuple[Source, Size]]) -> list[str]:
     """What of visible images the camera crop cuts, by their sizes, the most frequent first."""
-    sizes = ((source.camera, pixel_size(source.path), view_size(source)[::-1], source.half) for source in sources)
+    kinds = Counter((source.camera, size, source.half) for source, size in sizes).most_common()
     cut, whole = [], []
-    for (camera, size, view, half), number in Counter(sizes).most_common():
+    for (camera, size, half), number in kinds:
+        left, top, right, bottom = view_of(size, half, camera)
+        view = (right - left, bottom - top)
         if camera == "none" or half != "whole":
             continue
         seen = f"{size[0]}x{size[1]} ({number})"
@@ -142,11 +150,14 @@ def report(listing: Listing) -> str:
     lines = [listing.summary(), "", f"{'split':<8}" + "".join(f"{head:>10}" for head in heads)]
     lines += [_split_line(name, split) for name, split in listing.splits.items()]
     splits = listing.splits.values()
-    visible = [source for split in splits for source in split.visible]
+    visible, infrared = (
+        [(s, size) for s, size in zip(its, of_headers(_size_of, its), strict=True) if not isinstance(size, ImageError)]
+        for its in ([s for split in splits for s in split.visible], [s for split in splits for s in split.infrared])
+    )
     lines += [
         "",
-        f"visible sizes:  {_sizes(visible)}",
-        f"infrared sizes: {_sizes(source for split in splits for source in split.infrared)}",
+        f"visible sizes:  {_sizes(size for _, size in visible)}",
+        f"infrared sizes: {_sizes(size for _, size in infrared)}",
         f"camera crop:    {'; '.join(_crops(visible)) or 'none'}",
     ]
     for reason, number in group_reasons(listing.skipped):

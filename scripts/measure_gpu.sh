@@ -5,11 +5,13 @@
 # REFERENCE: a checkout of pytorch-CycleGAN-and-pix2pix to run beside. ROOTS: data sets on which the generator that comes with
 # the project is trained on. LIMIT: seconds in all, 540; PARTS="train data" takes some parts; DEVICE=cpu rehearses.
 set -uo pipefail
+out=$(realpath -m "${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE]}")
+[ -z "${2:-}" ] || set -- "$1" "$(realpath "$2")"
+[ -z "${ROOTS:-}" ] || ROOTS=$(realpath $ROOTS)
 cd "$(dirname "$0")/.."
-out=${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE]}
 limit=${LIMIT:-540} device=${DEVICE:-cuda} python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python3
-mkdir -p "$out" && out=$(realpath "$out")
+mkdir -p "$out"
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 failed=0
@@ -24,6 +26,7 @@ part() { # NAME SECONDS GRACE COMMAND...: runs it if it is wanted, for as long a
     echo "== $name, at most $seconds s: $*"
     timeout -k "$grace" "$seconds" "$@" >"$out/$name.log" 2>&1
     status=$?
+    ((status == 137 && SECONDS - begun < seconds)) && status=9 # killed by somebody else, as for want of memory
     case $status in 0) ;; 124 | 137) how="stopped at its limit" ;; *) how="FAILED" failed=1 ;; esac
     echo "   $how after $((SECONDS - begun)) s; $((limit - SECONDS)) s are left; its last lines:"
     tail -n 3 "$out/$name.log" | cut -c 1-160

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.counts import ThermalRange
 from data.images import ImageError, Source
 from data.inputs import Job
-from data.output.results import Results
+from data.output.results import Results, made_by
 from data.output.writing import copy_small
 from data.scoring.cases import Cases, EvaluationCase
 from data.scoring.scores import CaseScores, Scorer, Scores, score_cases
+from options.data import DataOptions
+from options.recorded import from_dict
+from util.command_line import given
 from util.files import remove_parts
 from util.pages.evaluation_page import shown_images, write_evaluation_page
 from util.pages.gallery import write_gallery
@@ -20,6 +24,10 @@ from util.pages.image_rows import Row
 from util.pages.training_page import score_table
 from util.text import plural
 from util.training import ranks
+
+RANGE_OPTIONS = ("--thermal_range", "--kelvin_low", "--kelvin_high", "--kelvin_per_count", "--kelvin_offset",
+                 "--infrared_range", "--percentile_low", "--percentile_high")  # fmt: skip
+"""What a ThermalRange is made of."""
 
 
 def tell(label: str, lines: Iterable[str]) -> None:
@@ -71,6 +79,26 @@ def score_results(
     scores = score_cases(cases, scorer, num_threads, strict, known, keep)
     results.collect()
     return scores
+
+
+def choose_range(options: DataOptions, folders: Iterable[Path], argv: Sequence[str]) -> ThermalRange:
+    """Return the range to which the real infrared images are brought: as argv says, else as it was when the results in
+    these folders were made, which a line tells. options: those of argv, by default or given."""
+    asked, found = ThermalRange.from_options(options), set()
+    for folder in folders:
+        try:
+            found.add(from_dict(ThermalRange, made_by(folder).get("thermal range"), str(folder)))
+        except ValueError:
+            found.add(None)
+    if any(given(argv, option) for option in RANGE_OPTIONS) or found <= {None, asked}:
+        return asked
+    (theirs,) = found if len(found) == 1 else (None,)
+    if theirs is None:
+        line = "results were made beside real images of different ranges, or do not say of which: scored are"
+        tell("note", [f"{line} {asked.text()}; --infrared_range chooses"])
+        return asked
+    tell("note", [f"the real images are {theirs.text()}, as they were when the results were made (made.jsonl)"])
+    return theirs
 
 
 def tell_cases(found: Cases, kind: str, folders: Mapping[str, Path], notes: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from data.coco import CocoFolder, Placement, labelled_size
 from data.coco_entries import Entry, box, entries, whole
+from data.files import SYSTEM_FILES, is_hidden
 from data.output.results import Results
 from util.files import remove_parts, stamp, write_whole
 from util.json_file import is_size, read_json
@@ -93,10 +94,11 @@ def first_foreign(
     ours |= {out / folder / name for folder in folders for name in images_in(records, folder)}
     ours |= {out / folder / image["file_name"] for folder, coco in labels.items() for image in coco.images}
     for parent, folders_in, names in os.walk(out):
+        folders_in[:] = [name for name in folders_in if not is_hidden(name)]
         links = [name for name in folders_in if Path(parent, name).is_symlink()]
         for name in sorted(links + names):
             path = Path(parent, name)
-            if path not in ours and not name.startswith("."):  # of locks, half files, or a file manager
+            if path not in ours and not is_hidden(name) and name.lower() not in SYSTEM_FILES:
                 return path
     return None
 

@@ -113,7 +113,7 @@ class GeneratedScorer:
 
     def explain(self, scores: Scores) -> None:
         """Give FID and KID of the sets, and tell what they depend on."""
-        scores.facts = {"convention": CONVENTION, "range": "as saved, 8 bit"}
+        scores.facts = {"convention": CONVENTION, "range": self.thermal.text()}
         if self.learned is None:
             return
         sheet, count = scores.sheet, len(scores.sizes)

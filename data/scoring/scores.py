@@ -167,5 +167,6 @@ def score_cases(
             scores.errors.append(its)
         elif its is not None:
             scores.add(case.stem, its)
-    scores.explain()
+    if ranks.is_writer():
+        scores.explain()
     return scores

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -108,6 +107,8 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: most that PyTorch held on a CUDA device since reset_peak_memory; on the CPU, of this process ever."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource  # Windows has none
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

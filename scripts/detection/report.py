@@ -22,6 +22,7 @@ from util.text import plural
 
 CONVENTION = "COCO average precision (101 recall points, at most 100 detections an image), pycocotools"
 GREY: dict[str, Look] = {"luminance": "luminance", "inverted": "inverted luminance"}
+MARK = '"arms"'  # stands in every file of figures
 LEARNT = 0.15  # AP50 that the best detector has at least where comparing means something
 PUBLISHED = "in published work a GAN's images lost to plain grey, 56.3 against 59.3 mAP (arXiv 2609.02556)"
 

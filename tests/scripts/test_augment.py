@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -294,6 +295,30 @@ def test_what_others_put_into_the_folder_stays(tmp_path: Path, command: Callable
     record.write_text("\n".join([json.dumps({"made_by": [1]}), *map(json.dumps, others)]))
     command(*call, "--overwrite")
     assert precious.exists() and "3 of 3 images" in command(*call).stdout
+
+
+def test_images_of_many_bits_have_one_white_wherever_a_call_goes_on(
+    tmp_path: Path, command: Callable, weights: Path
+) -> None:
+    root, rng = write_visible(tmp_path / "flir"), np.random.default_rng(0)
+    paths = sorted((root / "images_rgb_train/data").iterdir())
+    for path, top in zip(paths, (60000, 4000, 4000), strict=True):
+        content = io.BytesIO()
+        Image.fromarray(rng.integers(0, top, (SIZE[1], SIZE[0]), dtype=np.uint16)).save(content, "PNG")
+        path.write_bytes(content.getvalue())
+    call = ("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
+    assert "65535 is shown white" in command(*call).stdout
+    images = tmp_path / "made/images_thermal_train/data"
+    (images / "Thumbs.db").write_bytes(b"of a file manager")
+    (images / "@eaDir").mkdir()
+    (images / "@eaDir/x.jpg").write_bytes(b"of a NAS")
+    gone = images / paths[1].name
+    first = np.asarray(Image.open(gone)).astype(float)
+    gone.unlink()
+    assert "2 of 3 images" in command(*call).stdout
+    assert np.abs(np.asarray(Image.open(gone)) - first).mean() < 0.5, "other batches round otherwise"
+    assert "other visible bits" in command(*call, "--visible_bits", 12, status=2).stderr
+    assert "4095 is shown white" in command(*call, "--visible_bits", 12, "--overwrite").stdout
 
 
 def test_images_beside_the_labels_and_sides_exchanged(tmp_path: Path, command: Callable, weights: Path) -> None:

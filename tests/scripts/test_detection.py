@@ -199,6 +199,35 @@ def test_the_command_compares_every_training_set(tmp_path: Path, flir: Path, com
     )  # truth; what each found; what each was taught
 
 
+def test_what_is_known_is_written_after_each_training(
+    tmp_path: Path, flir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = evaluate_detection.train_detector
+
+    def stop_at_the_second(*arguments: object) -> object:
+        if arguments[-1] != "real infrared":
+            raise ValueError("the power went")
+        return train(*arguments)
+
+    monkeypatch.setattr(evaluate_detection, "train_detector", stop_at_the_second)
+    monkeypatch.chdir(tmp_path)
+    words = ("--dataroot", flir, "--size", *SIZE, *CPU, "--steps", 1, "--min_boxes", 1, "--arms", "real", "luminance")
+    call = [str(word) for word in words]
+    with pytest.raises(ValueError, match="the power went"):
+        evaluate_detection.main(call)
+    folder = tmp_path / "results/detection"
+    assert list(json.loads((folder / "scores.json").read_text())["arms"]) == ["real infrared"]
+    assert (folder / "index.html").is_file()
+    notes = tmp_path / "notes.json"
+    notes.write_text("{}")
+    with pytest.raises(ValueError, match="this command did not write it"):
+        evaluate_detection.main([*call, "--out", "notes.json"])
+    (folder / "made.jsonl").write_text("{}")
+    with pytest.raises(ValueError, match="holds the results of a run of that name"):
+        evaluate_detection.main(call)
+    assert notes.read_text() == "{}"
+
+
 def test_without_a_run_the_generator_of_the_project_makes_the_images(
     tmp_path: Path, flir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,15 +7,18 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from data.counts import ThermalRange
 from data.images import read_infrared, read_visible, write_image
 from data.scoring.fusion import TRIVIAL
 from data.threads import in_threads
+from options.evaluate import methods_of
 from tests.conftest import SHARED, write_pairs
 from util.metrics.fusion import fusion_scores
 from util.metrics.score_sheet import ScoreSheet, mean_and_std, ranks
@@ -118,6 +121,12 @@ def test_a_results_folder_and_its_range(command: Callable, folders: dict[str, Pa
     run(command, folders, *FEW, methods=("results/m",))
     scores = json.loads((tmp_path / "out/s.json").read_text())
     assert scores["range"] == "minmax, saved as 8 bit" and scores["count"] == 3
+    thermal = asdict(ThermalRange(eight_bit="percentile"))
+    (tmp_path / "results/m/made.jsonl").write_text(json.dumps({"made_by": {"thermal range": thermal}}))
+    assert "between the percentiles 1 and 99" in run(command, folders, *FEW, methods=("results/m",)).stdout
+    stretched = json.loads((tmp_path / "out/s.json").read_text())
+    run(command, folders, *FEW, "--infrared_range", "percentile", methods=("results/m",))
+    assert json.loads((tmp_path / "out/s.json").read_text())["images"] == stretched["images"] != scores["images"]
 
 
 def label_images(folder: Path, stems: tuple[str, ...], size: tuple[int, int] = (41, 53)) -> np.ndarray:
@@ -257,6 +266,22 @@ def test_means_and_ranks() -> None:
     assert mean_and_std([])[0] != mean_and_std([])[0]
     assert ranks({"a": 1.0, "b": 3.0, "c": 3.0, "d": float("nan")}, True) == {"a": 3, "b": 1.5, "c": 1.5}
     assert ranks({"a": 1.0, "b": 3.0}, False) == {"a": 1, "b": 2}
+
+
+def test_what_is_printed_tells_methods_and_scored_metrics_apart() -> None:
+    sheet, names = ScoreSheet({"PSNR": True, "FID": False}, ()), ("stdfusion_net_epoch_010", "stdfusion_net_epoch_020")
+    for name in names:
+        sheet.add(name, "1", {"PSNR": 3.0, "FID": float("nan")})
+    assert all(name in sheet.text() for name in names)
+    assert "0 of 1" in sheet.ranking_text(), "FID was not computed"
+
+
+def test_a_folder_may_have_an_equals_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/lr=0.1")
+    folder.mkdir(parents=True)
+    assert methods_of("fused", (str(folder),)) == {"fused": folder}
+    assert methods_of("fused", (f"a={folder}", "b=x")) == {"a": folder, "b": Path("x")}
 
 
 def test_infinite_and_missing_values_reach_no_file_as_numbers(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -230,11 +231,17 @@ def test_real_images_come_to_the_range_that_test_py_had(command: Callable, tmp_p
     words = ("--dataroot", root, "--split", "all", "--device", "cpu", "--num_threads", 0)
     command("test.py", "--name", "gen", *words, "--infrared_range", "percentile", "--evaluate")
     again = ("scripts.evaluate", "generation", "--generated", "results/gen", "--out", "s.json", *words)
-    assert "range to which test.py brought them" in command(*again).stdout
+    between = "8-bit ones between the percentiles 1 and 99"
+    assert f"the real images are {between}" in command(*again).stdout
     ours, theirs = (json.loads(Path(name).read_text()) for name in ("s.json", "results/gen/evaluation.json"))
-    assert ours["images"] == theirs["images"]
-    assert "test.py brought" not in command(*again, "--infrared_range", "asis").stdout
-    assert json.loads(Path("s.json").read_text())["images"] != theirs["images"]
+    assert ours["images"] == theirs["images"] and between in ours["range"]
+    assert "the real images are" not in command(*again, "--infrared_range", "asis").stdout
+    copies = ("a=results/gen", "b=copies")
+    shutil.copytree("results/gen/infrared", "copies")  # which do not say of which range they are
+    done = command("scripts.evaluate", "generation", "--generated", *copies, "--out", "s.json", *words)
+    assert "do not say of which: scored are 8-bit ones as saved" in done.stdout
+    asis = json.loads(Path("s.json").read_text())
+    assert asis["methods"]["a"]["images"] != theirs["images"] and "8-bit ones as saved" in asis["range"]
     (root / "infrared" / next((root / "infrared").iterdir()).name).write_bytes(b"")
     done = command(*again, status=0)
     assert "1 file" in done.stdout and "cannot be used" in done.stdout

@@ -146,6 +146,7 @@ def test_mistakes_are_one_line(command: Callable, tmp_path: Path, monkeypatch: p
         (("--weights", weights, "--format", "torchscript", "--out", "x.onnx"), "ends in .pt"),
         (("--weights", weights, "--format", "torchscript", "--out", "run/last.pt"), "a run's own checkpoint"),
         (("--weights", weights, "--size", "4", "4"), "--size 4 4"),
+        (("--weights", weights, "--format", "safetensors", "--time"), "--time: --format safetensors"),
     ):
         done = command("scripts.export", *words, status=2)
         assert done.stderr.count("\n") == 1 and says in done.stderr, done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,13 @@ class LearnedMetrics:
     inception: Callable[[torch.Tensor], torch.Tensor] | None = None  # uint8 [N, 3, H, W] -> [N, features]
     unavailable: dict[str, str] = field(default_factory=dict)
     about: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def leave_out(self, lacking: Mapping[str, str]) -> None:
+        """Do without metrics; lacking: metric -> why it cannot be had."""
+        self.unavailable |= lacking
+        self.lpips = None if "LPIPS" in lacking else self.lpips
+        self.inception = None if {"FID", "KID"} & lacking.keys() else self.inception
+        self.about = {metric: about for metric, about in self.about.items() if metric not in lacking}
 
 
 def _read(option: str, path: Path) -> dict[str, torch.Tensor]:
@@ -194,8 +201,10 @@ def set_scores(generated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        fid = FrechetInceptionDistance(feature=_Features(real.shape[1])).set_dtype(torch.float64)
-        kid = KernelInceptionDistance(_Features(real.shape[1]), 1 if whole else KID_SUBSETS, size)
+        features, subsets = _Features(real.shape[1]), 1 if whole else KID_SUBSETS
+        # One rank has the features of all images: nothing is to be added by others.
+        fid = FrechetInceptionDistance(features, sync_on_compute=False).set_dtype(torch.float64)
+        kid = KernelInceptionDistance(features, subsets, size, sync_on_compute=False)
         for metric in (fid, kid):
             metric.update(real.double(), real=True)
             metric.update(generated.double(), real=False)

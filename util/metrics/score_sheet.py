@@ -128,15 +128,16 @@ class ScoreSheet:
     def text(self) -> str:
         """Means and standard deviations for a terminal: a line a metric, as many methods beside as fit."""
         width = shutil.get_terminal_size((PAPER, 24)).columns if sys.stdout.isatty() else PAPER
-        beside = max(1, (width - NAME_WIDTH - 20) // CELL_WIDTH)
         statistics, lines = self.statistics(), []
         names = list(statistics)
+        cell = max(CELL_WIDTH, 1 + max(map(len, names), default=0))
+        beside = max(1, (width - NAME_WIDTH - 20) // cell)
         for at in range(0, len(names), beside):
             block = names[at : at + beside]
-            lines.append(" " * NAME_WIDTH + "".join(f"{name[: CELL_WIDTH - 1]:>{CELL_WIDTH}}" for name in block))
+            lines.append(" " * NAME_WIDTH + "".join(f"{name:>{cell}}" for name in block))
             for metric, up in self.higher.items():
                 cells = "".join(
-                    f"{_cell(*statistics[name][metric], self._of_set(name, metric)):>{CELL_WIDTH}}" for name in block
+                    f"{_cell(*statistics[name][metric], self._of_set(name, metric)):>{cell}}" for name in block
                 )
                 lines.append(f"{metric:<{NAME_WIDTH}}{cells}  {'higher' if up else 'lower'} is better")
             lines.append("")
@@ -152,11 +153,10 @@ class ScoreSheet:
     def ranking_text(self) -> str:
         """The ranking of several methods for a terminal, best first."""
         lines = ["mean rank over the metrics among the methods; in how many metrics a trivial row is better:"]
+        means = self.means()
         for name, place in self.ranking().items():
-            beaten = self.beaten(name)
-            lines.append(
-                f"  {place:5.2f}  {name:24} {len(beaten):2} of {len(self.ranked)}  {', '.join(beaten)}".rstrip()
-            )
+            beaten, scored = self.beaten(name), sum(not math.isnan(means[name][metric]) for metric in self.ranked)
+            lines.append(f"  {place:5.2f}  {name:24} {len(beaten):2} of {scored}  {', '.join(beaten)}".rstrip())
         return "\n".join(lines)
 
     def block(self, method: str) -> dict[str, Any]:

@@ -226,7 +226,8 @@
   function remember() {
     const { row, ...rest } = view;
     const open = box.open ? { ...rest, name: row.dataset.name } : null;
-    const state = { filter: filter.value, sort: sort.value, descending, open, scroll: scrollY };
+    const focus = document.activeElement.id;
+    const state = { filter: filter.value, sort: sort.value, descending, open, scroll: scrollY, focus };
     try { sessionStorage.setItem(key, JSON.stringify(state)); } catch { /* storage may be forbidden */ }
   }
   function recall() {
@@ -238,6 +239,7 @@
     descending = state.descending;
     arrange();
     scrollTo(0, state.scroll);
+    if (state.focus) document.getElementById(state.focus)?.focus({ preventScroll: true });
     const row = state.open && shown.find((r) => r.dataset.name === state.open.name);
     if (!row) return;
     const { name, ...rest } = state.open;

@@ -113,13 +113,17 @@ def _read(url: str, timeout_s: float) -> bytes:
 def _by_https(package: str, registry: str, timeout_s: float = 30.0) -> bytes:
     """The package's archive from the registry, checked against the sum in its metadata."""
     name, _, version = package.rpartition("@")
-    facts = json.loads(_read(f"{registry.rstrip('/')}/{name}/{version}", timeout_s))["dist"]
-    archive = _read(facts["tarball"], timeout_s)
-    if "integrity" in facts:
-        kind, _, wanted = facts["integrity"].split()[0].partition("-")
-        found = base64.b64encode(hashlib.new(kind, archive).digest()).decode()
-    else:
-        wanted, found = facts["shasum"], hashlib.sha1(archive).hexdigest()
+    address = f"{registry.rstrip('/')}/{name}/{version}"
+    try:
+        facts = json.loads(_read(address, timeout_s))["dist"]
+        archive = _read(facts["tarball"], timeout_s)
+        if "integrity" in facts:
+            kind, _, wanted = facts["integrity"].split()[0].partition("-")
+            found = base64.b64encode(hashlib.new(kind, archive).digest()).decode()
+        else:
+            wanted, found = facts["shasum"], hashlib.sha1(archive).hexdigest()
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):  # a proxy's page, say
+        raise OSError(f"{address}: answers what no npm registry does") from None
     if found != wanted:
         raise OSError(f"{package}: the archive from {facts['tarball']} is damaged (its sum is not the registry's)")
     return archive

@@ -87,7 +87,7 @@ def scores_window(run: RunReader) -> Window:
     latest = run.scores[-1]["val"]
     output_name, *baselines = latest
     best = best_scores(run, HIGHER)
-    columns = [[f"<b>{output_name}</b>", "best", "epoch", "last", *map(html.escape, baselines)]]
+    columns = [[f"<b>{html.escape(output_name)}</b>", "best", "epoch", "last", *map(html.escape, baselines)]]
     for metric, (_, value, epoch) in best.items():
         sign = 1 if HIGHER.get(metric, True) else -1
         last, *rivals = (latest[name].get(metric, math.nan) for name in latest)

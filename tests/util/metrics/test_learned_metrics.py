@@ -77,6 +77,21 @@ def test_kid_by_its_formula_and_repeatably() -> None:
     assert set_scores(a, c)["KID"] == first
 
 
+def test_sets_are_of_the_images_given_whatever_other_ranks_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0)).double()
+    alone = set_scores(*features)
+    monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)
+    monkeypatch.setattr("torchmetrics.metric.gather_all_tensors", lambda tensor, group=None: [tensor, tensor + 1])
+    assert set_scores(*features) == alone
+
+
+def test_what_another_rank_lacks_is_left_out() -> None:
+    learned = LearnedMetrics(lambda a, b: a, lambda a: a, {}, {"LPIPS": {}, "FID": {}, "KID": {}})
+    learned.leave_out({"FID": "no route", "KID": "no route"})
+    assert learned.lpips and learned.inception is None and learned.about.keys() == {"LPIPS"}
+    assert learned.unavailable == {"FID": "no route", "KID": "no route"}
+
+
 def test_one_image_is_no_set() -> None:
     assert all(math.isnan(value) for value in set_scores(torch.ones(1, 3), torch.ones(9, 3)).values())
     assert fid_warning(5, 9, 8) and fid_warning(8, 8, 8) is None

@@ -213,3 +213,7 @@ def test_the_files_come_from_a_registry_once(registry: Registry, tmp_path: Path)
     assert put_in_place(tmp_path, registry.url) == 1
     with pytest.raises(OSError, match="127.0.0.1"):
         put_in_place(tmp_path / "other", "http://127.0.0.1:9/")
+    for page in (b"<html>log in</html>", b'{"name": "d3"}', b"[]"):  # of a proxy
+        registry.answer = lambda path, page=page: page
+        with pytest.raises(OSError, match="answers what no npm registry does"):
+            put_in_place(tmp_path / "other", registry.url)
