@@ -93,8 +93,6 @@ def from_boxes(boxes: Sequence[Sequence[float]], size: Size) -> np.ndarray:
     """COCO boxes (left, top, width, height) in pixels, parts outside cut -> mask; size is (height, width)."""
     mask = np.zeros(size, np.float32)
     for box in boxes:
-        if len(box) != 4:
-            raise ValueError(f"a box of {len(box)} numbers: give left, top, width, height")
         left, top, width, height = box
         # Pixel i reaches from i to i + 1 and is inside where its middle is.
         ends = [max(0, round(end)) for end in (top, top + height, left, left + width)]
@@ -104,20 +102,11 @@ def from_boxes(boxes: Sequence[Sequence[float]], size: Size) -> np.ndarray:
 
 def from_segments(segments: Sequence[Sequence[float]], size: Size) -> np.ndarray:
     """COCO outlines, each (x0, y0, x1, y1, ...) in pixels -> mask, the pixels that pycocotools says; size is (height,
-    width).
+    width)."""
+    from pycocotools import mask
 
-    ValueError for run-length encoded ones, and without pycocotools."""
-    for outline in segments:
-        if isinstance(outline, (str, dict)):
-            raise ValueError("an outline is run-length encoded: give polygons (x0, y0, x1, y1, ...)")
-        if len(outline) < 6 or len(outline) % 2:
-            raise ValueError(f"an outline of {len(outline)} numbers: give at least three points x, y")
     if not segments:
         return np.zeros(size, np.float32)
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise ValueError("masks from outlines need pycocotools: python -m pip install pycocotools") from None
     # It walks along every pixel of an outline, however far outside.
     near = [np.clip(np.asarray(outline, np.float64), -REACH, REACH).tolist() for outline in segments]
     return mask.decode(mask.merge(mask.frPyObjects(near, *size))).astype(np.float32)

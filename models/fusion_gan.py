@@ -60,7 +60,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, options: FusionGANOptions) -> None:
         super().__init__()
-        self.side = side = options.patch_size - SHRINK
+        side = options.patch_size - SHRINK
         widths = [1] + [options.ndf * factor for factor in (1, 2, 4, 8)]
         layers: list[nn.Module] = []
         for inside, outside in zip(widths, widths[1:], strict=False):
@@ -72,12 +72,6 @@ class Discriminator(nn.Module):
         self.last = SpectralLinear(widths[-1] * side * side, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        if image.shape[-2:] != (self.side, self.side):
-            height, width = (side + SHRINK for side in image.shape[-2:])
-            raise ValueError(
-                f"fusion_gan trains on square patches of --patch_size {self.side + SHRINK} pixels but was "
-                f"given {width}x{height}: make --patch_size and --crop_size equal"
-            )
         return self.last(self.body(image).flatten(1))
 
 

@@ -159,7 +159,7 @@ DARK = 0.25
 
 
 class EfficientNetUNetGenerator(nn.Module):
-    """[N, in_channels, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 32, or 64 if both are smaller.
+    """[N, 1 or 3, H, W] -> [N, out_channels, H, W] in [-1, 1]; sides are padded to 32, or 64 if both are smaller.
 
     EfficientNet-Lite0 sees what things are, VGG16's first layers their edges and textures, and a decoder with skip
     connections and norms of its own draws. What both learnt from ImageNet (load_encoder) holds for cameras and places
@@ -179,8 +179,6 @@ class EfficientNetUNetGenerator(nn.Module):
         upsample: str = "resize",
     ) -> None:
         super().__init__()
-        if in_channels not in (1, 3):
-            raise ValueError(f"efficientnet_unet takes 1 or 3 channels, not {in_channels}")
         layer = norm_layer(norm)
 
         def block(inside: int, outside: int, side: int = 3) -> list[nn.Module]:

@@ -138,12 +138,7 @@ class STDFusionNet(nn.Module):
 
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: visible [N, 3 or 1, H, W] and infrared [N, 1, H, W] in [-1, 1],
-        mask [N, 1, H, W] in [0, 1], 1 on salient targets; ValueError without a mask."""
-        if "mask" not in batch:
-            raise ValueError(
-                "stdfusion_net learns from salient-target masks and this data set brings none: "
-                "choose where they come from with --mask_source"
-            )
+        mask [N, 1, H, W] in [0, 1], 1 on salient targets."""
         o, visible, infrared = self.options, as_luminance(batch["visible"]), batch["infrared"]
         fused, terms = self.fuser(visible, infrared), {}
         if o.lambda_background or o.lambda_target:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as reference
 
 from data.coco import Placement, labelled_size, read_coco
 from data.coco_entries import outlines
@@ -116,7 +117,6 @@ def square(left: float, top: float, side: float) -> list[float]:
 
 
 def test_masks_of_outlines_are_those_of_pycocotools() -> None:
-    reference = pytest.importorskip("pycocotools.mask")
     assert from_segments([square(20, 30, 50)], (128, 160)).sum() == 2500
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -128,7 +128,6 @@ def test_masks_of_outlines_are_those_of_pycocotools() -> None:
 
 
 def test_run_lengths_packed_and_plain() -> None:
-    reference = pytest.importorskip("pycocotools.mask")
     rng = np.random.default_rng(0)
     for mask in (rng.random((50, 37)) > 0.5, np.ones((5, 7)), np.zeros((5, 7)), np.eye(300, 200)):
         packed = reference.encode(np.asfortranarray(mask, np.uint8))

@@ -219,11 +219,6 @@ def test_image_statistics_do_not_mix_images() -> None:
     torch.testing.assert_close(together[1:2], method(batch["visible"][1:2], batch["infrared"][1:2]))
 
 
-def test_wrong_patch_names_the_remedy() -> None:
-    with pytest.raises(ValueError, match="--patch_size and --crop_size equal"):
-        next(FusionGAN(TINY).updates(small_batch(48)))
-
-
 @pytest.mark.parametrize(
     "wrong", [{"ngf": 4}, {"critic_steps": 0}, {"patch_size": 42}, {"lambda_content": float("nan")}]
 )

@@ -118,13 +118,6 @@ def test_one_channel_visible_and_any_size() -> None:
     assert set(method.preview(method.fuser, batch)) == {"visible", "infrared", "mask", "fused"}
 
 
-def test_no_mask_names_the_remedy() -> None:
-    batch = small_batch()
-    del batch["mask"]
-    with pytest.raises(ValueError, match="--mask_source"):
-        next(STDFusionNet(TINY).updates(batch))
-
-
 @pytest.mark.parametrize("init", ["kaiming", "truncated_normal"])
 def test_both_initial_weights_and_training_lowers_the_loss(init: str) -> None:
     torch.manual_seed(0)

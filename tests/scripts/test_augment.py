@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import coco
 
 from data.coco import Placement, find_folder, read_coco
 from data.images import camera_box, write_image
@@ -109,7 +110,6 @@ def test_outlines_and_areas_follow(tmp_path: Path) -> None:
 
 
 def test_writes_a_labelled_infrared_data_set(tmp_path: Path, command: Callable, weights: Path) -> None:
-    coco = pytest.importorskip("pycocotools.coco")
     root = write_visible(write_visible(tmp_path / "flir"), "images_rgb_val")
     done = command("scripts.augment", "--weights", weights, "--dataroot", root, "--out", "made", *CPU)
     assert (

@@ -75,7 +75,6 @@ def flir(tmp_path: Path) -> Path:
 
 
 def test_average_precision_of_known_cases() -> None:
-    pytest.importorskip("pycocotools")
     truth = [
         boxes_of((0, 0, 10, 10, 0, 0), (20, 20, 30, 40, 1, 0), truth=True),
         boxes_of((5, 5, 9, 9, 0, 0), truth=True),
@@ -93,7 +92,6 @@ def test_average_precision_of_known_cases() -> None:
 
 
 def test_ignored_boxes_count_neither_for_nor_against() -> None:
-    pytest.importorskip("pycocotools")
     truth = [boxes_of((0, 0, 10, 10, 0, 0), (50, 50, 90, 90, 0, 1), truth=True)]
     both = [boxes_of((50, 50, 90, 90, 0, 0.9), (0, 0, 10, 10, 0, 0.5))]
     assert average_precision(truth, both, ["car"]).map == pytest.approx(1)
@@ -147,7 +145,6 @@ def test_a_visible_folder_read_as_grey(tmp_path: Path) -> None:
 
 
 def test_the_detector_learns_and_the_seed_decides(flir: Path) -> None:
-    pytest.importorskip("pycocotools")
     device = select_device("cpu", "fp32")
     options = DetectionOptions(arms=("real",), steps=50, batch_size=3, size=SIZE, lr=5e-3)
     labels = read_coco(flir / "images_thermal_train")
@@ -180,7 +177,6 @@ def test_faster_rcnn_speaks_the_same_language() -> None:
 
 
 def test_the_command_compares_every_training_set(tmp_path: Path, flir: Path, command: Callable) -> None:
-    pytest.importorskip("pycocotools")
     call = ("scripts.evaluate_detection", "--dataroot", flir, "--generated", tmp_path / "gen", "--size", *SIZE, *CPU)
     call += ("--steps", 2, "--batch_size", 2, "--min_boxes", 1, "--seeds", 2, "--examples", 1, "--out", "d.json")
     done = command(*call)
@@ -327,7 +323,6 @@ def test_images_of_one_name_are_others_unless_their_content_is_the_same(tmp_path
 
 
 def test_a_file_that_is_gone_and_a_class_without_test_boxes(tmp_path: Path, flir: Path, command: Callable) -> None:
-    pytest.importorskip("pycocotools")
     content = json.loads((flir / "video_thermal_test/coco.json").read_text())
     content["annotations"].append({"id": 99, "image_id": 1, "category_id": 4, "bbox": [500, 500, 9, 9]})
     (flir / "video_thermal_test/coco.json").write_text(json.dumps(content))

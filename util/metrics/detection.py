@@ -41,15 +41,10 @@ class Precision:
 
 def average_precision(truth: Sequence[Boxes], found: Sequence[Boxes], classes: Sequence[str]) -> Precision:
     """Return the COCO average precision (Lin et al., 2014; 101 recall points, all areas, 100 detections an image at
-    most) of what was found in each image beside its truth.
-
-    Needs pycocotools: ValueError with the remedy where it is not installed."""
+    most) of what was found in each image beside its truth."""
     from torchmetrics.detection import MeanAveragePrecision
 
-    try:
-        metric = MeanAveragePrecision(iou_thresholds=THRESHOLDS, rec_thresholds=RECALLS, extended_summary=True)
-    except ModuleNotFoundError:
-        raise ValueError("average precision needs pycocotools: python -m pip install pycocotools") from None
+    metric = MeanAveragePrecision(iou_thresholds=THRESHOLDS, rec_thresholds=RECALLS, extended_summary=True)
     metric.warn_on_many_detections = False
     metric.update(
         [boxes.tensors("scores", torch.float32) for boxes in found],

@@ -101,17 +101,6 @@ def check_request(metrics: Sequence[str] | None, convention: str) -> list[str]:
     return known if metrics is None else list(metrics)
 
 
-def check_images(fused: torch.Tensor, visible: torch.Tensor, infrared: torch.Tensor) -> None:
-    """ValueError unless the three are [N, 1 or 3, H, W] of one number and size."""
-    named = {"fused": fused, "visible": visible, "infrared": infrared}
-    for name, image in named.items():
-        if image.ndim != 4 or image.shape[1] not in (1, 3):
-            raise ValueError(f"{name} is {list(image.shape)}; [N, 1 or 3, H, W] is needed")
-    if len({(len(image), *image.shape[-2:]) for image in named.values()}) > 1:
-        sizes = ", ".join(f"{name} {list(image.shape)}" for name, image in named.items())
-        raise ValueError(f"images differ in number or size: {sizes}; resize them to one size first")
-
-
 class FusionScorer:
     """Scores any number of fused images of the same sources; what is derived from the sources is derived once.
 
@@ -146,10 +135,8 @@ class FusionScorer:
 
     @torch.no_grad()
     def __call__(self, fused: torch.Tensor) -> dict[str, torch.Tensor]:
-        """[N, 1 or 3, H, W], uint8 or float in 0..255 -> {metric: [N] float64}; nan where it is too small.
-
-        ValueError: images that differ in number or size."""
-        check_images(fused, *self.sources)
+        """[N, 1 or 3, H, W] of the sources' number and size, uint8 or float in 0..255 -> {metric: [N] float64}; nan
+        where it is too small."""
         triplet = self.triplet(fused)
         fits = [name for name in self.names if min(fused.shape[-2:]) >= FUSION_METRICS[name].smallest_side]
         joint = [name for name in fits if self.convention == "vifb" and FUSION_METRICS[name].joint]
@@ -171,7 +158,6 @@ def fusion_scores(
     metrics: Sequence[str] | None = None,
     convention: str = "standard",
 ) -> dict[str, torch.Tensor]:
-    """[N, 1 or 3, H, W] each, uint8 or float in 0..255 -> {metric: [N] float64}, all of the convention's by default.
-
-    ValueError: an unknown metric or convention, images that differ in number or size."""
+    """[N, 1 or 3, H, W] each, of one number and size, uint8 or float in 0..255 -> {metric: [N] float64}, all of the
+    convention's by default. ValueError: an unknown metric or convention."""
     return FusionScorer(visible, infrared, metrics, convention)(fused)

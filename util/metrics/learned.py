@@ -26,7 +26,6 @@ LPIPS_PIXELS = 16 << 20  # that AlexNet sees at once, at most
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 INCEPTION_FILE, ALEXNET_FILE = "weights-inception-2015-12-05-6726825d.pth", "alexnet-owt-7be5be79.pth"
 RESIZE = "299x299, bilinear, antialiased, one channel repeated to three"
-INSTALL = "install it: pip install 'torchmetrics[image]'"
 
 
 class Unavailable(Exception):
@@ -61,13 +60,11 @@ def _read(option: str, path: Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _download(file: str, option: str) -> Iterator[None]:
-    """Errors of a download, or of a package that is not there, as Unavailable."""
+    """Errors of a download as Unavailable."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
         yield
-    except ImportError as error:
-        raise Unavailable(f"{error.name or 'a package'} is not installed: {INSTALL}") from None
     except (URLError, OSError, RuntimeError) as error:
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise Unavailable(
