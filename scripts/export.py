@@ -8,10 +8,8 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import signal
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -143,25 +141,10 @@ def time_all(what: Exportable, run: Runner, options: ExportOptions, device: torc
         print(f"{name:20}{1e3 * seconds:9.1f}")
 
 
-def _end(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
-@contextlib.contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A file to write that becomes `path` in the end, whole or not at all, also where SIGTERM ends the command."""
-    before = signal.signal(signal.SIGTERM, _end)  # its default would leave the part
-    try:
-        with beside(path, path.suffix) as part:
-            yield part
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def write_checked(what: Exportable, facts: dict[str, str], options: ExportOptions, device: torch.device) -> Runner:
     """Writes the file, of which PyTorch's outputs came too; returns what runs it. ValueError where it differs."""
     path = options.file()
-    with written(path) as part, torch.inference_mode(options.format != "aoti"), torch.no_grad():
+    with beside(path, path.suffix) as part, torch.inference_mode(options.format != "aoti"), torch.no_grad():
         if options.format == "onnx":
             with contextlib.redirect_stdout(sys.stderr):
                 run, place = to_onnx(what, facts, part), torch.device("cpu")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from options.cycle_gan import CycleGANOptions
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
 from util.command_line import to_dict
-from util.files import check_file
+from util.files import check_file, part_of
 from util.training.state import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
@@ -99,21 +97,12 @@ def test_a_file_that_differs_is_not_written(command: Callable, tmp_path: Path, m
     assert not list(tmp_path.glob("*.pt"))
 
 
-def test_a_killed_export_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "net [1].pt"
     path.write_text("old")
-    before = signal.getsignal(signal.SIGTERM)
-    (tmp_path / f".{path.name}.123.part.pt").write_text("of an export that was killed")
+    part_of(path, path.suffix).write_text("half")
     check_file("--out", path)  # as the command does first
-    with pytest.raises(SystemExit) as stop, scripts.export.written(path) as part:
-        assert part.suffix == ".pt" and part.parent == tmp_path
-        part.write_text("half")
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert stop.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
     assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_text() == "old"
-    with scripts.export.written(path) as part:
-        part.write_text("whole")
-    assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_text() == "whole"
 
 
 def test_a_full_disk_names_the_file(command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
