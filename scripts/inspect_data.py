@@ -204,9 +204,8 @@ def inspect(options: InspectOptions) -> int:
     if options.verify:
         print(f"\nverified: {plural(len(failures), 'image')} cannot be decoded")
         print("".join(f"  {line}\n" for line in grouped(failures)), end="")
-        skipped = [ImageError(item.path, item.reason) for item in listing.skipped]
-        print("".join(f"skipped {line}\n" for line in grouped(skipped)), end="", file=sys.stderr)
-        failures += skipped
+        print("".join(f"skipped {line}\n" for line in grouped(listing.skipped)), end="", file=sys.stderr)
+        failures += listing.skipped
     drawn = draw(listing, options, thermal)
     return 0 if (drawn or options.out is None) and not failures else 1
 

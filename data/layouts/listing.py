@@ -26,14 +26,6 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file passed over, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
 class Split:
     """One of train, val, test. visible and infrared hold all images, those in pairs too. parts: those of each data
     set, one after the other, where it is joined from several."""
@@ -57,20 +49,20 @@ class Split:
         return more | {source.path for source in (*self.visible, *self.infrared)}
 
 
-def group_reasons(skipped: Iterable[Skipped]) -> list[tuple[str, int]]:
+def group_reasons(skipped: Iterable[ImageError]) -> list[tuple[str, int]]:
     """Reasons, without what stands in brackets, with their counts; the most frequent first."""
     return Counter(item.reason.split(" (")[0] for item in skipped).most_common()
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A data set as found on disk. splits: those of train, val, test that there are. unread: images that lie in the
-    root and are in none of them, counted by their folders."""
+    """A data set as found on disk. splits: those of train, val, test that there are. skipped: files passed over, and
+    why. unread: images that lie in the root and are in none of the splits, counted by their folders."""
 
     layout: str
     root: Path
     splits: dict[str, Split] = field(default_factory=dict)
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[ImageError, ...] = ()
     notes: tuple[str, ...] = ()
     parts: tuple[Listing, ...] = ()  # of which it is joined
     unread: Mapping[str, int] = field(default_factory=dict)
@@ -86,7 +78,7 @@ class Listing:
         """The files and folders that cannot be used beside the images of some splits."""
         folders = {path.parent for name in wanted for path in self.splits[name].files()}
         folders |= {folder.parent for folder in folders}  # in which a folder may be locked
-        return [ImageError(item.path, item.reason) for item in self.skipped if item.path.parent in folders]
+        return [item for item in self.skipped if item.path.parent in folders]
 
     def summary(self) -> str:
         """One line: layout, pairs and unpaired images of each split, files skipped by reason, images not read."""

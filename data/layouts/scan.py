@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.files import image_files, name_key
 from data.images import ImageError, Source, ThermalRange, camera_box, read_infrared
-from data.layouts.listing import Pair, Skipped, Split
+from data.layouts.listing import Pair, Split
 from data.pictures import Header
 from data.remarks import header_of, note_pages, note_palettes, with_one_white
 from data.threads import of_headers
@@ -23,7 +23,7 @@ class Scan:
     def __init__(self, options: DataOptions) -> None:
         self.options = options
         self.headers: dict[Path, Header] = {}
-        self.skipped: dict[Path, Skipped] = {}
+        self.skipped: dict[Path, ImageError] = {}
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -33,9 +33,10 @@ class Scan:
 
     def skip(self, path: Path, reason: str) -> None:
         """Pass a file over; with --strict an ImageError instead."""
+        error = ImageError(path, reason)
         if self.options.strict:
-            raise ImageError(path, reason)
-        self.skipped.setdefault(path, Skipped(path, reason))
+            raise error
+        self.skipped.setdefault(path, error)
 
     def check(self, paths: list[Path]) -> list[Path]:
         """Those files whose header is that of an image; the others are skipped."""
