@@ -14,12 +14,12 @@ from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
 from data.scoring.targets import Targets
 from data.transforms import as_tensor, grey_tensor, resize
-from util.metrics.fusion import FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
+from util.metrics.fusion import BASELINES, FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
 from util.metrics.target_contrast import LEAST, RING
 from util.text import plural
 
 FUSED = "fused"
-TRIVIAL = ("average", "maximum", "visible", "infrared")
+TRIVIAL = tuple(BASELINES)
 GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
 
 
@@ -27,18 +27,6 @@ def read_saved(source: Source) -> torch.Tensor:
     """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. ImageError if unreadable."""
     image = as_tensor(read_visible(source))
     return image[:1] if probe(source.path)[0] in GREY_MODES else image
-
-
-def trivial_rows(visible: torch.Tensor, infrared: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What every fused image should be compared with. uint8 [N, 1 or 3, H, W] each -> row name -> float64
-    [N, 1, H, W] in 0..255, of the luminances."""
-    light, heat = grey(eight_bit(visible)), grey(eight_bit(infrared))
-    return {
-        "average": (light + heat) / 2,
-        "maximum": torch.maximum(light, heat),
-        "visible": light,
-        "infrared": heat,
-    }
 
 
 class FusedScorer:
@@ -86,7 +74,8 @@ class FusedScorer:
                 remedy = size_remedy(found, case.visible, self.of_data_set)
                 raise ImageError(source.path, f"is {size_text(found)}, its visible image {size_text(size)}: {remedy}")
         visible, infrared = visible[None].to(self.device), infrared[None].to(self.device)
-        rows |= trivial_rows(visible, infrared)
+        light, heat = grey(eight_bit(visible)), grey(eight_bit(infrared))
+        rows |= {name: make(light, heat) for name, make in BASELINES.items()}
         scorer = FusionScorer(visible, infrared, self.names, self.convention)
         values = {name: {m: float(v) for m, v in scorer(image).items()} for name, image in rows.items()}
         contrast = self.targets.contrast(case, size) if self.targets else None

@@ -71,6 +71,14 @@ FUSION_METRICS: dict[str, Metric] = {
     "Qcv": Metric("Chen-Varshney", chen_varshney, False, "0 upward", chen_varshney),
 }
 
+BASELINES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "average": lambda light, heat: (light + heat) / 2,
+    "maximum": torch.maximum,
+    "visible": lambda light, heat: light,
+    "infrared": lambda light, heat: heat,
+}
+"""What every fused image should be compared with: of visible luminance and infrared, [N, 1, H, W] each."""
+
 
 def eight_bit(image: torch.Tensor) -> torch.Tensor:
     """Any real dtype in 0..255 -> float64 of the nearest values that an 8-bit file can hold."""

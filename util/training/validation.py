@@ -12,7 +12,7 @@ from torch import nn
 from util.colour import luminance
 from util.device import Device
 from util.metrics import generation
-from util.metrics.fusion import FUSION_METRICS, fusion_scores
+from util.metrics.fusion import BASELINES, FUSION_METRICS, fusion_scores
 from util.training import ranks
 
 Batch = Mapping[str, torch.Tensor]
@@ -48,12 +48,10 @@ def _fusion_scores(fused: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]
 
 
 def _fusion_baselines(constant: float) -> dict[str, Make]:
-    return {
-        "average": lambda batch: (luminance(batch["visible"]) + batch["infrared"]) / 2,
-        "maximum": lambda batch: torch.maximum(luminance(batch["visible"]), batch["infrared"]),
-        "visible": lambda batch: luminance(batch["visible"]),
-        "infrared": lambda batch: batch["infrared"],
-    }
+    def of_both(make: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Make:
+        return lambda batch: make(luminance(batch["visible"]), batch["infrared"])
+
+    return {name: of_both(make) for name, make in BASELINES.items()}
 
 
 TASKS = {
