@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch.nn import functional
+from torchvision.ops import clip_boxes_to_image
 
 from data.coco import CocoFolder, Placement, exchanged, labelled_size, note_exchanged
 from data.counts import ThermalRange
@@ -194,9 +195,7 @@ def draw_batch(data: Labelled, places: Sequence[int], draws: torch.Tensor, devic
         y = ((y - 2 * down[k]) * zoom[k] + 1) / 2 * height
         x, y = x.sort(dim=1).values, y.sort(dim=1).values
         moved = torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
-        clipped = torch.stack(
-            [m.clamp(0, side) for m, side in zip(moved.unbind(1), (width, height) * 2, strict=True)], 1
-        )
+        clipped = clip_boxes_to_image(moved, (height, width))
         sides, whole = clipped[:, 2:] - clipped[:, :2], (moved[:, 2:] - moved[:, :2]).prod(1)
         inside = sides.prod(1) > 0
         unclear = (sides.prod(1) < 0.3 * whole) | (sides.min(1).values < FEWEST_PIXELS)

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional
+from torchvision.ops import clip_boxes_to_image
 
 STRIDE = 4
 SHARE_OF_OBJECTS = 0.01  # what an untrained network says of each place, as in RetinaNet (Lin et al., 2017)
@@ -92,6 +93,4 @@ def find_objects(
     best, where = scores.flatten(1).topk(min(most, classes * height * width))
     label, cell = where // (height * width), where % (height * width)
     boxes = to_boxes(distances).flatten(2).gather(2, cell[:, None].expand(-1, 4, -1)).transpose(1, 2)
-    ends = (width * STRIDE, height * STRIDE) * 2
-    boxes = torch.stack([side.clamp(0, end) for side, end in zip(boxes.unbind(2), ends, strict=True)], dim=2)
-    return boxes, best, label
+    return clip_boxes_to_image(boxes, (height * STRIDE, width * STRIDE)), best, label
