@@ -65,8 +65,9 @@ class GeneratedScorer:
         for all metrics; without it only those that need no network and little time are computed."""
         self.thermal, self.device, self.constant, self.learned = thermal, device, constant, learned
         self.higher_is_better = {name: HIGHER_IS_BETTER[name] for name in (HIGHER_IS_BETTER if learned else QUICK)}
-        self.trivial = TRIVIAL if constant is not None else TRIVIAL[:-1]
-        self.smallest_sides, self.of_sets, self.unranked = SMALLEST_SIDES, learned is not None, ()
+        self.trivial: tuple[str, ...] = TRIVIAL if constant is not None else TRIVIAL[:-1]
+        self.smallest_sides, self.of_sets = SMALLEST_SIDES, learned is not None
+        self.unranked: tuple[str, ...] = ()
 
     def _made(self, source: Source) -> torch.Tensor:
         """uint8 [1, H, W] of a generated image: as it was written, whatever range 8-bit real ones come to."""

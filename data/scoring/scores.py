@@ -65,20 +65,11 @@ class Scorer(Protocol):
     of an image must have. of_sets: whether some metrics look at all images together, for which every case is to be
     read."""
 
-    @property
-    def higher_is_better(self) -> Mapping[str, bool]: ...
-
-    @property
-    def trivial(self) -> Sequence[str]: ...
-
-    @property
-    def unranked(self) -> Sequence[str]: ...
-
-    @property
-    def smallest_sides(self) -> Mapping[str, int]: ...
-
-    @property
-    def of_sets(self) -> bool: ...
+    higher_is_better: dict[str, bool]
+    trivial: tuple[str, ...]
+    unranked: tuple[str, ...]
+    smallest_sides: dict[str, int]
+    of_sets: bool
 
     def __call__(self, case: EvaluationCase) -> CaseScores:
         """Read and score a case. ImageError for what cannot be read, or belongs to another case."""
