@@ -7,12 +7,13 @@ from pathlib import Path
 
 from data.sample import make
 from options.data import SAMPLE_ROOT
+from options.shared import Options
 from util.command_line import parse, run_command
 from util.files import check_folder
 
 
 @dataclass(frozen=True)
-class Options:
+class SampleOptions(Options):
     """Write the sample data set: street scenes seen by a visible and a thermal camera, laid out as FLIR ADAS v2."""
 
     out: Path = SAMPLE_ROOT
@@ -28,10 +29,14 @@ class Options:
     workers: int | None = None
     """Processes; all cores unless given."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_at_least(train=0, val=0, test=0, seed=0, workers=1)
+
 
 def main(argv: list[str] | None = None) -> None:
     """Render the sample data set as argv says, sys.argv unless given; returns the exit status."""
-    o = parse(Options, argv)
+    o = parse(SampleOptions, argv)
     check_folder("--out", o.out)
     make(o.out, o.train, o.val, o.test, o.seed, o.workers)
 

@@ -104,7 +104,7 @@ def main() -> int:
     run = options.checkpoints_dir / options.name
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        started = start_server(port, folder=Path(folder))
+        process = start_server(port, folder=Path(folder))
         try:
             client = VisdomClient("http://127.0.0.1", port, options.name)
             RunView(run, client).update()
@@ -112,8 +112,8 @@ def main() -> int:
             open_dashboard(page, client.url, 6)
             save(page.screenshot(), options.out / "dashboard.png")
         finally:
-            started.process.terminate()
-            started.process.wait()
+            process.terminate()
+            process.wait()
         page = browser.new_page(viewport={"width": 1280, "height": options.height})
         page.goto((options.gallery or run / "web" / "index.html").absolute().as_uri())
         if options.gallery is None:

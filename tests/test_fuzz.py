@@ -138,7 +138,7 @@ COMMANDS = {
     "import": command("scripts.import_weights --from_pix2pix theirs.pth --out imported.safetensors", "theirs.pth",
                       import_weights.ImportOptions, "imported.safetensors"),
     "sample": command("scripts.make_sample_data --out made --train 1 --val 1 --test 1 --workers 1", "",
-                      make_sample_data.Options, "made/"),
+                      make_sample_data.SampleOptions, "made/"),
     "dashboard": command("scripts.dashboard --name gen --display_port 9", "checkpoints",
                          dashboard.DashboardOptions, "-"),
 } | {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from util.visdom.client import VisdomClient
-from util.visdom.server import Started, free_port, start_server
+from util.visdom.server import free_port, start_server
 
 
 class Server:
@@ -17,18 +18,18 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
-        self.started: Started | None = None
+        self.process: subprocess.Popen | None = None
         self.starts = 0
 
     def start(self) -> None:
         self.starts += 1
-        self.started = start_server(self.port, folder=self.folder / f"start {self.starts}")
+        self.process = start_server(self.port, folder=self.folder / f"start {self.starts}")
 
     def kill(self) -> None:
-        if self.started is not None:
-            self.started.process.kill()
-            self.started.process.wait()
-            self.started = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def client(self, env: str, timeout_s: float = 3.0) -> VisdomClient:
         return VisdomClient("http://127.0.0.1", self.port, env, timeout_s)

@@ -161,7 +161,7 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], provenance: Mappin
                 continue
             count.cut += cut
             count.runs += isinstance(note.get("segmentation"), dict)
-            kept.append(note | {"bbox": box, "area": _area(note, box, made.place)} | _outlines(note, made.place))
+            kept.append(note | {"bbox": box, "area": _area(note, box)} | _outlines(note, made.place))
         source = f"{labels.path.name}/{image['file_name']}"
         images.append(
             image
@@ -181,7 +181,7 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], provenance: Mappin
     return content | {"annotations": annotations}, count
 
 
-def _area(note: Mapping[str, Any], box: list[float], place: Placement) -> float:
+def _area(note: Mapping[str, Any], box: list[float]) -> float:
     """The area of an outline scales; one cut at the border keeps its share of the box."""
     whole = note["bbox"][2] * note["bbox"][3]
     share = note["area"] / whole if whole > 0 else 1.0

@@ -45,7 +45,7 @@ def ground(place: Place, eye: np.ndarray) -> Thing:
     return Thing(mesh, 5000.0, 0)
 
 
-def patches(place: Place, eye: np.ndarray, near: float, far: float) -> Thing | None:
+def patches(place: Place, near: float, far: float) -> Thing | None:
     """Manholes, repairs, puddles and driveways: flat shapes on the ground, as one thing."""
     rng, climate, road = place.rng(11), place.climate, place.road
     shapes, looks = [], []

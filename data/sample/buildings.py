@@ -161,7 +161,7 @@ def house(rng: np.random.Generator, climate: Climate, corners: np.ndarray, eye: 
     else:
         a, b = (near + far) / 2 + [0, rise, 0], (back_near + back_far) / 2 + [0, rise, 0]
         gables, slopes = [[near, far, a], [back_near, back_far, b]], [[near, back_near, b, a], [far, back_far, b, a]]
-    eaves = [[*_overhang(np.array(s), inside)] for s in slopes]
+    eaves = [[*_overhang(np.array(s))] for s in slopes]
     parts.append(polygons([np.array(g) for g in gables], [plain, plain], outward_from=inside, metric=True))
     parts.append(polygons([np.array(s) for s in eaves], [slope, slope], outward_from=inside, metric=True))
     parts += _doors(rng, climate, corners)
@@ -180,7 +180,7 @@ def house(rng: np.random.Generator, climate: Climate, corners: np.ndarray, eye: 
     return Thing(join(parts), distance, 1, casters=[caster], lights=lights, foot=corners[0])
 
 
-def _overhang(slope: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _overhang(slope: np.ndarray) -> np.ndarray:
     """The slope grown past the walls, downhill and at its ends."""
     eave0, eave1, ridge1, ridge0 = slope
     down = (eave0 - ridge0) * 0.12

@@ -96,7 +96,7 @@ def _in_view(raster: Raster, camera: Camera, index: int, position: np.ndarray) -
 
 def _arrange(place: Place, start: float, time: float, speed: float, eye: np.ndarray) -> list[Thing]:
     backdrop = [*horizon(place, eye), ground(place, eye)]
-    flat = patches(place, eye, eye[2] + 1.0, eye[2] + 90.0)
+    flat = patches(place, eye[2] + 1.0, eye[2] + 90.0)
     objects = standing(place, eye) + moving(place, eye, start, time, speed)
     objects = [t for t in objects if t.distance < 200]
     objects.sort(key=lambda t: (t.layer, -t.distance))

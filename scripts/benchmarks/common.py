@@ -64,8 +64,8 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def times(function: Callable[[], object], device: torch.device, repeats: int, warm_up: int = WARM_UP) -> list[float]:
-    """Seconds of each of `repeats` calls, the device's work included, after `warm_up` calls that are not counted."""
+def timed(function: Callable[[], object], device: torch.device, repeats: int, warm_up: int = WARM_UP) -> float:
+    """Median seconds of a call, the device's work included, after `warm_up` calls that are not counted."""
     for _ in range(warm_up):
         function()
     wait(device)
@@ -75,12 +75,7 @@ def times(function: Callable[[], object], device: torch.device, repeats: int, wa
         function()
         wait(device)
         seconds.append(time.perf_counter() - begun)
-    return seconds
-
-
-def timed(function: Callable[[], object], device: torch.device, repeats: int, warm_up: int = WARM_UP) -> float:
-    """Median seconds of a call, the device's work included, after `warm_up` calls that are not counted."""
-    return statistics.median(times(function, device, repeats, warm_up))
+    return statistics.median(seconds)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 10) -> float:

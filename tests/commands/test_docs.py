@@ -26,7 +26,7 @@ from scripts.dashboard import DashboardOptions
 from scripts.export import ExportOptions
 from scripts.import_weights import ImportOptions
 from scripts.inspect_data import InspectOptions
-from scripts.make_sample_data import Options as SampleOptions
+from scripts.make_sample_data import SampleOptions
 from scripts.screenshots import ScreenshotOptions
 from scripts.visdom_offline import VisdomOfflineOptions
 from tests.conftest import ROOT

@@ -41,34 +41,32 @@ from util.metrics.triplet import SourceImage, Triplet, half_up
 class Metric:
     """One score. Smaller images than `smallest_side` (px, shorter side) score nan."""
 
-    name: str
     function: Callable[[Triplet], torch.Tensor]
     higher_is_better: bool
-    range_text: str
     vifb: Callable[[Triplet], torch.Tensor] | None = None  # None: not a metric of VIFB
     smallest_side: int = 2
     joint: bool = False  # in VIFB it looks at all channels at once
 
 
 FUSION_METRICS: dict[str, Metric] = {
-    "EN": Metric("entropy", entropy, True, "0 to 8 bit", entropy),
-    "SD": Metric("standard deviation", standard_deviation, True, "0 to 127.5", standard_deviation),
-    "SF": Metric("spatial frequency", spatial_frequency, True, "0 to 361", spatial_frequency_vifb, joint=True),
-    "AG": Metric("average gradient", average_gradient, True, "0 upward", average_gradient),
-    "MI": Metric("mutual information", mutual_information, True, "0 to 16 bit", mutual_information_vifb),
-    "SCD": Metric("sum of correlations of differences", correlation_of_differences, True, "-2 to 2"),
-    "VIF": Metric("visual information fidelity", visual_information_fidelity, True, "0 upward", None, 41),
-    "Qabf": Metric("edge transfer", edge_transfer, True, "0 to 1", edge_transfer),
-    "Nabf": Metric("added artefacts", added_artefacts, False, "0 to 1"),
-    "SSIM": Metric("structural similarity", ssim, True, "-2 to 2", ssim, 11),
-    "MS-SSIM": Metric("multi-scale structural similarity", multiscale_ssim, True, "0 to 2", None, 161),
-    "CC": Metric("correlation coefficient", mean_correlation, True, "-1 to 1"),
-    "PSNR": Metric("peak signal-to-noise ratio", psnr, True, "0 dB upward", psnr_vifb),
-    "RMSE": Metric("root mean square error", rmse, False, "0 to 255", rmse_vifb),
-    "CE": Metric("cross entropy (Kullback-Leibler)", cross_entropy, False, "about 0 bit upward", cross_entropy),
-    "EI": Metric("edge intensity", edge_intensity, True, "0 upward", edge_intensity),
-    "Qcb": Metric("Chen-Blum", chen_blum, True, "0 to 1", chen_blum),
-    "Qcv": Metric("Chen-Varshney", chen_varshney, False, "0 upward", chen_varshney),
+    "EN": Metric(entropy, True, entropy),
+    "SD": Metric(standard_deviation, True, standard_deviation),
+    "SF": Metric(spatial_frequency, True, spatial_frequency_vifb, joint=True),
+    "AG": Metric(average_gradient, True, average_gradient),
+    "MI": Metric(mutual_information, True, mutual_information_vifb),
+    "SCD": Metric(correlation_of_differences, True),
+    "VIF": Metric(visual_information_fidelity, True, None, 41),
+    "Qabf": Metric(edge_transfer, True, edge_transfer),
+    "Nabf": Metric(added_artefacts, False),
+    "SSIM": Metric(ssim, True, ssim, 11),
+    "MS-SSIM": Metric(multiscale_ssim, True, None, 161),
+    "CC": Metric(mean_correlation, True),
+    "PSNR": Metric(psnr, True, psnr_vifb),
+    "RMSE": Metric(rmse, False, rmse_vifb),
+    "CE": Metric(cross_entropy, False, cross_entropy),
+    "EI": Metric(edge_intensity, True, edge_intensity),
+    "Qcb": Metric(chen_blum, True, chen_blum),
+    "Qcv": Metric(chen_varshney, False, chen_varshney),
 }
 
 BASELINES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from util.text import plural
@@ -31,16 +30,10 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-@dataclass(frozen=True)
-class Started:
-    """A server that listens."""
-
-    process: subprocess.Popen
-    log: Path
-
-
-def start_server(port: int, public: bool = False, folder: Path | None = None, timeout_s: float = 20.0) -> Started:
-    """Start the server and wait until it answers; OSError with its last words where it does not.
+def start_server(
+    port: int, public: bool = False, folder: Path | None = None, timeout_s: float = 20.0
+) -> subprocess.Popen:
+    """Start the server, wait until it answers, and return its process; OSError with its last words where it does not.
 
     folder: where it keeps its environments and its log, by default visdom's own."""
     folder = folder or default_folder()
@@ -65,7 +58,7 @@ def start_server(port: int, public: bool = False, folder: Path | None = None, ti
         except NoAnswer:
             time.sleep(0.1)
         else:
-            return Started(process, log)
+            return process
     if process.poll() is None:
         process.terminate()
     said = log.read_text(errors="replace").strip().splitlines()
@@ -93,6 +86,6 @@ def ensure_server(server: str, port: int, public: bool, say: Callable[[str], Non
                 f"visdom    its page stays blank for want of {plural(len(missing(static)), 'file')} ({error}); the "
                 "curves are kept all the same. Remedy: python -m scripts.visdom_offline --help"
             )
-    started = start_server(port, public)
+    process = start_server(port, public)
     heard = "all machines" if public else "this machine only"
-    say(f"visdom    {client.address}, for {heard}; it outlives this command (kill {started.process.pid} ends it)")
+    say(f"visdom    {client.address}, for {heard}; it outlives this command (kill {process.pid} ends it)")
