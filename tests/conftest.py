@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,17 +86,6 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return Done(code, out, err)
 
     return run
-
-
-def kill_midway(words: list[object], folder: Path, made: Path) -> int:
-    """kill -9 a command, python WORDS in `folder`, once some results are recorded in `made`; how many there were."""
-    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=folder, stdout=subprocess.DEVNULL,
-                               env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
-    while process.poll() is None and not (made.is_file() and made.read_text().count("\n") > 5):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    return made.read_text().count("\n") - 1
 
 
 def modified(folder: Path) -> dict[str, int]:

@@ -23,7 +23,7 @@ from data.transforms import resize
 from data.visible_images import LARGE, VisibleImages, read_batches
 from models.generators import make_generator
 from options.cycle_gan import CycleGANOptions
-from tests.conftest import ROOT, kill_midway, modified, write_pairs
+from tests.conftest import ROOT, modified, write_pairs
 from tests.layout_fixtures import picture, two_folders
 from util.colour import grey_bytes
 from util.command_line import to_dict
@@ -56,34 +56,6 @@ def write_folder(folder: Path, sizes: list[tuple[int, int]]) -> Path:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     return write_weights(tmp_path / "w.safetensors")
-
-
-def test_a_killed_command_goes_on_where_it_stopped(command: Callable, tmp_path: Path, weights: Path) -> None:
-    """kill -9 in the middle; the next one keeps what is finished; scores and page are as if nothing had happened."""
-    root = write_pairs(tmp_path / "data", 150)
-    words = ["--weights", weights, "--name", "k", "--dataroot", root, "--split", "all", *SERIAL, "--batch_size", 2]
-    made = tmp_path / "results/k/made.jsonl"
-    finished = kill_midway([ROOT / "test.py", *words], tmp_path, made)
-    assert 5 <= finished < 150
-    images = tmp_path / "results/k/infrared"
-    before = {path.name: path.stat().st_mtime_ns for path in images.glob("[0-9]*.png")}
-    with made.open("a") as file:
-        file.write('{"name": "torn')  # as a kill in the middle of a line leaves it
-    (images / ".149.png.1.part").write_bytes(b"half")  # and one in the middle of an image
-    done = command("test.py", *words)
-    assert f"{finished} of 150 images are there already" in done.stdout
-    after = modified(images)
-    assert sum(after[name] == stamp for name, stamp in before.items()) >= finished
-    assert len(after) == 150 and not list(images.glob(".*"))
-    command("test.py", *words, "--results_dir", "through")
-    went_on, through = (json.loads((tmp_path / f"{r}/k/scores.json").read_text()) for r in ("results", "through"))
-    assert went_on["images"].keys() == through["images"].keys() and len(went_on["images"]) == 150
-    assert went_on["mean"]["psnr"] == pytest.approx(through["mean"]["psnr"], rel=1e-4)
-    assert went_on["baselines"]["luminance"]["ssim"] == pytest.approx(
-        through["baselines"]["luminance"]["ssim"], rel=1e-4
-    )
-    pages = [(tmp_path / f"{r}/k/index.html").read_text() for r in ("results", "through")]
-    assert pages[0].count("infrared/") == pages[1].count("infrared/") >= 150
 
 
 def test_only_what_changed_is_made_anew(command: Callable, tmp_path: Path, weights: Path) -> None:

@@ -17,10 +17,11 @@ from pycocotools import coco
 from data.coco import Placement, find_folder, read_coco
 from data.images import camera_box, write_image
 from data.output.augmented import Written, carry
+from data.output.results import Results
 from models.generators import make_generator
 from options.augment import AugmentOptions
 from options.cycle_gan import CycleGANOptions
-from tests.conftest import ROOT, kill_midway, modified
+from tests.conftest import modified
 from util.command_line import to_dict
 from util.training.state import save_weights
 
@@ -136,25 +137,35 @@ def test_writes_a_labelled_infrared_data_set(tmp_path: Path, command: Callable, 
     assert "flir_adas_v2" in report and "3 infrared unpaired" in report
 
 
-def test_a_killed_command_goes_on_where_it_stopped(tmp_path: Path, command: Callable, weights: Path) -> None:
-    """kill -9 in the middle; the next one keeps what is finished; labels are as if nothing had happened."""
-    root = write_visible(tmp_path / "flir", count=120)
+def test_a_command_that_ended_midway_goes_on(
+    tmp_path: Path, command: Callable, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one keeps what is finished; labels are as if nothing had happened."""
+    root = write_visible(tmp_path / "flir", count=8)
     words = ["--weights", weights, "--dataroot", root, *CPU, "--batch_size", 2, "--size", 120, 150]
-    record, folder = tmp_path / "made/made.jsonl", tmp_path / "made/images_thermal_train"
-    finished = kill_midway(["-m", "scripts.augment", *words, "--out", tmp_path / "made"], ROOT, record)
-    assert 5 <= finished < 120 and not (folder / "coco.json").exists(), "what is half done does not look complete"
+    folder, add = tmp_path / "made/images_thermal_train", Results.add
+
+    def full(self: Results, name: str, record: dict) -> None:
+        if len(self.records) == 3:
+            raise OSError(28, "No space left on device", str(self.path))
+        add(self, name, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "add", full)
+        assert "No space left" in command("scripts.augment", *words, "--out", "made", status=2).stderr
+    assert not (folder / "coco.json").exists(), "what is half done does not look complete"
     before = modified(folder / "data")
     (folder / "data/.a.jpg.1.part").write_bytes(b"half")
     done = command("scripts.augment", *words, "--out", "made")
-    assert f"{finished} of 120 images of images_thermal_train are there already" in done.stdout
+    assert "3 of 8 images of images_thermal_train are there already" in done.stdout
     after = modified(folder / "data")
-    assert sum(after[name] == before[name] for name in before if name in after) >= finished and len(after) == 120
+    assert sum(after[name] == before[name] for name in before if name in after) >= 3 and len(after) == 8
     command("scripts.augment", *words, "--out", "through")
     for name in ("coco.json", "coco_annotation_counts.txt"):
         made, through = (tmp_path / out / "images_thermal_train" / name for out in ("made", "through"))
         assert made.read_text() == through.read_text()
     index = json.loads((folder / "index.json").read_text())["frames"]
-    assert len(index) == 120
+    assert len(index) == 8
     for frame in index:
         path = folder / f"data/video-abc-frame-{frame['videoMetadata']['frameIndex']:06d}-{frame['datasetFrameId']}.jpg"
         assert hashlib.md5(path.read_bytes()).hexdigest() == frame["md5"]
