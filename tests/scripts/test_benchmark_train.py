@@ -53,7 +53,7 @@ def test_the_work_of_a_step_grows_with_area_and_objective(command: Callable, tmp
         assert "images_per_second" in done.stdout
         for row in rows(out):
             assert row["images_per_second"] > 0 and row["with_loader"] > 0 and 0 <= row["data_wait"] <= 1
-            assert row["generators_ms"] > row["optimizer_ms"] > 0 and row["batch"] == 1
+            assert min(row["generators_ms"], row["optimizer_ms"]) > 0 and row["batch"] == 1
             assert row["of_matrix_rate"] > 0 and "times_reference" not in row
             work[side, row["objective"]] = row["gflop_per_image"]
     # VGG16, 64 channels wide from the start, dwarfs networks of 4 channels.

@@ -18,7 +18,7 @@ def test_benchmark_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert benchmark.main(["--device", "cpu", "--repeats", "1", "--out", str(tmp_path / "b.json")]) == 0
     rows = {row["metric"]: row for row in json.loads((tmp_path / "b.json").read_text())["rows"]}
     assert set(rows) == {*FUSION_METRICS, "all"}
-    assert all(rows["all"][f"{name}_{channels}"] > 0 for name in ("vifb", "standard") for channels in (1, 3))
+    assert all({"standard_1", "standard_3"} <= row.keys() for row in rows.values())
     assert "vifb_1" in rows["SF"] and "vifb_1" not in rows["VIF"] and "one core" in capsys.readouterr().out
 
 

@@ -30,9 +30,11 @@ def pretend(words: list[str], **_: object) -> subprocess.CompletedProcess:
 def test_every_figure_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: list[str]) -> None:
     scene = SimpleNamespace(visible=np.zeros((24, 30, 3), np.uint8), thermal=np.zeros((24, 30), np.uint8))
     monkeypatch.setattr(result_images, "render", lambda seed, time_of_day: scene)
-    monkeypatch.setattr(result_images.subprocess, "run", pretend)
+    ran: list[list[str]] = []
+    monkeypatch.setattr(result_images.subprocess, "run", lambda words, **_: ran.append(words) or pretend(words))
     monkeypatch.setattr("sys.argv", ["result_images", "--out", str(tmp_path), *named])
     assert result_images.main() == 0
+    assert [words[2:4] for words in ran if words[1] == "test.py" and "--name" in words] == [named] * bool(named)
     assert {path.name for path in tmp_path.iterdir()} == {
         *(f"{kind}{i}.png" for i in (1, 2, 3) for kind in ("RGB", "IR")), *result_images.FIGURES
     }  # fmt: skip

@@ -137,10 +137,11 @@ def test_wrong_files_are_the_users_mistakes(alexnet: Path, tmp_path: Path) -> No
 def test_without_network_the_remedy(monkeypatch: pytest.MonkeyPatch, alexnet: Path, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
+    before = socket.getdefaulttimeout()
     learned = load_learned(None, None, CPU)
     assert learned.lpips is None and learned.inception is None
     assert set(learned.unavailable) == {"LPIPS", "FID", "KID"} and "no route" in learned.unavailable["FID"]
     assert "--lpips_weights" in learned.unavailable["LPIPS"] and "--inception_weights" in learned.unavailable["KID"]
-    assert socket.getdefaulttimeout() is None
+    assert socket.getdefaulttimeout() == before
     learned = load_learned(None, alexnet, CPU)
     assert learned.lpips is not None and set(learned.unavailable) == {"FID", "KID"}

@@ -245,8 +245,7 @@ def test_a_server_that_hangs_later_does_not_hold_up_the_end(tmp_path: Path) -> N
         until(lambda: bool(lines))
         begun = time.monotonic()
         display.close()
-        assert time.monotonic() - begun < 0.5 < LAST_S
-        assert len(lines) == 1
+        assert time.monotonic() - begun < LAST_S and len(lines) == 1
 
 
 def test_what_is_no_visdom_server_is_told_apart() -> None:
