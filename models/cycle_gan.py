@@ -20,6 +20,7 @@ from models.blocks import initialise
 from models.discriminators import ImagePool, discriminator_terms, make_discriminator
 from models.generators import load_encoder, make_generator
 from models.losses import adversarial_loss, content_loss, paired_loss, self_similarity_loss
+from models.method import Method
 from models.vgg import features_of, loss_network, random_filters
 from options.cycle_gan import CycleGANOptions
 from util.colour import luminance
@@ -49,13 +50,12 @@ class Discriminators(nn.Module):
         self.visible = make_discriminator(options, VISIBLE_CHANNELS)
 
 
-class CycleGAN(nn.Module):
+class CycleGAN(Method):
     """The training method; `network` alone is what generates images afterwards."""
 
     Options = CycleGANOptions
     trained = "generators"
     score_kind = "generation"
-    needs_mask = False
     loss_groups = {
         "adversarial": ("adv_infrared", "adv_visible"),
         "cycle": ("cycle_visible", "cycle_infrared"),
@@ -84,11 +84,9 @@ class CycleGAN(nn.Module):
         return Generators(options)
 
     def players(self) -> dict[str, nn.Module]:
-        """Name the networks that are trained; each has one optimizer."""
         return {"generators": self.generators, "discriminators": self.discriminators}
 
     def saved(self) -> dict[str, Any]:
-        """All that training changes; each has state_dict and load_state_dict."""
         return self.players() | {"infrared_pool": self.infrared_pool, "visible_pool": self.visible_pool}
 
     def networks(self) -> list[nn.Module]:
@@ -99,7 +97,6 @@ class CycleGAN(nn.Module):
         return compiled + ([self.vgg] if self.vgg is not None else [])
 
     def remarks(self) -> list[str]:
-        """What a user should know before the run begins."""
         return random_filters(self.options)
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,6 @@ the statistics of the image itself. `--no_spectral_norm --bn_statistics image` b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,7 @@ from torch import nn
 
 from models.blocks import BatchNorm2d, SpectralConv2d, SpectralLinear, as_luminance, draw_truncated_normal
 from models.losses import laplacian, multiscale_fusion, multiscale_loss, soft_label_loss
+from models.method import Method
 from options.fusion_gan import SHRINK, FusionGANOptions
 
 SLOPE = 0.2
@@ -81,13 +81,12 @@ def centre(image: torch.Tensor) -> torch.Tensor:
     return image[..., margin:-margin, margin:-margin]
 
 
-class FusionGAN(nn.Module):
+class FusionGAN(Method):
     """The training method; `network` alone is what fuses afterwards."""
 
     Options = FusionGANOptions
     trained = "generator"
     score_kind = "fusion"
-    needs_mask = False
     loss_groups = {"discriminator": ("real", "fake")}
 
     def __init__(self, options: FusionGANOptions) -> None:
@@ -104,20 +103,7 @@ class FusionGAN(nn.Module):
         return Generator(options)
 
     def players(self) -> dict[str, nn.Module]:
-        """Name the networks that are trained; each has one optimizer."""
         return {"generator": self.generator, "discriminator": self.discriminator}
-
-    def saved(self) -> dict[str, Any]:
-        """All that training changes; each has state_dict and load_state_dict."""
-        return self.players()
-
-    def networks(self) -> list[nn.Module]:
-        """List the networks that --compile compiles."""
-        return [self.generator, self.discriminator]
-
-    def remarks(self) -> list[str]:
-        """What a user should know before the run begins."""
-        return []
 
     def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
         """visible [N, 3 or 1, H, W], infrared [N, 1, H, W] -> fused [N, 1, H, W], in [-1, 1]."""

@@ -20,19 +20,19 @@ from models.blocks import initialise
 from models.discriminators import ImagePool, discriminator_terms, make_discriminator
 from models.generators import OneDirection, load_encoder, make_generator
 from models.losses import adversarial_loss, best_shift, content_loss, correlation_loss, self_similarity_loss
+from models.method import Method
 from models.vgg import features_of, loss_network, random_filters
 from options.pix2pix import Pix2PixOptions
 
 VISIBLE_CHANNELS, INFRARED_CHANNELS = 3, 1
 
 
-class Pix2Pix(nn.Module):
+class Pix2Pix(Method):
     """The training method; `network` alone is what generates images afterwards."""
 
     Options = Pix2PixOptions
     trained = "generator"
     score_kind = "generation"
-    needs_mask = False
     loss_groups = {"discriminator": ("real", "fake", "penalty")}
 
     def __init__(self, options: Pix2PixOptions) -> None:
@@ -53,12 +53,10 @@ class Pix2Pix(nn.Module):
         return OneDirection(make_generator(options.netG, VISIBLE_CHANNELS, INFRARED_CHANNELS, *common))
 
     def players(self) -> dict[str, nn.Module]:
-        """Name the networks that are trained; each has one optimizer."""
         players: dict[str, nn.Module] = {"generator": self.generator}
         return players | ({"discriminator": self.discriminator} if self.options.lambda_gan else {})
 
     def saved(self) -> dict[str, Any]:
-        """All that training changes; each has state_dict and load_state_dict."""
         return self.players() | {"pool": self.pool}
 
     def networks(self) -> list[nn.Module]:
@@ -69,7 +67,6 @@ class Pix2Pix(nn.Module):
         return compiled + ([self.vgg] if self.vgg is not None else [])
 
     def remarks(self) -> list[str]:
-        """What a user should know before the run begins."""
         return random_filters(self.options)
 
     def forward(self, visible: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,13 @@ Where the released code differs from the paper, the code is followed: ELU in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import nn
 
 from models.blocks import as_luminance, draw_truncated_normal
 from models.losses import multiscale_fusion, multiscale_loss, salient_target_loss
+from models.method import Method
 from options.stdfusion_net import STDFusionNetOptions
 
 SLOPE = 0.2
@@ -93,7 +93,7 @@ def initialise(network: nn.Module, options: STDFusionNetOptions) -> None:
                 nn.init.zeros_(module.bias)
 
 
-class STDFusionNet(nn.Module):
+class STDFusionNet(Method):
     """The training method; `network` alone is what fuses afterwards."""
 
     Options = STDFusionNetOptions
@@ -117,20 +117,7 @@ class STDFusionNet(nn.Module):
         return FusionNetwork(options)
 
     def players(self) -> dict[str, nn.Module]:
-        """Name the networks that are trained; each has one optimizer."""
         return {"fuser": self.fuser}
-
-    def saved(self) -> dict[str, Any]:
-        """All that training changes; each has state_dict and load_state_dict."""
-        return self.players()
-
-    def networks(self) -> list[nn.Module]:
-        """List what --compile compiles."""
-        return [self.fuser]
-
-    def remarks(self) -> list[str]:
-        """What a user should know before the run begins."""
-        return []
 
     def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
         """visible [N, 3 or 1, H, W], infrared [N, 1, H, W] -> fused [N, 1, H, W], in [-1, 1]."""
