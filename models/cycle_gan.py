@@ -99,10 +99,6 @@ class CycleGAN(Method):
     def remarks(self) -> list[str]:
         return random_filters(self.options)
 
-    def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        """[N, 3, H, W] -> infrared [N, 1, H, W], in [-1, 1]."""
-        return self.generators(visible)
-
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: visible [N, 3, H, W], infrared [N, 1, H, W], in [-1, 1]; where some of
         them are pairs, paired [N, 1, 1, 1], 1 for those."""

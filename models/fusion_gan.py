@@ -105,10 +105,6 @@ class FusionGAN(Method):
     def players(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator}
 
-    def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
-        """visible [N, 3 or 1, H, W], infrared [N, 1, H, W] -> fused [N, 1, H, W], in [-1, 1]."""
-        return self.generator(as_luminance(visible), infrared)
-
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: visible [N, 3 or 1, P, P], infrared [N, 1, P, P], in [-1, 1],
         P = patch_size."""

@@ -69,10 +69,6 @@ class Pix2Pix(Method):
     def remarks(self) -> list[str]:
         return random_filters(self.options)
 
-    def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        """[N, 3, H, W] -> infrared [N, 1, H, W], in [-1, 1]."""
-        return self.generator(visible)
-
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: aligned visible [N, 3, H, W] and infrared [N, 1, H, W], in [-1, 1]."""
         o, x, y = self.options, batch["visible"], batch["infrared"]

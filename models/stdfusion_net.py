@@ -119,10 +119,6 @@ class STDFusionNet(Method):
     def players(self) -> dict[str, nn.Module]:
         return {"fuser": self.fuser}
 
-    def forward(self, visible: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
-        """visible [N, 3 or 1, H, W], infrared [N, 1, H, W] -> fused [N, 1, H, W], in [-1, 1]."""
-        return self.fuser(as_luminance(visible), infrared)
-
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: visible [N, 3 or 1, H, W] and infrared [N, 1, H, W] in [-1, 1],
         mask [N, 1, H, W] in [0, 1], 1 on salient targets."""

@@ -232,6 +232,6 @@ def test_a_mixed_batch_is_supervised_where_it_is_a_pair() -> None:
         mixed = both | {"paired": torch.tensor(flags).view(2, 1, 1, 1)}
         term = next(iter(method.updates(mixed)))[1]["paired_infrared"].item()
         with torch.no_grad():
-            made = method(both["visible"])
+            made = method.generators(both["visible"])
         expected = 2.0 * (mixed["paired"] * (made - both["infrared"]).abs()).mean().item()
         assert term == pytest.approx(expected, rel=1e-4)

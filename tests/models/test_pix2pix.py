@@ -51,7 +51,7 @@ def test_without_adversarial_loss_there_is_no_discriminator_to_train_or_save() -
     assert set(method.players()) == {"generator"} and method.vgg is None
     ((player, terms),) = method.updates(batch())
     with torch.no_grad():
-        expected = 10 * (method(batch()["visible"]) - batch()["infrared"]).abs().mean()
+        expected = 10 * (method.generator(batch()["visible"]) - batch()["infrared"]).abs().mean()
     assert player == "generator" and terms["L1"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -103,9 +103,7 @@ def test_updates_are_the_loss_weighted() -> None:
     assert player == "fuser"
     assert player in method.players()
     luminance = (batch["visible"] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    plain = salient_target_loss(
-        method(batch["visible"], batch["infrared"]), luminance, batch["infrared"], batch["mask"]
-    )
+    plain = salient_target_loss(method.fuser(luminance, batch["infrared"]), luminance, batch["infrared"], batch["mask"])
     for name, value in plain.items():
         torch.testing.assert_close(terms[name], value * (7 if name.startswith("target") else 1))
     sum(terms.values()).backward()
@@ -114,8 +112,8 @@ def test_updates_are_the_loss_weighted() -> None:
 
 def test_one_channel_visible_and_any_size() -> None:
     method, batch = STDFusionNet(TINY), small_batch(7, 31, channels=1)
-    assert method(batch["visible"], batch["infrared"]).shape == (2, 1, 7, 31)
-    assert set(method.preview(method.fuser, batch)) == {"visible", "infrared", "mask", "fused"}
+    shown = method.preview(method.fuser, batch)
+    assert set(shown) == {"visible", "infrared", "mask", "fused"} and shown["fused"].shape == (2, 1, 7, 31)
 
 
 @pytest.mark.parametrize("init", ["kaiming", "truncated_normal"])
@@ -141,7 +139,8 @@ def test_paper_and_code_differ_in_the_decoder_only() -> None:
     code = STDFusionNet(TINY)
     paper = STDFusionNet(STDFusionNetOptions(ngf=4, decoder_activation="leaky_relu"))
     paper.load_state_dict(code.state_dict())
-    assert not torch.allclose(code(batch["visible"], batch["infrared"]), paper(batch["visible"], batch["infrared"]))
+    fused = [method.preview(method.fuser, batch)["fused"] for method in (code, paper)]
+    assert not torch.allclose(*fused)
 
 
 @pytest.mark.parametrize("wrong", [{"ngf": 0}, {"init_std": 0.0}, {"lambda_target": float("nan")}])
