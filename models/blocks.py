@@ -139,6 +139,19 @@ def norm_layer(name: str) -> Callable[[int], nn.Module]:
     return layers.get(name, lambda channels: nn.Identity())
 
 
+def draw_weights(network: nn.Module, draw: Callable[[torch.Tensor], object], norms: float | None = None) -> None:
+    """Draw the weights of all convolutions and linear layers anew; biases 0. norms: deviation from 1 of the weights of
+    batch norms; None leaves them."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif norms is not None and isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, norms)
+            nn.init.zeros_(module.bias)
+
+
 def initialise(network: nn.Module, init_type: str, gain: float) -> None:
     """Draw the weights of all convolutions anew; biases 0; batch norm weights around 1."""
     draw = {
@@ -147,24 +160,12 @@ def initialise(network: nn.Module, init_type: str, gain: float) -> None:
         "kaiming": partial(nn.init.kaiming_normal_, a=0.0, mode="fan_in"),
         "orthogonal": partial(nn.init.orthogonal_, gain=gain),
     }[init_type]
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            draw(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, gain)
-            nn.init.zeros_(module.bias)
+    draw_weights(network, draw, gain)
 
 
-@torch.no_grad()
 def draw_truncated_normal(network: nn.Module, std: float) -> None:
     """Draw the weights of all layers anew, normal and cut at two standard deviations; biases 0."""
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    draw_weights(network, partial(nn.init.trunc_normal_, std=std, a=-2 * std, b=2 * std))
 
 
 def as_luminance(visible: torch.Tensor) -> torch.Tensor:

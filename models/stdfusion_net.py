@@ -11,11 +11,12 @@ Where the released code differs from the paper, the code is followed: ELU in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import nn
 
-from models.blocks import as_luminance, draw_truncated_normal
+from models.blocks import as_luminance, draw_truncated_normal, draw_weights
 from models.losses import multiscale_fusion, multiscale_loss, salient_target_loss
 from models.method import Method
 from options.stdfusion_net import STDFusionNetOptions
@@ -85,12 +86,8 @@ def initialise(network: nn.Module, options: STDFusionNetOptions) -> None:
     steps to change that; from kaiming the loss was a quarter lower after 200 steps on the released pairs."""
     if options.init == "truncated_normal":
         draw_truncated_normal(network, options.init_std)
-        return
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, a=SLOPE)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    else:
+        draw_weights(network, partial(nn.init.kaiming_normal_, a=SLOPE))
 
 
 class STDFusionNet(Method):

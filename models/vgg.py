@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,6 +15,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import nn
 
+from models.blocks import draw_weights
 from options.translation import TranslationOptions
 
 MEAN = (0.485, 0.456, 0.406)
@@ -64,9 +66,7 @@ class VGG16(nn.Module):
 
     def _load(self, weights: str) -> None:
         if weights == "random":
-            for convolution in self.convolutions:
-                nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-                nn.init.zeros_(convolution.bias)
+            draw_weights(self.convolutions, partial(nn.init.kaiming_normal_, nonlinearity="relu"))
             return
         if weights == "torchvision" or (weights == "imagenet" and len(self.convolutions) > IN_TREE_LAYERS):
             tensors = _torchvision()
