@@ -15,7 +15,7 @@ from data.images import ImageError, Source, ThermalRange, read_infrared, read_re
 from data.inputs import evenly
 from data.layouts import Pair, Split
 from data.masks import Masks
-from data.threads import worker_count
+from data.threads import in_threads, worker_count
 from data.transforms import Preprocess, resize, to_size
 from options.train import TrainOptions
 from util.files import stamp
@@ -140,17 +140,19 @@ def read_validation(split: Split | None, options: TrainOptions, with_mask: bool 
     thermal, preprocess = ThermalRange.from_options(options.data), Preprocess.from_options(options.input)
     reader = Reader(thermal, preprocess, Masks.from_options(options.data) if with_mask else None)
 
-    def read(pair: Pair) -> dict[str, Any] | None:
-        try:
-            return reader.pair(pair) | {"stem": pair.stem}
-        except ImageError:
-            if options.data.strict:
-                raise
-            return None
-
     pairs = evenly(split.pairs, options.loop.val_size) if split else []
-    with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
-        return [sample for sample in pool.map(read, pairs) if sample is not None]
+    samples: list[dict[str, Any]] = []
+    for pair, found in in_threads(reader.pair, pairs, _threads(options)):
+        if not isinstance(found, ImageError):
+            samples.append(found | {"stem": pair.stem})
+        elif options.data.strict:
+            raise found
+    return samples
+
+
+def _threads(options: TrainOptions) -> int:
+    """In which pictures are read before training; at least one."""
+    return worker_count(max(1, options.input.num_threads))
 
 
 def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int = 200) -> float:
@@ -158,15 +160,11 @@ def mean_infrared(sources: Sequence[Source], options: TrainOptions, count: int =
     none of them can be read."""
     thermal = ThermalRange.from_options(options.data)
 
-    def mean(source: Source) -> float | ImageError:
-        try:
-            grey = read_infrared(source, thermal)
-        except ImageError as error:
-            return error
+    def mean(source: Source) -> float:
+        grey = read_infrared(source, thermal)
         return float(grey.mean()) / (255 if grey.dtype == np.uint8 else 65535) * 2 - 1
 
-    with ThreadPoolExecutor(worker_count(max(1, options.input.num_threads))) as pool:
-        found = list(pool.map(mean, evenly(sources, count)))
+    found = [one for _, one in in_threads(mean, evenly(sources, count), _threads(options))]
     means = [value for value in found if isinstance(value, float)]
     if found and not means:
         raise found[0]

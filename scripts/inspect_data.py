@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from data.images import (
 from data.inputs import ensure_sample
 from data.layouts import Listing, Split, find
 from data.layouts.listing import group_reasons
-from data.threads import of_headers
+from data.threads import in_threads, of_headers
 from options.data import DataOptions
 from scripts.pair_sheet import MOST_FAILURES, draw_sheet
 from util.command_line import parse, run_command
@@ -71,16 +70,9 @@ class InspectOptions(DataOptions):
         return self.out or Path("results", "inspect", f"{self.dataroot.resolve().name or 'root'}.png")
 
 
-def _failures(read: Callable[[T], np.ndarray], sources: Iterable[T]) -> list[ImageError]:
-    def attempt(source: T) -> ImageError | None:
-        try:
-            read(source)
-        except ImageError as error:
-            return error
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        return [error for error in pool.map(attempt, sources) if error]
+def _failures(read: Callable[[T], np.ndarray], sources: Sequence[T]) -> list[ImageError]:
+    sizes = in_threads(lambda source: read(source).size, sources, None)  # sizes, so that no picture is kept
+    return [error for _, error in sizes if isinstance(error, ImageError)]
 
 
 def grouped(errors: Sequence[ImageError]) -> list[str]:
