@@ -226,7 +226,7 @@
   function remember() {
     const { row, ...rest } = view;
     const open = box.open ? { ...rest, name: row.dataset.name } : null;
-    const focus = document.activeElement.id;
+    const focus = document.activeElement?.id;
     const state = { filter: filter.value, sort: sort.value, descending, open, scroll: scrollY, focus };
     try { sessionStorage.setItem(key, JSON.stringify(state)); } catch { /* storage may be forbidden */ }
   }
