@@ -136,8 +136,9 @@ def to_size(array: np.ndarray, size: Sequence[int]) -> torch.Tensor:
 
 
 def jitter_colour(visible: torch.Tensor, amount: float, generator: torch.Generator) -> torch.Tensor:
-    """[3, H, W] uint8 -> the same with random brightness, contrast, gamma, balance and saturation, some without colour;
-    float images, in [-1, 1], likewise. amount: about the largest relative change; half of it is the share made grey."""
+    """[3, H, W] uint8 -> the same with random brightness, contrast, gamma, balance and saturation, some without colour,
+    as cameras see that weigh red, green and blue in any way; float images, in [-1, 1], likewise. amount: about the
+    largest relative change; half of it is the share made grey."""
     brightness, contrast, gamma, red, blue, grey = (2 * torch.rand(6, generator=generator) - 1).tolist()
     levels = torch.linspace(0, 1, 256)
     curve = (levels ** math.exp(amount * gamma) - 0.5) * math.exp(amount * contrast) + 0.5
@@ -152,5 +153,7 @@ def jitter_colour(visible: torch.Tensor, amount: float, generator: torch.Generat
         places = ((visible + 1) * 127.5).round().clamp(0, 255).int()
         mixed = torch.stack([curve[channel] for curve, channel in zip(curves * 2 - 1, places, strict=True)])
     share = 1.0 if grey > 1 - amount else max(0.0, amount * grey)
-    mixed = torch.lerp(mixed, mixed.mean(0, keepdim=True).expand_as(mixed), share)
+    weights = -torch.rand(3, generator=generator).clamp(min=1e-6).log()
+    one = (mixed * (weights / weights.sum())[:, None, None]).sum(0, keepdim=True)
+    mixed = torch.lerp(mixed, one.expand_as(mixed), share)
     return mixed.round().to(torch.uint8) if visible.dtype == torch.uint8 else mixed
