@@ -26,7 +26,7 @@ from scripts.detection.report import GREY, MARK, DetectionReport, Result, shown
 from scripts.detection.training import find_all, train_detector, truth_of
 from util.command_line import parse, run_command
 from util.device import Device, select_device
-from util.files import alone_in, check_file, check_folder, code_version
+from util.files import alone_in, check_apart, check_file, check_folder, code_version
 from util.metrics.detection import Boxes, average_precision
 from util.pages.image_rows import Row
 from util.text import plural
@@ -200,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train and test detectors as argv says (sys.argv); exit status 1 where some images could not be read."""
     options = parse(DetectionOptions, argv)
     check_file("--out", options.out, MARK)
+    check_apart("--out", [options.out] if options.out else [], options.dataroot.glob("*/*.json"))
     folder = options.folder()
     check_folder("--results_dir", options.results_dir, str(folder.relative_to(options.results_dir)))
     if (folder / MANIFEST).exists():

@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
     ranges = list(dict.fromkeys(policies.values()))
     about = f"{plural(len(scores.sizes), 'image')}; {options.convention} convention; range: {first_few(ranges)}"
     print_scores(scores, about)
-    facts = {"range": ranges[0] if len(ranges) == 1 else policies, "sources": found.where}
-    facts["infrared"] = thermal.text()
+    policy = ranges[0] if len(ranges) == 1 else policies
+    facts = {"range": policy, "sources": found.where, "infrared": thermal.text()}
     cases = [case for case in found.cases if case.stem in scores.sizes]
     write_evaluation(options.out, "Scores of fused images", scores, cases, facts, {"device": device} | folders)
     if scores.resized:

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     if not ranks.is_writer():
         return 0
     print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {source}")
-    facts = {"constant": source, "real": found.where, "range": thermal.text(), "device": str(device)}
+    facts = {"constant": source, "real": found.where, "device": str(device)}
     facts |= {name: str(folder) for name, folder in folders.items()}
     cases = [case for case in found.cases if case.stem in scores.sizes]
     write_evaluation(options.out, "Scores of generated infrared images", scores, cases, facts)

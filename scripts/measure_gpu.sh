@@ -5,7 +5,8 @@
 # REFERENCE: a checkout of pytorch-CycleGAN-and-pix2pix to run beside. ROOTS: data sets on which the generator that comes with
 # the project is trained on. LIMIT: seconds in all, 540; PARTS="train data" takes some parts; DEVICE=cpu rehearses.
 set -uo pipefail
-out=$(realpath -m "${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE]}")
+out=${1:?give a folder for the results: bash scripts/measure_gpu.sh OUT [REFERENCE]}
+out=$(realpath -m "$out")
 [ -z "${2:-}" ] || set -- "$1" "$(realpath "$2")"
 [ -z "${ROOTS:-}" ] || ROOTS=$(realpath $ROOTS)
 cd "$(dirname "$0")/.."

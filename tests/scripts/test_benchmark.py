@@ -108,6 +108,11 @@ def test_a_gpu_is_measured_part_by_part_within_its_limit(tmp_path: Path) -> None
     assert said.count("--lr 1e-3") == 1
 
 
+def test_measuring_a_gpu_needs_a_folder() -> None:
+    done = subprocess.run(["bash", ROOT / "scripts/measure_gpu.sh"], capture_output=True, text=True)
+    assert done.returncode and "give a folder for the results" in done.stderr and not done.stdout
+
+
 def test_no_part_of_measuring_a_gpu_begins_without_time(tmp_path: Path) -> None:
     status, text, parts = measure_gpu(tmp_path, LIMIT="9", PARTS="tests train")
     assert status == 0 and not parts and text.count("no time left") == 2

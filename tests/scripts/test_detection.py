@@ -222,6 +222,12 @@ def test_what_is_known_is_written_after_each_training(
     with pytest.raises(ValueError, match="holds the results of a run of that name"):
         evaluate_detection.main(call)
     assert notes.read_text() == "{}"
+    labels = flir / "images_thermal_train/coco.json"
+    labels.write_text(labels.read_text().replace('"car"', '"arms"'))  # as this command's own files have
+    before = labels.read_text()
+    with pytest.raises(ValueError, match="--out"):
+        evaluate_detection.main([*call, "--out", str(labels)])
+    assert labels.read_text() == before
 
 
 def test_without_a_run_the_generator_of_the_project_makes_the_images(
