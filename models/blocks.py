@@ -71,6 +71,19 @@ class NormedConvTranspose2d(nn.ConvTranspose2d):
         return F.conv_transpose2d(x, self.weight, None, self.stride, self.padding, self.output_padding)
 
 
+def _power_iteration(matrix: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    v = F.normalize(matrix.t() @ u, dim=0, eps=SPECTRAL_EPS)
+    return F.normalize(matrix @ v, dim=0, eps=SPECTRAL_EPS), v
+
+
+# An operator of its own, for compiled networks: torch.compile would save u alone for the backward pass and compute the
+# rest anew from it, but the next call of the network has changed u by then.
+_kept_power_iteration = torch.library.custom_op(
+    "infrared::power_iteration", _power_iteration, mutates_args=(), schema="(Tensor matrix, Tensor u) -> (Tensor, Tensor)"
+)
+_kept_power_iteration.register_fake(lambda matrix, u: (torch.empty_like(u), matrix.new_empty(matrix.shape[1])))
+
+
 def spectrally_normalised(weight: torch.Tensor, u: torch.Tensor, update: bool) -> torch.Tensor:
     """weight [out, ...] over its largest singular value, estimated by one power iteration from u [out].
 
@@ -79,8 +92,7 @@ def spectrally_normalised(weight: torch.Tensor, u: torch.Tensor, update: bool) -
     with torch.autocast(weight.device.type, enabled=False):
         matrix = weight.flatten(1).float()
         with torch.no_grad():
-            v = F.normalize(matrix.t() @ u, dim=0, eps=SPECTRAL_EPS)
-            better = F.normalize(matrix @ v, dim=0, eps=SPECTRAL_EPS)
+            better, v = (_kept_power_iteration if update else _power_iteration)(matrix.detach(), u)
         if update:
             u.copy_(better)
         return weight / (better @ (matrix @ v))

@@ -75,7 +75,7 @@ def test_the_discriminators_see_generators_that_have_moved_on_all_batches() -> N
 FEW_CHANNELS = {
     "cycle_gan": SMALL | {"lambda_identity": 0.5},
     "pix2pix": SMALL | {"netG": "efficientnet_unet", "lambda_self": 1.0, "shift": 4, "norm_D": "spectral"},
-    "fusion_gan": {"ngf": 8, "ndf": 2, "patch_size": 44},
+    "fusion_gan": {"ngf": 8, "ndf": 2, "patch_size": 76},  # smaller, the last batch norm has two values, and rounding decides
     "stdfusion_net": {},
 }
 
@@ -83,13 +83,13 @@ FEW_CHANNELS = {
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_of_compiled_networks_is_the_step_as_written(name: str) -> None:
     """Traced whole: fullgraph makes a graph break an error. The compiler's last stage, which makes machine code, is
-    left out: it takes a minute."""
+    left out: it takes a minute; what is computed anew for the backward pass is chosen as with it."""
     torch.manual_seed(0)
     written = METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name]))
     traced = copy.deepcopy(written)
     for network in traced.networks():
-        network.compile(backend="aot_eager", fullgraph=True)
-    batch = images(2, 44, 44)
+        network.compile(backend="aot_eager_decomp_partition", fullgraph=True)
+    batch = images(2, 76, 76)
     batch["mask"] = (batch["infrared"] > 0).float()
     terms = []
     for method in (written, traced):
@@ -108,6 +108,7 @@ def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -
     """Several steps: CUDA graphs are recorded in the second, replayed after it, and reuse their memory."""
     if mode == "reduce-overhead" and not getattr(METHODS[name].Options, "fits_cuda_graphs", True):
         pytest.skip("refused: its options say that CUDA graphs do not fit")
+    torch._dynamo.reset()  # a run compiles in one mode, and what is compiled in all of them together is limited
     device = select_device("cuda", "fp32")
     torch.manual_seed(0)
     written = device.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name])))
@@ -118,7 +119,7 @@ def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -
         torch.manual_seed(1)
         optimizers = Optimizers(method.players(), 1e-4, 0.5, None, device)
         for seed in range(5):
-            batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 44, 44).items()}
+            batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 76, 76).items()}
             batch["mask"] = (batch["infrared"] > 0).float()
             last = train_step(method, [batch], optimizers, device)
         terms.append({key: term.item() for key, term in last.items()})
