@@ -79,7 +79,10 @@ def _power_iteration(matrix: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tenso
 # An operator of its own, for compiled networks: torch.compile would save u alone for the backward pass and compute the
 # rest anew from it, but the next call of the network has changed u by then.
 _kept_power_iteration = torch.library.custom_op(
-    "infrared::power_iteration", _power_iteration, mutates_args=(), schema="(Tensor matrix, Tensor u) -> (Tensor, Tensor)"
+    "infrared::power_iteration",
+    _power_iteration,
+    mutates_args=(),
+    schema="(Tensor matrix, Tensor u) -> (Tensor, Tensor)",
 )
 _kept_power_iteration.register_fake(lambda matrix, u: (torch.empty_like(u), matrix.new_empty(matrix.shape[1])))
 
