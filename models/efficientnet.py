@@ -82,10 +82,13 @@ class EfficientNetLite0(nn.Module):
         """Take the ImageNet weights that come with the project."""
         self.load_state_dict(load_file(IN_TREE))
 
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, images: torch.Tensor, count: int = len(WIDTHS)) -> list[torch.Tensor]:
+        """count: how many of the features, the finest first; what lies beyond is not computed."""
         x = self.first(images.expand(-1, 3, -1, -1))
-        features = []
+        features: list[torch.Tensor] = []
         for stage, (width, *_) in zip(self.stages, STAGES, strict=True):
+            if len(features) == count:
+                break
             x = stage(x)
             if width in WIDTHS:
                 features.append(x)

@@ -7,6 +7,7 @@ besides the norms' statistics, and whether it brightens dark images by a power t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -166,7 +167,9 @@ class EfficientNetUNetGenerator(nn.Module):
     that training has not seen, so they are frozen. Dark images are brightened first (`exposure`), of which ImageNet has
     few. 7.1 M parameters at 3 -> 1 channels and ngf 32, 2.4 M of them trained."""
 
-    multiple, reach, brightens = 32, 544, True
+    multiple, brightens = 32, True
+    context_strides, context_reach = (8, 16, 32), 448  # of the features that `context` takes; how far the encoder sees
+    reach = 40  # how far an output pixel depends on the image where the context is given
     FINE = (("relu3_3", 256), ("relu2_2", 128), ("relu1_2", 64))  # at strides 4, 2 and 1
 
     def __init__(
@@ -206,19 +209,32 @@ class EfficientNetUNetGenerator(nn.Module):
 
     def unpadded(self, x: torch.Tensor) -> torch.Tensor:
         """Run on sides that are multiples of 32, in an exposure that the encoders know."""
-        *skips, y = self.encoder(x)
-        features = self.fine(x)
-        seen = [layer(skip) for layer, skip in zip(self.from_skip, (*skips[::-1], x), strict=True)]
-        for i, (layer, (name, _)) in enumerate(zip(self.from_fine, self.FINE, strict=True), len(seen) - len(self.FINE)):
-            seen[i] = seen[i] + layer(features[name])
-        y = self.middle(y)
-        for from_below, skip, after in zip(self.from_below, seen, self.after, strict=True):
-            y = after(from_below(y) + skip)
+        features = self.encoder(x)
+        return self.drawn(x, features[:2], self.context(features[2:]))
+
+    def context(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What the scene is: of an image's features at strides 8, 16 and 32, the decoder's at stride 8."""
+        y = self.middle(features[2])
+        for i, skip in enumerate(features[1::-1]):
+            y = self.after[i](self.from_below[i](y) + self.from_skip[i](skip))
+        return y
+
+    def drawn(self, x: torch.Tensor, features: Sequence[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
+        """The infrared image of x, or of a tile of it, with features at strides 2 and 4 and the context there."""
+        fine, y = self.fine(x), context
+        for i, (skip, (name, _)) in enumerate(zip((*features[::-1], x), self.FINE, strict=True)):
+            seen = self.from_skip[2 + i](skip) + self.from_fine[i](fine[name])
+            y = self.after[2 + i](self.from_below[2 + i](y) + seen)
         return self.last(y)
 
-    def forward(self, x: torch.Tensor, power: torch.Tensor | None = None) -> torch.Tensor:
-        """power: of the whole image (`exposure`) where x is a tile of it."""
+    def forward(
+        self, x: torch.Tensor, power: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """power and context: of the whole image (`exposure`, `context`) where x is a tile of it; then its sides are
+        multiples of 8."""
         bright = brightened(x, exposure(x) if power is None else power)
+        if context is not None:
+            return self.drawn(bright, self.encoder(bright, 2), context)
         # A norm needs more than the one place that the encoder would see of a tiny image.
         least = 2 * self.multiple if max(x.shape[-2:]) <= self.multiple else 0
         return run_padded(self.unpadded, bright, self.multiple, least)
@@ -266,9 +282,13 @@ class OneDirection(nn.Module):
         super().__init__()
         self.to_infrared, self.grey = generator, channels_in(generator) == 1
 
+    def shown(self, visible: torch.Tensor) -> torch.Tensor:
+        """What the generator sees of visible images."""
+        return luminance(visible) if self.grey else visible
+
     def forward(self, visible: torch.Tensor, *whole: torch.Tensor) -> torch.Tensor:
         """whole: what the generator is to know of the whole image where visible is a tile of it."""
-        made = self.to_infrared(luminance(visible) if self.grey else visible, *whole)
+        made = self.to_infrared(self.shown(visible), *whole)
         return luminance(made) if made.shape[1] == 3 else made
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch import nn
 from models.blocks import normalises_images
 from models.generators import UNetLevel
 
+T = TypeVar("T")
 AT_ONCE = 1536**2  # pixels of the tiles that are worked on at a time, unless one has more: memory depends on them
 
 
@@ -43,6 +44,13 @@ class Tile:
         """What is seen of [..., H, W]."""
         top, bottom, left, right = self.seen
         return image[..., top:bottom, left:right]
+
+    def at(self, stride: int) -> Tile:
+        """The same tile of the features of an image at a stride that divides all its numbers."""
+        (a, b, c, d), (e, f, g, h) = self.seen, self.kept
+        return Tile(
+            (a // stride, b // stride, c // stride, d // stride), (e // stride, f // stride, g // stride, h // stride)
+        )
 
     def inner(self, part: torch.Tensor) -> torch.Tensor:
         """What is kept of what the network made of the tile, [..., h, w]."""
@@ -69,14 +77,12 @@ def cut_tiles(height: int, width: int, tile: int, reach: int, multiple: int = 1)
             yield Tile(seen, (top, bottom, left, right))
 
 
-def each_tile(
-    work: Callable[[Tile], torch.Tensor], tiles: Sequence[Tile], device: str
-) -> Iterator[tuple[Tile, torch.Tensor]]:
+def each_tile(work: Callable[[Tile], T], tiles: Sequence[Tile], device: str) -> Iterator[tuple[Tile, T]]:
     """(tile, work(tile)) of all tiles in their order, without gradient. device: where the work is done, cpu or cuda.
 
-    On the CPU each of PyTorch's threads works on tiles of its own, as many as AT_ONCE allows. Where all of them share a
-    tile they wait for each other at every layer, which takes many times as long as soon as one of them does not get its
-    processor."""
+    On the CPU PyTorch's threads share as many tiles as AT_ONCE allows at a time, best each has one of its own: threads
+    that share a tile wait for each other at every layer, which takes many times as long as soon as one of them does not
+    get its processor."""
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     largest = max((bottom - top) * (right - left) for top, bottom, left, right in (tile.seen for tile in tiles))
     workers = min(threads, len(tiles), AT_ONCE // largest) if device == "cpu" else 1
@@ -84,12 +90,12 @@ def each_tile(
         yield from ((tile, work(tile)) for tile in tiles)
         return
 
-    def in_thread(tile: Tile) -> torch.Tensor:
+    def in_thread(tile: Tile) -> T:
         with torch.inference_mode(inference), torch.no_grad():  # which a thread does not have from its maker
             return work(tile)
 
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
             yield from zip(tiles, pool.map(in_thread, tiles), strict=True)
     finally:
         torch.set_num_threads(threads)  # for threads that begin from now on; this one's number has not changed
@@ -180,23 +186,22 @@ def with_tile_norms(network: nn.Module) -> list[TileNorm]:
     return order
 
 
-def take_sample(run: Callable[[torch.Tensor], object], norms: list[TileNorm], crops: torch.Tensor) -> None:
-    """Fix the norms' statistics to those of crops [N, C, h, w] of one image. run: the network."""
+def take_sample(run: Callable[[], object], norms: list[TileNorm]) -> None:
+    """Fix the norms' statistics to those of a sample. run: the network on crops [N, C, h, w] of one image."""
     for norm in norms:
         norm.mode = "sample"
     norms.clear()
-    run(crops)
+    run()
     for norm in norms:
         norm.mode = "fixed"
 
 
-def take_exact(
-    run: Callable[[torch.Tensor], object], norms: list[TileNorm], image: torch.Tensor, tiles: Sequence[Tile]
-) -> None:
-    """Fix the norms' statistics to those of the whole image [1, C, H, W]: first norm, second norm, ..., each with one
-    run over all tiles, in which only what comes before that norm counts, with the earlier ones' statistics."""
+def take_exact(run: Callable[[Tile], object], norms: list[TileNorm], tiles: Sequence[Tile]) -> None:
+    """Fix the norms' statistics to those of the whole image: first norm, second norm, ..., each with one run over all
+    tiles, in which only what comes before that norm counts, with the earlier ones' statistics. run: the network on a
+    tile, alone."""
     for norm in norms:
         norm.mode = "measure"
         for norm.tile in tiles:
-            run(norm.tile.cut(image))
+            run(norm.tile)
         norm.adopt()

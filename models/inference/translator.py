@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from models.blocks import normalises_images
-from models.generators import EfficientNetUNetGenerator, OneDirection, exposure
-from models.inference.tiling import cut_tiles, each_tile, take_exact, take_sample, with_tile_norms
+from models.generators import EfficientNetUNetGenerator, OneDirection, brightened, exposure
+from models.inference.tiling import AT_ONCE, Tile, cut_tiles, each_tile, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
 from util.device import Device
 
@@ -30,17 +30,25 @@ def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network
 
 
-def _middle(length: int, i: int, part: int) -> slice:
-    """`part` pixels in the middle of the i-th of SAMPLES equal stretches of a length, moved inside if need be."""
-    start = (2 * i + 1) * length // (2 * SAMPLES) - part // 2
-    start = min(max(0, start), length - part)
-    return slice(start, start + part)
+def _grid(length: int, side: int, multiple: int) -> list[tuple[int, int]]:
+    """(start, end) of `side` pixels in the middle of each of SAMPLES equal stretches of a length, moved inside if need
+    be; starts are multiples of `multiple`."""
+    side = min(side, length)
+    starts = ((2 * i + 1) * length // (2 * SAMPLES) - side // 2 for i in range(SAMPLES))
+    inside = (min(max(0, start), length - side) // multiple * multiple for start in starts)
+    return [(start, start + side) for start in inside]
 
 
-def _crops(image: torch.Tensor, side: int) -> torch.Tensor:
-    """[1, C, H, W] -> [SAMPLES^2, C, h, w], a grid of crops, side x side where the image is as large."""
-    rows, columns = ([_middle(length, i, min(side, length)) for i in range(SAMPLES)] for length in image.shape[-2:])
-    return torch.cat([image[..., row, column] for row in rows for column in columns])
+def _to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Images [N, C, H, W] of any type as run_padded would show them to a network: sides are multiples."""
+    height, width = image.shape[-2:]
+    mirrors = -height % multiple < height and -width % multiple < width
+    for dim, length in ((-2, height), (-1, width)):
+        if length % multiple:
+            places = torch.arange(length + -length % multiple)
+            beyond = 2 * (length - 1) - places if mirrors else torch.full_like(places, length - 1)
+            image = image.index_select(dim, torch.where(places < length, places, beyond))
+    return image
 
 
 class Translator:
@@ -60,13 +68,15 @@ class Translator:
         """network: as models.inference.trained.load_network loads it. tile: side in pixels; None chooses one.
         statistics: of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile."""
         generator: Any = network.to_infrared
-        padless = isinstance(generator, EfficientNetUNetGenerator)
-        if padless and device.device.type == "cpu" and device.dtype == torch.bfloat16:
+        has_context = isinstance(generator, EfficientNetUNetGenerator)
+        if has_context and device.device.type == "cpu" and device.dtype == torch.bfloat16:
             # Without padding layers between its convolutions it is faster in this layout.
             device = replace(device, memory_format=torch.channels_last)
         self.device, self.statistics = device, statistics
-        self.reach, self.multiple = generator.reach, generator.multiple
-        self.tile = tile or max(TILE, 4 * self.reach)
+        self.reach, self.multiple = generator.reach, generator.context_strides[0] if has_context else generator.multiple
+        self.tile = tile or self._own_tile()
+        self.whole = max(self.tile, tile or TILE) ** 2
+        self.sample = max(self.multiple, (tile or TILE) // SAMPLES // self.multiple * self.multiple)
         next(cut_tiles(1, 1, self.tile, self.reach, self.multiple))  # a tile too small is a mistake now, not later
         self.network = in_precision(OneDirection(copy.deepcopy(generator)).eval(), device.dtype)
         device.place(self.network)
@@ -77,26 +87,62 @@ class Translator:
         device.compile([self.network], compiled)
 
     def __call__(self, visible: torch.Tensor) -> torch.Tensor:
-        if visible.shape[-2] * visible.shape[-1] <= self.tile**2:
+        if visible.shape[-2] * visible.shape[-1] <= self.whole:
             return self._run(self.network, visible)
         return torch.cat([self.in_tiles(image[None]) for image in visible])
 
     def _run(self, network: nn.Module, visible: torch.Tensor, whole: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         return network(self.device.images(visible).to(self.device.dtype), *whole).float()
 
+    def _own_tile(self) -> int:
+        """So large that each thread can work on one of its own; but of a smaller one more is margin than core."""
+        threads = torch.get_num_threads() if self.device.device.type == "cpu" else 1
+        least = min(8 * self.reach, max(TILE, 4 * self.reach))
+        return max(least, math.isqrt(AT_ONCE // threads) // self.multiple * self.multiple)
+
     def in_tiles(self, visible: torch.Tensor) -> torch.Tensor:
         """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
+        size = visible.shape[-2:]
+        generator, where = self.by_tiles.to_infrared, self.device.device.type
+        whole = [exposure(visible).to(self.device.device)] if generator.brightens else []
+        contexts = []
+        if isinstance(generator, EfficientNetUNetGenerator):
+            visible = _to_multiple(visible, generator.multiple)
+            contexts = [self._context(visible, *whole)]
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
-        brightens = self.by_tiles.to_infrared.brightens
-        whole = [exposure(visible).to(self.device.device)] if brightens else []
-        run = partial(self._run, self.by_tiles, whole=whole)
+
+        def run(*seen: Tile) -> torch.Tensor:
+            around = [torch.cat([tile.at(self.multiple).cut(context) for tile in seen]) for context in contexts]
+            return self._run(self.by_tiles, torch.cat([tile.cut(visible) for tile in seen]), [*whole, *around])
+
         if self.normalises:
-            take_sample(run, self.norms, _crops(visible, self.tile // SAMPLES // self.multiple * self.multiple))
+            rows, columns = (_grid(length, self.sample, self.multiple) for length in (height, width))
+            crops = [Tile((*row, *column), (*row, *column)) for row in rows for column in columns]
+            take_sample(lambda: run(*crops), self.norms)
             if self.statistics == "exact":
-                take_exact(run, self.norms, visible, tiles)
+                take_exact(run, self.norms, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
-        seen_by = self.device.device.type
-        for tile, part in each_tile(lambda tile: grey_bytes(run(tile.cut(visible))).cpu(), tiles, seen_by):
+        for tile, part in each_tile(lambda tile: grey_bytes(run(tile)).cpu(), tiles, where):
             tile.paste(part, made)
-        return made
+        return made[..., : size[0], : size[1]]
+
+    def _context(self, visible: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+        """The whole image's context, [1, C, H / 8, W / 8] on the device, of [1, 3, H, W], sides multiples of 32. The
+        encoder, which sees far and is cheap, has tiles of its own."""
+        generator: Any = self.network.to_infrared
+        reach, (height, width) = generator.context_reach, visible.shape[-2:]
+
+        def features(tile: Tile) -> list[torch.Tensor]:
+            shown = self.network.shown(self.device.images(tile.cut(visible))).to(self.device.dtype)
+            return generator.encoder(brightened(shown, power))[2:]
+
+        strides, last = generator.context_strides, self.device.memory_format
+        joined: list[torch.Tensor] = []
+        tiles = list(cut_tiles(height, width, 4 * reach, reach, generator.multiple))
+        for tile, parts in each_tile(features, tiles, self.device.device.type):
+            for stride, part in zip(strides[len(joined) :], parts, strict=False):
+                joined.append(part.new_empty(1, part.shape[1], height // stride, width // stride))
+            for stride, part, whole in zip(strides, parts, joined, strict=True):
+                tile.at(stride).paste(part, whole)
+        return generator.context([whole.contiguous(memory_format=last) for whole in joined])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.layouts import find
@@ -128,3 +129,13 @@ class TimedMethod:
             self.step(self.batch)
         self.optimizers.watch = None
         return {name: seconds / steps for name, seconds in watch.seconds.items()}
+
+    def dearest(self, count: int, steps: int) -> str:
+        """A table of the `count` operators and kernels in which steps spend most time of the device."""
+        kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (self.device.device.type == "cuda")
+        with profile(activities=kinds) as seen:
+            for _ in range(steps):
+                self.step(self.batch)
+            wait(self.device.device)
+        order = f"self_{self.device.device.type}_time_total"
+        return seen.key_averages().table(sort_by=order, row_limit=count, max_name_column_width=70)

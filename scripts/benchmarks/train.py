@@ -71,13 +71,15 @@ class Options(BenchmarkOptions):
     """Least time that they take together."""
     warm_up: int = 5
     """Steps before them that are not counted; with a loader also as many as its workers have read ahead."""
+    profile: int = 0
+    """Print, for each combination, that many of the operators and kernels in which its steps spend most time."""
     reference: Path | None = None
     """Checkout of pytorch-CycleGAN-and-pix2pix to time beside it, plain objective, on the same images and sizes."""
     reference_batch_size: tuple[int, ...] = ()
     """Its batch sizes; none given means 1, its default, and those of --batch_size."""
 
     def __post_init__(self) -> None:
-        self.check_at_least(steps=1, warm_up=1, seconds=0)
+        self.check_at_least(steps=1, warm_up=1, seconds=0, profile=0)
         for name in ("objective", "batch_size", "precision", "compile"):
             if not getattr(self, name):
                 raise ValueError(f"--{name}: give at least one value")
@@ -121,6 +123,9 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[s
     batches = (bench.on_device(batch) for batch in bench.loader)
     loaded, share = bench.seconds(batches, options.warm_up + bench.read_ahead, *least)
     batches.close()
+    if options.profile:
+        table = bench.dearest(options.profile, 3)
+        print(table if ranks.is_writer() else "", end="")
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[device.dtype]
     if precision not in rates:
         rates[precision] = matrix_rate(device.device, device.dtype)

@@ -125,12 +125,13 @@ def test_large_images_go_by_tiles(
 ) -> None:
     make_generator(tmp_path / "checkpoints", preprocess="none")
     monkeypatch.setattr("models.inference.translator.TILE", 240)
+    monkeypatch.setattr("models.inference.translator.AT_ONCE", 240**2)
     widths: list[int] = []
     run = Translator._run
 
-    def spy(self: Translator, network: torch.nn.Module, seen: torch.Tensor, **whole: Any) -> torch.Tensor:
+    def spy(self: Translator, network: torch.nn.Module, seen: torch.Tensor, *whole: Any) -> torch.Tensor:
         widths.append(seen.shape[-1])
-        return run(self, network, seen, **whole)
+        return run(self, network, seen, *whole)
 
     monkeypatch.setattr(Translator, "_run", spy)
     photograph(tmp_path / "in" / "wide.png", (141, 1100))

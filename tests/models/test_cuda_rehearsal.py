@@ -83,7 +83,7 @@ def batches(count: int) -> list[dict[str, torch.Tensor]]:
     """uint8, on the host, as the loader gives them."""
     names = {"visible": 3, "infrared": 1, "mask": 1}
     return [
-        {name: torch.empty(2, channels, 44, 44, dtype=torch.uint8) for name, channels in names.items()}
+        {name: torch.empty(2, channels, 76, 76, dtype=torch.uint8) for name, channels in names.items()}
         for _ in range(count)
     ]
 
@@ -113,7 +113,7 @@ def test_a_step_stays_on_the_device_and_never_waits(name: str, changed: dict, mo
     draw_scalars_on_the_host(monkeypatch)
     with cuda_of_fakes(monkeypatch):
         if "pool_size" in changed:  # as a checkpoint leaves it
-            method.infrared_pool.images = [torch.empty(1, 1, 44, 44) for _ in range(changed["pool_size"])]
+            method.infrared_pool.images = [torch.empty(1, 1, 76, 76) for _ in range(changed["pool_size"])]
         optimizers = MadeUpGradients(on_cuda(method).players(), 1e-3, 0.5, 1.0, BFLOAT16)
         ema, log = EMA(nn.Identity(), 0.999), LossLog()
         ema.network, ema.average = method.players()[method.trained], on_cuda(average)

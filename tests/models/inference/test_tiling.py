@@ -100,6 +100,8 @@ def test_each_processor_has_tiles_of_its_own_as_far_as_memory_goes(threads: Call
     assert [tile[2] for tile in found(1500)] == [2] * 4, "two of these would take twice the memory"
     threads(1)
     assert [tile[3] for tile in found(64)] == [1] * 4
+    threads(4)
+    assert [tile[2:4] for tile in found(1000)] == [[2, 0]] * 4, "two at a time, which share the threads"
     threads(2)
     with pytest.raises(ValueError, match="of a tile"):
         list(each_tile(fail, list(cut_tiles(64, 64, 32, 0)), "cpu"))
@@ -148,6 +150,21 @@ def scene(height: int, width: int) -> torch.Tensor:
     return (0.6 * blobs + 0.4 * torch.linspace(0, 1, width)).mul(255).clamp(0, 255).to(torch.uint8)
 
 
+def sees(
+    network: Callable[[torch.Tensor], torch.Tensor], reach: int, multiple: int, stride: int = 1
+) -> tuple[int, int]:
+    """How far a network's output depends on columns before and behind, at most, over the places of a multiple."""
+    tall, wide = (16, 2 * reach + 8 * multiple) if multiple == 4 else (multiple, 2 * reach + 2 * multiple)
+    before = behind = 0
+    for place in range(0, multiple, max(stride, multiple // 4)):
+        x = torch.full((1, 3, tall, wide), 1e-4, dtype=torch.double, requires_grad=True)
+        column = wide // 2 // multiple * multiple + place
+        network(x)[..., column // stride].sum().backward()
+        seen = x.grad.abs().sum((0, 1, 2)).nonzero().flatten()
+        before, behind = max(before, column - int(seen[0])), max(behind, int(seen[-1]) - column - stride + 1)
+    return before, behind
+
+
 @pytest.mark.parametrize("upsample", ["transpose", "resize"])
 @pytest.mark.parametrize("name", ["resnet_9blocks", "resnet_6blocks", "unet_128", "efficientnet_unet"])
 def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> None:
@@ -157,20 +174,26 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
             weight, outputs = module.weight.data.abs_().clamp_(min=1e-2), int(isinstance(module, nn.ConvTranspose2d))
             weight.mul_(weight.shape[outputs] / weight.sum())
             nn.init.zeros_(module.bias)
-    reach, multiple = network.reach, network.multiple
-    assert reach % multiple == 0
-    tall, wide = (16, 2 * reach + 8 * multiple) if multiple == 4 else (multiple, 2 * reach + 2 * multiple)
-    for place in range(0, multiple, max(1, multiple // 4)):
-        x = torch.full((1, 3, tall, wide), 1e-4, dtype=torch.double, requires_grad=True)
-        column = wide // 2 // multiple * multiple + place
-        network(x)[..., column].sum().backward()
-        seen = x.grad.abs().sum((0, 1, 2)).nonzero().flatten()
-        assert column - int(seen[0]) <= reach and int(seen[-1]) - column <= reach
+    if name != "efficientnet_unet":
+        assert network.reach % network.multiple == 0
+        assert max(sees(network, network.reach, network.multiple)) <= network.reach
+        return
+    power = torch.ones(1, 1, 1, 1, dtype=torch.double)
+
+    def drawn(x: torch.Tensor) -> torch.Tensor:
+        return network(x, power, torch.ones(1, 16, x.shape[-2] // 8, x.shape[-1] // 8, dtype=torch.double))
+
+    assert network.reach % network.context_strides[0] == 0
+    assert network.reach // 2 < max(sees(drawn, network.reach, network.multiple)) <= network.reach
+    assert network.context_reach % network.multiple == 0
+    for i, stride in enumerate(network.context_strides, 2):
+        far = max(sees(lambda x, i=i: network.encoder(x)[i], network.context_reach, network.multiple, stride))
+        assert far <= network.context_reach
 
 
 @pytest.mark.parametrize(
     ("name", "size", "tile"),
-    [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896), ("efficientnet_unet", (61, 1283), 1216)],
+    [("resnet_6blocks", (119, 422), 220), ("unet_128", (126, 1101), 896), ("efficientnet_unet", (61, 1283), 256)],
 )
 def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile: int) -> None:
     """Norm after norm measured over all tiles, the result is that without tiles, at odd sizes too."""
@@ -202,14 +225,32 @@ def test_tiles_of_a_generator_have_no_seam() -> None:
 
 
 @pytest.mark.parametrize("statistics", ["sample", "exact"])
-def test_tiles_of_a_generator_at_once_equal_those_one_by_one(statistics: str, threads: Callable[[int], None]) -> None:
-    translator, image = Translator(generator(), select_device("cpu", "fp32"), 220, statistics), scene(119, 420)
+@pytest.mark.parametrize("name", ["resnet_6blocks", "efficientnet_unet"])
+def test_tiles_of_a_generator_at_once_equal_those_one_by_one(
+    name: str, statistics: str, threads: Callable[[int], None]
+) -> None:
+    translator, image = Translator(generator(name), select_device("cpu", "fp32"), 220, statistics), scene(119, 420)
     made = []
     with torch.inference_mode():
         for count in (1, 3):
             threads(count)
             made.append(translator(image))
     assert (made[0].int() - made[1].int()).abs().max() <= 1 and made[0].float().std() > 5
+
+
+@pytest.mark.parametrize("name", ["resnet_9blocks", "unet_256", "efficientnet_unet"])
+def test_tiles_leave_room_for_one_of_each_thread(name: str, threads: Callable[[int], None]) -> None:
+    network, device = OneDirection(make_generator(name, 3, 1, 1, "none", False, "resize")), select_device("cpu", "fp32")
+    sides = []
+    for count in (1, 2, 64):
+        threads(count)
+        translator = Translator(network, device)
+        sides.append(translator.tile)
+        assert translator.whole == max(1536, translator.tile) ** 2, "what fits into memory is not cut"
+    if name == "unet_256":
+        assert sides == [4 * 768] * 3, "it sees so far that smaller ones would be margins alone"
+    else:
+        assert sides[0] == 1536 and 1024 < sides[1] <= 1536 / 2**0.5 and sides[2] == 8 * network.to_infrared.reach
 
 
 def test_tiled_norms_leave_the_network_alone_and_serve_the_next_image() -> None:
