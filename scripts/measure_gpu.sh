@@ -28,16 +28,17 @@ part() { # NAME SECONDS GRACE COMMAND...: runs it if it is wanted, for as long a
     timeout -k "$grace" "$seconds" "$@" >"$out/$name.log" 2>&1
     status=$?
     ((status == 137 && SECONDS - begun < seconds)) && status=9 # killed by somebody else, as for want of memory
-    case $status in 0) ;; 124 | 137) how="stopped at its limit" ;; *) how="FAILED" failed=1 ;; esac
+    case $status in 0) ;; 124 | 137) how="stopped at its limit" ;; *) how="FAILED" ;; esac
     echo "   $how after $((SECONDS - begun)) s; $((limit - SECONDS)) s are left; its last lines:"
     tail -n 3 "$out/$name.log" | cut -c 1-160
     echo "{\"part\": \"$name\", \"status\": $status, \"seconds\": $((SECONDS - begun)), \"limit\": $seconds}" >>"$out/parts.jsonl"
+    [ "$how" != FAILED ]
 }
 
-measure() { # NAME SECONDS ARGUMENTS...: one of scripts.benchmark
+measure() { # NAME SECONDS BENCHMARK ARGUMENTS...: one of scripts.benchmark
     local name=$1 seconds=$2
     shift 2
-    part "$name" "$seconds" 3 "$python" -m scripts.benchmark "$name" --device "$device" --out "$out/$name.json" "$@"
+    part "$name" "$seconds" 3 "$python" -m scripts.benchmark "$1" --device "$device" --out "$out/$name.json" "${@:2}" || failed=1
 }
 
 beside=()
@@ -47,24 +48,31 @@ if [ "$device" = cpu ]; then
     generate=(--ngf 16 --size 192 256 --images 16 --batch_sizes 1) fuse=(--precision fp32) data=(--pairs 8 --workers 0 1)
     small=(--load_size 72 --crop_size 64 --batch_size 2 --num_threads 1 --max_dataset_size 40 --val_size 2)
 else
-    train=(--steps 10 --seconds 2 --warm_up 3 --num_threads 8 --batch_size 1 16)
-    generate=(--images 1024 --batch_sizes 1 16) fuse=(--precision bf16) data=(--pairs 512 --workers 8 16 --cache off)
+    train=(--steps 10 --seconds 2 --warm_up 3 --num_threads 8 --batch_size 16)
+    generate=(--images 512 --batch_sizes 1 16) fuse=(--precision bf16 --images 256) data=(--pairs 512 --workers 8 16 --cache off)
     small=(--load_size 384 --crop_size 256 --batch_size 8 --num_threads 14 --val_size 100)
 fi
 
+measure train 110 train "${train[@]}" --profile 30 "${beside[@]}"
+measure compiled 140 train "${train[@]}" --objective full --compile default
+measure generate 45 generate "${generate[@]}"
+measure fuse 40 fuse "${fuse[@]}"
+measure metrics 20 metrics --repeats 1
+measure data 20 data "${data[@]}"
+# The tests compile much and time nothing, so they may run beside the training.
 mapfile -t tests < <(grep -rl "mark\.cuda" tests --include "test_*.py")
-part tests 90 5 "$python" -m pytest -v -m cuda --durations 5 -p no:cacheprovider "${tests[@]}"
-measure train 180 "${train[@]}" --compile off default "${beside[@]}"
-measure generate 45 "${generate[@]}"
-measure fuse 45 "${fuse[@]}"
-measure metrics 25 --repeats 1
-measure data 30 "${data[@]}"
-[ -n "${ROOTS:-}" ] || exit $failed
+part tests 540 5 "$python" -m pytest -v -m cuda --durations 5 -p no:cacheprovider "${tests[@]}" &
+tests=$!
+if [ -z "${ROOTS:-}" ]; then
+    wait $tests || failed=1
+    exit $failed
+fi
 # shellcheck disable=SC2086 # both are lists of words
-part generator "$limit" 20 "$python" train.py --name to_infrared --model pix2pix --checkpoints_dir "$run" --device "$device" \
+part generator 540 20 "$python" train.py --name to_infrared --model pix2pix --checkpoints_dir "$run" --device "$device" \
     --init_from models/weights/to_infrared.safetensors --dataroot $ROOTS --infrared_range percentile "${small[@]}" \
     --scale_jitter 0.3 --color_jitter 0.3 --shift 4 --norm_D spectral --lambda_correlation 3 --lr 1e-4 --lr_policy cosine \
-    --n_epochs 10 --n_epochs_decay 10 --best_metric cc --display none --log_seconds 5 ${TRAIN:-}
+    --n_epochs 10 --n_epochs_decay 10 --best_metric cc --display none --log_seconds 5 ${TRAIN:-} || failed=1
+wait $tests || failed=1
 cd "$run/to_infrared" 2>/dev/null || exit $failed
 cp options.json losses.jsonl "$out"
 cp best.safetensors "$out" 2>/dev/null || cp last.safetensors "$out"

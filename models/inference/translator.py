@@ -54,8 +54,9 @@ def _to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
 class Translator:
     """Visible [N, 3, H, W], uint8 or float in [-1, 1], on the CPU -> infrared [N, 1, H, W].
 
-    Up to tile x tile pixels: float in [-1, 1] on the device, without waiting for it. Larger ones, by tiles, in
-    memory that depends on the tile: uint8 on the CPU."""
+    Up to tile x tile pixels, or TILE x TILE where no tile is given: float in [-1, 1] on the device, without waiting for
+    it. Larger ones, by tiles, in memory that depends on the tile, besides the context that some generators need of the
+    whole image, some thirty bytes a pixel: uint8 on the CPU."""
 
     def __init__(
         self,
