@@ -77,15 +77,17 @@ def cut_tiles(height: int, width: int, tile: int, reach: int, multiple: int = 1)
             yield Tile(seen, (top, bottom, left, right))
 
 
-def each_tile(work: Callable[[Tile], T], tiles: Sequence[Tile], device: str) -> Iterator[tuple[Tile, T]]:
+def each_tile(
+    work: Callable[[Tile], T], tiles: Sequence[Tile], device: str, at_once: int = AT_ONCE
+) -> Iterator[tuple[Tile, T]]:
     """(tile, work(tile)) of all tiles in their order, without gradient. device: where the work is done, cpu or cuda.
 
-    On the CPU PyTorch's threads share as many tiles as AT_ONCE allows at a time, best each has one of its own: threads
-    that share a tile wait for each other at every layer, which takes many times as long as soon as one of them does not
-    get its processor."""
+    On the CPU PyTorch's threads work on tiles of `at_once` pixels at a time, best each on one of its own: threads that
+    share a tile wait for each other at every layer, which takes many times as long as soon as one of them does not get
+    its processor."""
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     largest = max((bottom - top) * (right - left) for top, bottom, left, right in (tile.seen for tile in tiles))
-    workers = min(threads, len(tiles), AT_ONCE // largest) if device == "cpu" else 1
+    workers = min(threads, len(tiles), at_once // largest) if device == "cpu" else 1
     if workers < 2:
         yield from ((tile, work(tile)) for tile in tiles)
         return

@@ -18,6 +18,7 @@ from util.colour import grey_bytes
 from util.device import Device
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
+LIGHTER = 4  # times less memory than a whole generator its encoder takes, at least
 SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
 
 
@@ -141,7 +142,7 @@ class Translator:
         strides, last = generator.context_strides, self.device.memory_format
         joined: list[torch.Tensor] = []
         tiles = list(cut_tiles(height, width, 4 * reach, reach, generator.multiple))
-        for tile, parts in each_tile(features, tiles, self.device.device.type):
+        for tile, parts in each_tile(features, tiles, self.device.device.type, LIGHTER * AT_ONCE):
             for stride, part in zip(strides[len(joined) :], parts, strict=False):
                 joined.append(part.new_empty(1, part.shape[1], height // stride, width // stride))
             for stride, part, whole in zip(strides, parts, joined, strict=True):

@@ -89,15 +89,17 @@ def test_each_processor_has_tiles_of_its_own_as_far_as_memory_goes(threads: Call
         state = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.get_num_threads()
         return torch.tensor([*state, threading.get_ident() == here, tile.kept[0]])
 
-    def found(side: int, device: str = "cpu") -> list[list[int]]:
+    def found(side: int, *where: Any) -> list[list[int]]:
+        tiles = list(cut_tiles(4 * side, side, side, 0))
         with torch.inference_mode():
-            return [part.tolist() for _, part in each_tile(work, list(cut_tiles(4 * side, side, side, 0)), device)]
+            return [part.tolist() for _, part in each_tile(work, tiles, *(where or ["cpu"]))]
 
     here = threading.get_ident()
     threads(2)
     assert found(64) == [[1, 0, 1, 0, 64 * row] for row in range(4)]
     assert found(64, "cuda") == [[1, 0, 2, 1, 64 * row] for row in range(4)]
     assert [tile[2] for tile in found(1500)] == [2] * 4, "two of these would take twice the memory"
+    assert [tile[2] for tile in found(1500, "cpu", 2 * 1500**2)] == [1] * 4
     threads(1)
     assert [tile[3] for tile in found(64)] == [1] * 4
     threads(4)
