@@ -50,7 +50,7 @@ if [ "$device" = cpu ]; then
 else
     train=(--steps 10 --seconds 2 --warm_up 3 --num_threads 8 --batch_size 16)
     generate=(--images 512 --batch_sizes 1 16) fuse=(--precision bf16 --images 256) data=(--pairs 512 --workers 8 16 --cache off)
-    small=(--load_size 384 --crop_size 256 --batch_size 8 --num_threads 14 --val_size 100)
+    small=(--load_size 352 --crop_size 224 --batch_size 16 --num_threads 12 --val_size 100)
 fi
 
 measure train 110 train "${train[@]}" --profile 30 "${beside[@]}"
@@ -70,8 +70,9 @@ fi
 # shellcheck disable=SC2086 # both are lists of words
 part generator 540 20 "$python" train.py --name to_infrared --model pix2pix --checkpoints_dir "$run" --device "$device" \
     --init_from models/weights/to_infrared.safetensors --dataroot $ROOTS --infrared_range percentile "${small[@]}" \
-    --scale_jitter 0.3 --color_jitter 0.3 --shift 4 --norm_D spectral --lambda_correlation 3 --lr 1e-4 --lr_policy cosine \
-    --n_epochs 10 --n_epochs_decay 10 --best_metric cc --display none --log_seconds 5 ${TRAIN:-} || failed=1
+    --scale_jitter 0.4 --color_jitter 0.5 --norm_D spectral --content_layers relu2_2 relu3_3 relu4_3 --lambda_content 4 \
+    --lambda_gan 8 --lambda_L1 10 --lambda_correlation 12 --ema 0.998 --lr 4e-4 --lr_policy cosine --n_epochs 0 --n_epochs_decay 30 \
+    --val_epoch_freq 5 --best_metric cc --display none --log_seconds 5 ${TRAIN:-} || failed=1
 wait $tests || failed=1
 cd "$run/to_infrared" 2>/dev/null || exit $failed
 cp options.json losses.jsonl "$out"
