@@ -139,12 +139,12 @@ class Translator:
             shown = self.network.shown(self.device.images(tile.cut(visible))).to(self.device.dtype)
             return generator.encoder(brightened(shown, power))[2:]
 
-        strides, last = generator.context_strides, self.device.memory_format
-        joined: list[torch.Tensor] = []
+        strides, joined = generator.context_strides, []
         tiles = list(cut_tiles(height, width, 4 * reach, reach, generator.multiple))
         for tile, parts in each_tile(features, tiles, self.device.device.type, LIGHTER * AT_ONCE):
-            for stride, part in zip(strides[len(joined) :], parts, strict=False):
-                joined.append(part.new_empty(1, part.shape[1], height // stride, width // stride))
+            if not joined:
+                shapes = [(part.shape[1], height // s, width // s) for part, s in zip(parts, strides, strict=True)]
+                joined = [parts[0].new_empty(1, *shape) for shape in shapes]
             for stride, part, whole in zip(strides, parts, joined, strict=True):
                 tile.at(stride).paste(part, whole)
-        return generator.context([whole.contiguous(memory_format=last) for whole in joined])
+        return generator.context([whole.contiguous(memory_format=self.device.memory_format) for whole in joined])
