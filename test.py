@@ -136,10 +136,12 @@ def write_scores(path: Path, scores: Scores, facts: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode())
 
 
-def manifest_facts(options: TestOptions, preprocess: Preprocess | None, device: Device, statistics: str | None) -> dict:
-    """By what results are made, besides the weights. statistics: of batch norms."""
+def manifest_facts(options: TestOptions, sees: Preprocess | None, device: Device, statistics: str | None) -> dict:
+    """By what results are made, besides the weights. sees: as the generator did in training. statistics: of batch
+    norms."""
+    known = asdict(sees) if sees else "input"
     return {
-        "scale": asdict(preprocess) if preprocess else "input",
+        "scale": known if options.generate.scale == "train" else ["input", known],
         "thermal range": asdict(ThermalRange.from_options(options.data.for_root())),
         "precision": str(device.dtype),
         "tiles": [options.generate.tile, options.generate.tile_statistics],
@@ -163,7 +165,9 @@ def main() -> int:
     network, _, metadata = load_network(weights, "generation", trained, opts.norm_statistics)
     if trained is None and given(sys.argv, "--infrared_range") is None:  # real images are scored in the same range
         options = options.with_range(metadata.get("infrared_range"))
-    translator = Translator(network, device, opts.tile, opts.tile_statistics, opts.compile)
+    sees = Preprocess.of_generator(trained, metadata)
+    seen_at = sees.working_size if sees else None
+    translator = Translator(network, device, opts.tile, opts.tile_statistics, opts.compile, seen_at)
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
     inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)
     jobs, folder = inputs.jobs, opts.results_dir / opts.result_name
@@ -172,12 +176,11 @@ def main() -> int:
     learned = load_learned(opts.inception_weights, opts.lpips_weights, device.device) if opts.evaluate else None
     opening = {"weights": weights, "data": inputs.summary, "device": device.describe(), "writes": f"{folder}/"}
     announce(opening)
-    sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if opts.scale == "train" else None
     thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, device.device)
     if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
-    key = manifest_key(weights, manifest_facts(options, preprocess, device, metadata.get("norm_statistics")))
+    key = manifest_key(weights, manifest_facts(options, sees, device, metadata.get("norm_statistics")))
     shown = {job.visible.stem for job in evenly(jobs, opts.gallery)}
     with own_folder(opts.results_dir, folder, inputs.paths, KINDS):
         results = Results(folder, KINDS, key, opts.overwrite, fits)

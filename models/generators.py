@@ -168,8 +168,7 @@ class EfficientNetUNetGenerator(nn.Module):
     few. 7.1 M parameters at 3 -> 1 channels and ngf 32, 2.4 M of them trained."""
 
     multiple, brightens = 32, True
-    context_strides, context_reach = (8, 16, 32), 448  # of the features that `context` takes; how far the encoder sees
-    reach = 40  # how far an output pixel depends on the image where the context is given
+    stride, reach = 8, 40  # of the context; how far an output pixel depends on the image where the context is given
     FINE = (("relu3_3", 256), ("relu2_2", 128), ("relu1_2", 64))  # at strides 4, 2 and 1
 
     def __init__(
@@ -210,12 +209,12 @@ class EfficientNetUNetGenerator(nn.Module):
     def unpadded(self, x: torch.Tensor) -> torch.Tensor:
         """Run on sides that are multiples of 32, in an exposure that the encoders know."""
         features = self.encoder(x)
-        return self.drawn(x, features[:2], self.context(features[2:]))
+        return self.drawn(x, features[:2], self.context(features))
 
     def context(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What the scene is: of an image's features at strides 8, 16 and 32, the decoder's at stride 8."""
-        y = self.middle(features[2])
-        for i, skip in enumerate(features[1::-1]):
+        """What the scene is: of the encoder's features of a whole image, the decoder's at a stride of 8."""
+        y = self.middle(features[4])
+        for i, skip in enumerate(features[3:1:-1]):
             y = self.after[i](self.from_below[i](y) + self.from_skip[i](skip))
         return y
 
@@ -230,8 +229,8 @@ class EfficientNetUNetGenerator(nn.Module):
     def forward(
         self, x: torch.Tensor, power: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """power and context: of the whole image (`exposure`, `context`) where x is a tile of it; then its sides are
-        multiples of 8."""
+        """power and context: of the whole image (`exposure`, `context`) where x is a tile of it, or where the scene is
+        seen at another size than it is drawn at; then the sides of x are multiples of 8."""
         bright = brightened(x, exposure(x) if power is None else power)
         if context is not None:
             return self.drawn(bright, self.encoder(bright, 2), context)

@@ -45,13 +45,6 @@ class Tile:
         top, bottom, left, right = self.seen
         return image[..., top:bottom, left:right]
 
-    def at(self, stride: int) -> Tile:
-        """The same tile of the features of an image at a stride that divides all its numbers."""
-        (a, b, c, d), (e, f, g, h) = self.seen, self.kept
-        return Tile(
-            (a // stride, b // stride, c // stride, d // stride), (e // stride, f // stride, g // stride, h // stride)
-        )
-
     def inner(self, part: torch.Tensor) -> torch.Tensor:
         """What is kept of what the network made of the tile, [..., h, w]."""
         top, left = self.kept[0] - self.seen[0], self.kept[2] - self.seen[2]
@@ -77,17 +70,15 @@ def cut_tiles(height: int, width: int, tile: int, reach: int, multiple: int = 1)
             yield Tile(seen, (top, bottom, left, right))
 
 
-def each_tile(
-    work: Callable[[Tile], T], tiles: Sequence[Tile], device: str, at_once: int = AT_ONCE
-) -> Iterator[tuple[Tile, T]]:
+def each_tile(work: Callable[[Tile], T], tiles: Sequence[Tile], device: str) -> Iterator[tuple[Tile, T]]:
     """(tile, work(tile)) of all tiles in their order, without gradient. device: where the work is done, cpu or cuda.
 
-    On the CPU PyTorch's threads work on tiles of `at_once` pixels at a time, best each on one of its own: threads that
+    On the CPU PyTorch's threads work on tiles of AT_ONCE pixels at a time, best each on one of its own: threads that
     share a tile wait for each other at every layer, which takes many times as long as soon as one of them does not get
     its processor."""
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     largest = max((bottom - top) * (right - left) for top, bottom, left, right in (tile.seen for tile in tiles))
-    workers = min(threads, len(tiles), at_once // largest) if device == "cpu" else 1
+    workers = min(threads, len(tiles), AT_ONCE // largest) if device == "cpu" else 1
     if workers < 2:
         yield from ((tile, work(tile)) for tile in tiles)
         return

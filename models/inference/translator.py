@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import normalises_images
@@ -18,7 +19,6 @@ from util.colour import grey_bytes
 from util.device import Device
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
-LIGHTER = 4  # times less memory than a whole generator its encoder takes, at least
 SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
 
 
@@ -52,12 +52,39 @@ def _to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
     return image
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What a generator with a context knows of whole images, whatever part of them it draws: the power that brightens
+    them, [N, 1, 1, 1], and the context [N, C, h, w] of them as it sees them, `scale` times as high and wide."""
+
+    power: torch.Tensor
+    context: torch.Tensor
+    scale: tuple[float, float]
+
+    def around(self, tiles: Sequence[Tile], stride: int) -> torch.Tensor:
+        """The context at tiles of the images, [N x tiles, C, H / stride, W / stride]."""
+        grids = []
+        for tile in tiles:
+            places = []
+            for cells, scale, (start, end) in zip(
+                self.context.shape[-2:], self.scale, (tile.seen[:2], tile.seen[2:]), strict=True
+            ):
+                middles = torch.arange(start, end, stride, device=self.context.device) + stride / 2
+                places.append(middles * (scale * 2 / (cells * stride)) - 1)
+            rows, columns = torch.meshgrid(*places, indexing="ij")
+            grids.append(torch.stack([columns, rows], -1))
+        context = self.context.float().repeat(len(tiles), 1, 1, 1)
+        grid = torch.stack(grids).repeat_interleave(len(self.context), 0)
+        return F.grid_sample(context, grid, padding_mode="border", align_corners=False).to(self.context.dtype)
+
+
 class Translator:
     """Visible [N, 3, H, W], uint8 or float in [-1, 1], on the CPU -> infrared [N, 1, H, W].
 
     Up to tile x tile pixels, or TILE x TILE where no tile is given: float in [-1, 1] on the device, without waiting for
-    it. Larger ones, by tiles, in memory that depends on the tile, besides the context that some generators need of the
-    whole image, some thirty bytes a pixel: uint8 on the CPU."""
+    it. Larger ones, by tiles, in memory that depends on the tile: uint8 on the CPU.
+
+    A generator with a context sees what a scene is at the size that images had in training, and draws at theirs."""
 
     def __init__(
         self,
@@ -66,16 +93,18 @@ class Translator:
         tile: int | None = None,
         statistics: str = "sample",
         compiled: str = "off",
+        seen_at: Callable[[int, int], tuple[int, int]] | None = None,
     ) -> None:
         """network: as models.inference.trained.load_network loads it. tile: side in pixels; None chooses one.
-        statistics: of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile."""
+        statistics: of the norms over tiles, from a "sample" of crops or "exact". compiled: a mode of --compile.
+        seen_at: (height, width) in training of an image of that size; None where that is not known."""
         generator: Any = network.to_infrared
-        has_context = isinstance(generator, EfficientNetUNetGenerator)
-        if has_context and device.device.type == "cpu" and device.dtype == torch.bfloat16:
+        self.has_context = isinstance(generator, EfficientNetUNetGenerator)
+        if self.has_context and device.device.type == "cpu" and device.dtype == torch.bfloat16:
             # Without padding layers between its convolutions it is faster in this layout.
             device = replace(device, memory_format=torch.channels_last)
-        self.device, self.statistics = device, statistics
-        self.reach, self.multiple = generator.reach, generator.context_strides[0] if has_context else generator.multiple
+        self.device, self.statistics, self.seen_at = device, statistics, seen_at
+        self.reach, self.multiple = generator.reach, generator.stride if self.has_context else generator.multiple
         self.tile = tile or self._own_tile()
         self.whole = max(self.tile, tile or TILE) ** 2
         self.sample = max(self.multiple, (tile or TILE) // SAMPLES // self.multiple * self.multiple)
@@ -89,11 +118,24 @@ class Translator:
         device.compile([self.network], compiled)
 
     def __call__(self, visible: torch.Tensor) -> torch.Tensor:
-        if visible.shape[-2] * visible.shape[-1] <= self.whole:
+        height, width = visible.shape[-2:]
+        if height * width > self.whole:
+            return torch.cat([self.in_tiles(image[None]) for image in visible])
+        if not self.has_context or self._seen(height, width) == (height, width):
             return self._run(self.network, visible)
-        return torch.cat([self.in_tiles(image[None]) for image in visible])
+        scene, visible = self._scene(visible), _to_multiple(visible, self.network.to_infrared.multiple)
+        down, right = visible.shape[-2:]
+        everything = Tile((0, down, 0, right), (0, height, 0, width))
+        return everything.inner(self._run(self.network, visible, scene, [everything]))
 
-    def _run(self, network: nn.Module, visible: torch.Tensor, whole: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+    def _run(
+        self, network: nn.Module, visible: torch.Tensor, scene: Scene | None = None, tiles: Sequence[Tile] = ()
+    ) -> torch.Tensor:
+        """tiles: of the scene, that visible is."""
+        whole = []
+        if scene is not None:
+            around = scene.around(tiles, self.multiple)
+            whole = [scene.power, around.contiguous(memory_format=self.device.memory_format)]
         return network(self.device.images(visible).to(self.device.dtype), *whole).float()
 
     def _own_tile(self) -> int:
@@ -104,19 +146,14 @@ class Translator:
 
     def in_tiles(self, visible: torch.Tensor) -> torch.Tensor:
         """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
-        size = visible.shape[-2:]
-        generator, where = self.by_tiles.to_infrared, self.device.device.type
-        whole = [exposure(visible).to(self.device.device)] if generator.brightens else []
-        contexts = []
-        if isinstance(generator, EfficientNetUNetGenerator):
-            visible = _to_multiple(visible, generator.multiple)
-            contexts = [self._context(visible, *whole)]
+        size, scene = visible.shape[-2:], None
+        if self.has_context:
+            scene, visible = self._scene(visible), _to_multiple(visible, self.network.to_infrared.multiple)
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
 
         def run(*seen: Tile) -> torch.Tensor:
-            around = [torch.cat([tile.at(self.multiple).cut(context) for tile in seen]) for context in contexts]
-            return self._run(self.by_tiles, torch.cat([tile.cut(visible) for tile in seen]), [*whole, *around])
+            return self._run(self.by_tiles, torch.cat([tile.cut(visible) for tile in seen]), scene, seen)
 
         if self.normalises:
             rows, columns = (_grid(length, self.sample, self.multiple) for length in (height, width))
@@ -125,26 +162,24 @@ class Translator:
             if self.statistics == "exact":
                 take_exact(run, self.norms, tiles)
         made = torch.empty(1, 1, height, width, dtype=torch.uint8)
-        for tile, part in each_tile(lambda tile: grey_bytes(run(tile)).cpu(), tiles, where):
+        for tile, part in each_tile(lambda tile: grey_bytes(run(tile)).cpu(), tiles, self.device.device.type):
             tile.paste(part, made)
         return made[..., : size[0], : size[1]]
 
-    def _context(self, visible: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
-        """The whole image's context, [1, C, H / 8, W / 8] on the device, of [1, 3, H, W], sides multiples of 32. The
-        encoder, which sees far and is cheap, has tiles of its own."""
+    def _seen(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which the scene of an image is seen: as in training, but of TILE x TILE pixels at most."""
+        height, width = self.seen_at(height, width) if self.seen_at else (height, width)
+        shrink = min(1.0, TILE / math.sqrt(height * width))
+        return max(1, int(height * shrink)), max(1, int(width * shrink))
+
+    def _scene(self, visible: torch.Tensor) -> Scene:
         generator: Any = self.network.to_infrared
-        reach, (height, width) = generator.context_reach, visible.shape[-2:]
-
-        def features(tile: Tile) -> list[torch.Tensor]:
-            shown = self.network.shown(self.device.images(tile.cut(visible))).to(self.device.dtype)
-            return generator.encoder(brightened(shown, power))[2:]
-
-        strides, joined = generator.context_strides, []
-        tiles = list(cut_tiles(height, width, 4 * reach, reach, generator.multiple))
-        for tile, parts in each_tile(features, tiles, self.device.device.type, LIGHTER * AT_ONCE):
-            if not joined:
-                shapes = [(part.shape[1], height // s, width // s) for part, s in zip(parts, strides, strict=True)]
-                joined = [parts[0].new_empty(1, *shape) for shape in shapes]
-            for stride, part, whole in zip(strides, parts, joined, strict=True):
-                tile.at(stride).paste(part, whole)
-        return generator.context([whole.contiguous(memory_format=self.device.memory_format) for whole in joined])
+        power, (height, width) = exposure(visible).to(self.device.device), visible.shape[-2:]
+        size = self._seen(height, width)
+        if size != (height, width):
+            visible = F.interpolate(visible, size, mode="bicubic", antialias=True)
+            visible = visible if visible.dtype == torch.uint8 else visible.clamp(-1, 1)
+        seen = _to_multiple(visible, generator.multiple)
+        shown = self.network.shown(self.device.images(seen)).to(self.device.dtype)
+        context = generator.context(generator.encoder(brightened(shown, power)))
+        return Scene(power, context, (size[0] / height, size[1] / width))

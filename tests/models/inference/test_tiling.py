@@ -19,8 +19,8 @@ from models.fusion_gan import FusionGAN
 from models.generators import make_generator
 from models.inference.fuser import Fuser
 from models.inference.tiling import Tile, core_edges, cut_tiles, each_tile, run_local
-from models.inference.trained import OneDirection
-from models.inference.translator import Translator
+from models.inference.trained import SHIPPED, OneDirection, load_network
+from models.inference.translator import Scene, Translator
 from models.stdfusion_net import STDFusionNet, initialise
 from options.fuse import NetworkOptions
 from options.fusion_gan import FusionGANOptions
@@ -89,17 +89,16 @@ def test_each_processor_has_tiles_of_its_own_as_far_as_memory_goes(threads: Call
         state = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.get_num_threads()
         return torch.tensor([*state, threading.get_ident() == here, tile.kept[0]])
 
-    def found(side: int, *where: Any) -> list[list[int]]:
+    def found(side: int, where: str = "cpu") -> list[list[int]]:
         tiles = list(cut_tiles(4 * side, side, side, 0))
         with torch.inference_mode():
-            return [part.tolist() for _, part in each_tile(work, tiles, *(where or ["cpu"]))]
+            return [part.tolist() for _, part in each_tile(work, tiles, where)]
 
     here = threading.get_ident()
     threads(2)
     assert found(64) == [[1, 0, 1, 0, 64 * row] for row in range(4)]
     assert found(64, "cuda") == [[1, 0, 2, 1, 64 * row] for row in range(4)]
     assert [tile[2] for tile in found(1500)] == [2] * 4, "two of these would take twice the memory"
-    assert [tile[2] for tile in found(1500, "cpu", 2 * 1500**2)] == [1] * 4
     threads(1)
     assert [tile[3] for tile in found(64)] == [1] * 4
     threads(4)
@@ -152,18 +151,16 @@ def scene(height: int, width: int) -> torch.Tensor:
     return (0.6 * blobs + 0.4 * torch.linspace(0, 1, width)).mul(255).clamp(0, 255).to(torch.uint8)
 
 
-def sees(
-    network: Callable[[torch.Tensor], torch.Tensor], reach: int, multiple: int, stride: int = 1
-) -> tuple[int, int]:
+def sees(network: Callable[[torch.Tensor], torch.Tensor], reach: int, multiple: int) -> tuple[int, int]:
     """How far a network's output depends on columns before and behind, at most, over the places of a multiple."""
     tall, wide = (16, 2 * reach + 8 * multiple) if multiple == 4 else (multiple, 2 * reach + 2 * multiple)
     before = behind = 0
-    for place in range(0, multiple, max(stride, multiple // 4)):
+    for place in range(0, multiple, multiple // 4):
         x = torch.full((1, 3, tall, wide), 1e-4, dtype=torch.double, requires_grad=True)
         column = wide // 2 // multiple * multiple + place
-        network(x)[..., column // stride].sum().backward()
+        network(x)[..., column].sum().backward()
         seen = x.grad.abs().sum((0, 1, 2)).nonzero().flatten()
-        before, behind = max(before, column - int(seen[0])), max(behind, int(seen[-1]) - column - stride + 1)
+        before, behind = max(before, column - int(seen[0])), max(behind, int(seen[-1]) - column)
     return before, behind
 
 
@@ -185,12 +182,8 @@ def test_generators_reach_no_further_than_they_say(name: str, upsample: str) -> 
     def drawn(x: torch.Tensor) -> torch.Tensor:
         return network(x, power, torch.ones(1, 16, x.shape[-2] // 8, x.shape[-1] // 8, dtype=torch.double))
 
-    assert network.reach % network.context_strides[0] == 0
+    assert network.reach % network.stride == 0
     assert network.reach // 2 < max(sees(drawn, network.reach, network.multiple)) <= network.reach
-    assert network.context_reach % network.multiple == 0
-    for i, stride in enumerate(network.context_strides, 2):
-        far = max(sees(lambda x, i=i: network.encoder(x)[i], network.context_reach, network.multiple, stride))
-        assert far <= network.context_reach
 
 
 @pytest.mark.parametrize(
@@ -206,6 +199,38 @@ def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile:
         tiled = Translator(network, device, tile, "exact").in_tiles(image)
     assert tiled.dtype == torch.uint8 and whole.std() > 0.1
     assert ((whole + 1) * 127.5 - tiled).abs().max() <= 1
+
+
+def test_a_scene_is_seen_at_the_size_of_training_and_drawn_at_its_own() -> None:
+    """With and without tiles; an image of the size of training, in any way, is what it was."""
+    network, device, large = load_network(SHIPPED, "generation")[0], select_device("cpu", "fp32"), scene(150, 610)
+    seen: list[tuple[int, ...]] = []
+    with torch.inference_mode():
+        plain = Translator(network, device, 4000)(large)
+        made = {}
+        for tile in (4000, 256):
+            translator = Translator(network, device, tile, "exact", seen_at=lambda height, width: (59, 240))
+            translator.network.to_infrared.encoder.register_forward_hook(
+                lambda module, inputs, output: seen.append(tuple(inputs[0].shape[-2:]))
+            )
+            made[tile] = translator(large).float()
+        same = Translator(network, device, 4000, seen_at=lambda *size: size)
+        scale = same._scene(large).scale
+        assert torch.equal(same(large), plain) and scale == (1, 1)
+    assert (64, 256) in seen and (160, 640) in seen, "the one is what is seen, the other drawn"
+    assert made[4000].shape == made[256].shape == plain.shape
+    assert ((made[4000] + 1) * 127.5 - made[256]).abs().max() <= 1
+    assert (made[4000] - plain).abs().mean() > 0.01
+
+
+def test_what_is_around_a_tile_is_the_context_there() -> None:
+    """The context of a ramp, seen at half the size, tells at each place of a stride of 8 where that is."""
+    context = (torch.arange(20) + 0.5).mul(8).expand(1, 1, 10, 20)
+    whole = Scene(torch.ones(1, 1, 1, 1), context, (0.5, 0.5))
+    tiles = [Tile((0, 32, start, start + 64), (0, 32, start, start + 64)) for start in (16, 160)]
+    columns = whole.around(tiles, 8)[:, 0, 2]
+    expected = torch.stack([torch.arange(start, start + 64, 8) + 4 for start in (16, 160)]) / 2
+    torch.testing.assert_close(columns, expected)
 
 
 def test_tiles_of_a_generator_have_no_seam() -> None:
