@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -12,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from data.pictures import ImageError
+from util.device import processors
 from util.training.progress import Counting
 
 MOST = 16  # threads or worker processes where nobody asks for a number
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 def worker_count(wanted: int) -> int:
     """At most as many workers as this process has processors."""
-    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(wanted, processors())
 
 
 def thread_count(num_threads: int | None) -> int:
@@ -35,7 +35,7 @@ def _in_order(function: Callable[[T], R], items: Sequence[T], count: int) -> Ite
     if count == 0:
         yield from ((item, function(item)) for item in items)
         return
-    processors = torch.get_num_threads()
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -46,7 +46,7 @@ def _in_order(function: Callable[[T], R], items: Sequence[T], count: int) -> Ite
                 yield item, future.result()
                 waiting += [(item, pool.submit(function, item)) for item in islice(left, 1)]
     finally:
-        torch.set_num_threads(processors)
+        torch.set_num_threads(before)
 
 
 def in_threads(

@@ -136,6 +136,11 @@ class Device:
             yield item
 
 
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def select_device(device: str = "auto", precision: str = "auto", channels_last: str = "auto") -> Device:
     """Turn options into a Device; ValueError where this machine cannot do what is asked."""
     if device == "auto":

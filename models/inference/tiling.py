@@ -20,6 +20,7 @@ from torch import nn
 
 from models.blocks import normalises_images
 from models.generators import UNetLevel
+from util.device import processors
 
 T = TypeVar("T")
 AT_ONCE = 1536**2  # pixels of the tiles that are worked on at a time, unless one has more: memory depends on them
@@ -75,10 +76,12 @@ def each_tile(work: Callable[[Tile], T], tiles: Sequence[Tile], device: str) -> 
 
     On the CPU PyTorch's threads work on tiles of AT_ONCE pixels at a time, best each on one of its own: threads that
     share a tile wait for each other at every layer, which takes many times as long as soon as one of them does not get
-    its processor."""
+    its processor. Where they have all processors there are twice as many: beside other processes, which take their
+    turns, the last tiles are done sooner, and more of the processors' time is theirs."""
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     largest = max((bottom - top) * (right - left) for top, bottom, left, right in (tile.seen for tile in tiles))
-    workers = min(threads, len(tiles), AT_ONCE // largest) if device == "cpu" else 1
+    most = 2 * threads if 1 < threads == processors() else threads
+    workers = min(most, len(tiles), AT_ONCE // largest) if device == "cpu" else 1
     if workers < 2:
         yield from ((tile, work(tile)) for tile in tiles)
         return
@@ -87,8 +90,9 @@ def each_tile(work: Callable[[Tile], T], tiles: Sequence[Tile], device: str) -> 
         with torch.inference_mode(inference), torch.no_grad():  # which a thread does not have from its maker
             return work(tile)
 
+    each = max(1, threads // workers)
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,)) as pool:
             yield from zip(tiles, pool.map(in_thread, tiles), strict=True)
     finally:
         torch.set_num_threads(threads)  # for threads that begin from now on; this one's number has not changed

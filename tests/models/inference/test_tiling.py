@@ -110,6 +110,21 @@ def test_each_processor_has_tiles_of_its_own_as_far_as_memory_goes(threads: Call
         assert pool.submit(torch.get_num_threads).result() == 2, "what begins afterwards has all processors again"
 
 
+@pytest.mark.parametrize(("available", "together"), [(2, 4), (3, 2)])
+def test_where_threads_have_all_processors_twice_as_many_work(
+    available: int, together: int, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.inference.tiling.processors", lambda: available)
+    threads(2)
+    all_there, tiles = threading.Barrier(together), list(cut_tiles(256, 32, 32, 0))
+
+    def work(tile: Tile) -> int:
+        all_there.wait(60)  # a fault where fewer work at once
+        return threading.get_ident()
+
+    assert len({thread for _, thread in each_tile(work, tiles, "cpu")}) == together
+
+
 def fail(tile: Tile) -> torch.Tensor:
     """A fault of a tile's work."""
     raise ValueError("of a tile")
