@@ -28,7 +28,7 @@ class AugmentOptions(ReadingOptions, PrecisionOptions, GeneratorOptions):
     """Height and width of the written images, by default those of FLIR's thermal camera; None: those of the
     (cut) visible image."""
     scale: Literal["train", "input"] = "train"
-    """train: the network sees images at the size it was trained at. input: at their own size."""
+    """train: the network sees images at the size it was trained at. input: it draws them at their own, as test.py."""
     visible_bits: int | None = None
     """Bits of a visible camera of more than 8, whose largest value is shown white; None: as many as the brightest
     visible image of the data set needs."""

@@ -32,8 +32,8 @@ class DetectionOptions(DeviceOptions):
     epoch: str = "auto"
     """With --name: weights of the run; best, last, the number of an epoch, or auto (best, else last)."""
     scale: Literal["train", "input"] = "train"
-    """Without --generated: the generator sees images at the size it was trained at (train), or at their own (input),
-    which leaves small objects sharp where it was trained at a small size."""
+    """Without --generated: the generator sees images at the size it was trained at (train), or draws them at
+    their own (input), which leaves small objects sharp where it was trained at a small size."""
     results_dir: Path = Path("results")
     """The page, and what a generator makes, go to results_dir/NAME/detection (to_infrared where no run is named), or,
     with --generated or where no images are generated, to results_dir/detection."""

@@ -18,7 +18,8 @@ class GenerateOptions(LearnedMetricOptions, PrecisionOptions, ResultsOptions, Ge
     """Split of a data set, by default test."""
     scale: Literal["train", "input"] = "train"
     """train: the networks see images at the size they were trained at, and what they make is resized to the
-    input's size. input: they see every image at its own size."""
+    input's size. input: they draw every image at its own size, sharper; efficientnet_unet tells what things are at the
+    size it was trained at all the same."""
     num_test: int | None = None
     """Generate at most that many images, evenly spread; every image by default."""
     batch_size: int | None = None
