@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from models.blocks import conv_before, norm_layer, run_padded
+from models.blocks import bilateral, conv_before, norm_layer, run_padded
 from models.efficientnet import WIDTHS, EfficientNetLite0
 from models.vgg import VGG16
 from util.colour import luminance
@@ -165,11 +165,13 @@ class EfficientNetUNetGenerator(nn.Module):
     EfficientNet-Lite0 sees what things are, VGG16's first layers their edges and textures, and a decoder with skip
     connections and norms of its own draws. What both learnt from ImageNet (load_encoder) holds for cameras and places
     that training has not seen, so they are frozen. Dark images are brightened first (`exposure`), of which ImageNet has
-    few. 7.1 M parameters at 3 -> 1 channels and ngf 32, 2.4 M of them trained."""
+    few. In eval mode it smooths what it drew, but for edges: a discriminator teaches it grain that no camera has.
+    7.1 M parameters at 3 -> 1 channels and ngf 32, 2.4 M of them trained."""
 
     multiple, brightens = 32, True
     stride, reach = 8, 40  # of the context; how far an output pixel depends on the image where the context is given
     FINE = (("relu3_3", 256), ("relu2_2", 128), ("relu1_2", 64))  # at strides 4, 2 and 1
+    GRAIN = (1.5, 16.0)  # pixels and grey levels
 
     def __init__(
         self,
@@ -224,7 +226,8 @@ class EfficientNetUNetGenerator(nn.Module):
         for i, (skip, (name, _)) in enumerate(zip((*features[::-1], x), self.FINE, strict=True)):
             seen = self.from_skip[2 + i](skip) + self.from_fine[i](fine[name])
             y = self.after[2 + i](self.from_below[2 + i](y) + seen)
-        return self.last(y)
+        made = self.last(y)
+        return made if self.training else bilateral(made, *self.GRAIN)
 
     def forward(
         self, x: torch.Tensor, power: torch.Tensor | None = None, context: torch.Tensor | None = None

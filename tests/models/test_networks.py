@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from models.blocks import InstanceNorm2d, conv_before, initialise, run_padded
+from models.blocks import InstanceNorm2d, bilateral, conv_before, initialise, run_padded
 from models.discriminators import make_discriminator
 from models.generators import ResNetGenerator, make_generator
 from options.translation import TranslationOptions
@@ -140,3 +142,35 @@ def test_initial_weights(kind: str) -> None:
     else:
         assert convolution.weight.std() > 0
     assert not network.body[-2].bias.any()
+
+
+def test_the_bilateral_filter_takes_grain_and_leaves_edges() -> None:
+    step = torch.where(torch.arange(40) < 20, -0.5, 0.5).expand(2, 1, 30, 40)
+    torch.testing.assert_close(bilateral(step, 1.5, 16.0), step, msg="no pixel beyond an edge counts")
+    grain = 4 / 127.5 * torch.randn(step.shape, generator=torch.Generator().manual_seed(0))
+    left = bilateral(step + grain, 1.5, 16.0) - step
+    assert left.std() < 0.55 * grain.std() and left.abs().max() < 16 / 127.5
+    ramp = torch.linspace(-1, 1, 40).expand(1, 1, 30, 40)
+    torch.testing.assert_close(bilateral(ramp, 1.5, 16.0)[..., 2:-2], ramp[..., 2:-2], msg="a slope stays a slope")
+
+
+def test_the_bilateral_filter_equals_its_sum_at_a_pixel() -> None:
+    images = torch.rand(1, 1, 7, 9, generator=torch.Generator().manual_seed(0)) * 0.4
+    total = weights = 0.0
+    middle = images[0, 0, 3, 4].item()
+    for down in range(-2, 3):
+        for right in range(-2, 3):
+            there = images[0, 0, 3 + down, 4 + right].item()
+            alike = max(0.0, 1 - ((there - middle) * 127.5 / 16) ** 2) ** 2
+            weight = alike * math.exp(-(down**2 + right**2) / (2 * 1.5**2))
+            total, weights = total + weight * there, weights + weight
+    assert bilateral(images, 1.5, 16.0)[0, 0, 3, 4].item() == pytest.approx(total / weights, abs=1e-6)
+
+
+def test_an_efficientnet_unet_smooths_what_it_made_but_not_in_training() -> None:
+    generator = make_generator("efficientnet_unet", 3, 1, 2, "instance", False, "resize")
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        raw, smooth = generator.train()(images), generator.eval()(images)
+    torch.testing.assert_close(smooth, bilateral(raw, *generator.GRAIN))
+    assert (raw - smooth).abs().max() > 1e-3
