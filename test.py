@@ -136,12 +136,10 @@ def write_scores(path: Path, scores: Scores, facts: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode())
 
 
-def manifest_facts(options: TestOptions, sees: Preprocess | None, device: Device, statistics: str | None) -> dict:
-    """By what results are made, besides the weights. sees: as the generator did in training. statistics: of batch
-    norms."""
-    known = asdict(sees) if sees else "input"
+def manifest_facts(options: TestOptions, preprocess: Preprocess | None, device: Device, statistics: str | None) -> dict:
+    """By what results are made, besides the weights. statistics: of batch norms."""
     return {
-        "scale": known if options.generate.scale == "train" else ["input", known],
+        "scale": asdict(preprocess) if preprocess else "input",
         "thermal range": asdict(ThermalRange.from_options(options.data.for_root())),
         "precision": str(device.dtype),
         "tiles": [options.generate.tile, options.generate.tile_statistics],
@@ -180,7 +178,7 @@ def main() -> int:
     thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, device.device)
     if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
-    key = manifest_key(weights, manifest_facts(options, sees, device, metadata.get("norm_statistics")))
+    key = manifest_key(weights, manifest_facts(options, preprocess, device, metadata.get("norm_statistics")))
     shown = {job.visible.stem for job in evenly(jobs, opts.gallery)}
     with own_folder(opts.results_dir, folder, inputs.paths, KINDS):
         results = Results(folder, KINDS, key, opts.overwrite, fits)

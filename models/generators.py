@@ -237,9 +237,11 @@ class EfficientNetUNetGenerator(nn.Module):
         bright = brightened(x, exposure(x) if power is None else power)
         if context is not None:
             return self.drawn(bright, self.encoder(bright, 2), context)
-        # A norm needs more than the one place that the encoder would see of a tiny image.
-        least = 2 * self.multiple if max(x.shape[-2:]) <= self.multiple else 0
-        return run_padded(self.unpadded, bright, self.multiple, least)
+        return run_padded(self.unpadded, bright, self.multiple, self.least(*x.shape[-2:]))
+
+    def least(self, height: int, width: int) -> int:
+        """Pixels of a side: a norm needs more than the one place that the encoder would see of a tiny image."""
+        return 2 * self.multiple if max(height, width) <= self.multiple else 0
 
 
 def exposure(image: torch.Tensor) -> torch.Tensor:

@@ -107,14 +107,13 @@ def check_out(options: AugmentOptions, key: Mapping[str, Any], labels: Mapping[s
 
 
 def manifest_facts(
-    sees: Preprocess | None, options: AugmentOptions, device: Device, statistics: str | None
+    preprocess: Preprocess | None, options: AugmentOptions, device: Device, statistics: str | None
 ) -> dict[str, Any]:
     """By what images are made, besides the weights: those that were made by anything else are not gone on with.
-    sees: as the generator did in training. statistics: of batch norms."""
-    known = asdict(sees) if sees else "input"
+    statistics: of batch norms."""
     return {
         "dataroot": str(options.dataroot.resolve()),
-        "scale": known if options.scale == "train" else ["input", known],
+        "scale": asdict(preprocess) if preprocess else "input",
         "camera_crop": options.camera_crop,
         "size": options.size,
         "precision": str(device.dtype),
@@ -192,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = visible_folders(options)
     sees = Preprocess.of_generator(trained, metadata)
     preprocess = sees if options.scale == "train" else None
-    key = manifest_key(weights, manifest_facts(sees, options, device, metadata.get("norm_statistics")))
+    key = manifest_key(weights, manifest_facts(preprocess, options, device, metadata.get("norm_statistics")))
     check_out(options, key, folders)
     indexes = {name: read_index(labels.path / "index.json") for name, labels in folders.items()}
     translator = Translator(network, device, seen_at=sees.working_size if sees else None)

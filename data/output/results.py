@@ -25,7 +25,7 @@ from util.training import ranks
 
 MANIFEST = "made.jsonl"
 OF_RANK = ".made.{}.jsonl"
-PIPELINE = 3
+PIPELINE = 4
 """Part of what is recorded of images: raise it when the same weights, options and files give other pixels, whatever
 part of the code that is due to, so that images made before are made anew."""
 

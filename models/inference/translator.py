@@ -19,6 +19,7 @@ from util.colour import grey_bytes
 from util.device import Device
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
+SMALL = 512  # pixels; a scene is not enlarged beyond SMALL x SMALL for being seen
 SAMPLES = 6  # crops along each side of an image that its statistics are taken from; together they are one tile
 
 
@@ -40,13 +41,14 @@ def _grid(length: int, side: int, multiple: int) -> list[tuple[int, int]]:
     return [(start, start + side) for start in inside]
 
 
-def _to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
+def _to_multiple(image: torch.Tensor, multiple: int, least: int) -> torch.Tensor:
     """Images [N, C, H, W] of any type as run_padded would show them to a network: sides are multiples."""
     height, width = image.shape[-2:]
-    mirrors = -height % multiple < height and -width % multiple < width
+    more = {dim: max(-side % multiple, least - side) for dim, side in ((-2, height), (-1, width))}
+    mirrors = more[-2] < height and more[-1] < width
     for dim, length in ((-2, height), (-1, width)):
-        if length % multiple:
-            places = torch.arange(length + -length % multiple)
+        if more[dim]:
+            places = torch.arange(length + more[dim], device=image.device)
             beyond = 2 * (length - 1) - places if mirrors else torch.full_like(places, length - 1)
             image = image.index_select(dim, torch.where(places < length, places, beyond))
     return image
@@ -55,14 +57,14 @@ def _to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
 @dataclass(frozen=True)
 class Scene:
     """What a generator with a context knows of whole images, whatever part of them it draws: the power that brightens
-    them, [N, 1, 1, 1], and the context [N, C, h, w] of them as it sees them, `scale` times as high and wide."""
+    them, [N, 1, 1, 1], and their context, float32 [N, C, h, w], as it sees them, `scale` times as high and wide."""
 
     power: torch.Tensor
     context: torch.Tensor
     scale: tuple[float, float]
 
     def around(self, tiles: Sequence[Tile], stride: int) -> torch.Tensor:
-        """The context at tiles of the images, [N x tiles, C, H / stride, W / stride]."""
+        """The context at tiles of the images, [N x tiles, C, H / stride, W / stride]; N or their number is 1."""
         grids = []
         for tile in tiles:
             places = []
@@ -73,9 +75,9 @@ class Scene:
                 places.append(middles * (scale * 2 / (cells * stride)) - 1)
             rows, columns = torch.meshgrid(*places, indexing="ij")
             grids.append(torch.stack([columns, rows], -1))
-        context = self.context.float().repeat(len(tiles), 1, 1, 1)
         grid = torch.stack(grids).repeat_interleave(len(self.context), 0)
-        return F.grid_sample(context, grid, padding_mode="border", align_corners=False).to(self.context.dtype)
+        context = self.context.expand(len(grid), -1, -1, -1)  # of one image, or at one tile
+        return F.grid_sample(context, grid, padding_mode="border", align_corners=False)
 
 
 class Translator:
@@ -84,7 +86,8 @@ class Translator:
     Up to tile x tile pixels, or TILE x TILE where no tile is given: float in [-1, 1] on the device, without waiting for
     it. Larger ones, by tiles, in memory that depends on the tile: uint8 on the CPU.
 
-    A generator with a context sees what a scene is at the size that images had in training, and draws at theirs."""
+    A generator with a context sees what a scene is at the size that images had in training, as far as memory goes, and
+    draws at theirs."""
 
     def __init__(
         self,
@@ -123,7 +126,9 @@ class Translator:
             return torch.cat([self.in_tiles(image[None]) for image in visible])
         if not self.has_context or self._seen(height, width) == (height, width):
             return self._run(self.network, visible)
-        scene, visible = self._scene(visible), _to_multiple(visible, self.network.to_infrared.multiple)
+        if self.device.device.type != "cpu":
+            visible = self.device.images(visible)
+        scene, visible = self._scene(visible)
         down, right = visible.shape[-2:]
         everything = Tile((0, down, 0, right), (0, height, 0, width))
         return everything.inner(self._run(self.network, visible, scene, [everything]))
@@ -134,7 +139,7 @@ class Translator:
         """tiles: of the scene, that visible is."""
         whole = []
         if scene is not None:
-            around = scene.around(tiles, self.multiple)
+            around = scene.around(tiles, self.multiple).to(self.device.dtype)
             whole = [scene.power, around.contiguous(memory_format=self.device.memory_format)]
         return network(self.device.images(visible).to(self.device.dtype), *whole).float()
 
@@ -148,7 +153,7 @@ class Translator:
         """One image, whatever its size, by tiles: [1, 3, H, W] -> uint8 [1, 1, H, W] on the CPU."""
         size, scene = visible.shape[-2:], None
         if self.has_context:
-            scene, visible = self._scene(visible), _to_multiple(visible, self.network.to_infrared.multiple)
+            scene, visible = self._scene(visible)
         height, width = visible.shape[-2:]
         tiles = list(cut_tiles(height, width, self.tile, self.reach, self.multiple))
 
@@ -167,19 +172,26 @@ class Translator:
         return made[..., : size[0], : size[1]]
 
     def _seen(self, height: int, width: int) -> tuple[int, int]:
-        """The size at which the scene of an image is seen: as in training, but of TILE x TILE pixels at most."""
+        """The size at which the scene of an image is seen: as in training, but no larger than what needs no tiles, nor
+        enlarged beyond SMALL x SMALL."""
+        most = min(max(self.whole, TILE**2), max(height * width, SMALL**2))
         height, width = self.seen_at(height, width) if self.seen_at else (height, width)
-        shrink = min(1.0, TILE / math.sqrt(height * width))
+        shrink = min(1.0, math.sqrt(most / (height * width)))
         return max(1, int(height * shrink)), max(1, int(width * shrink))
 
-    def _scene(self, visible: torch.Tensor) -> Scene:
+    def _scene(self, visible: torch.Tensor) -> tuple[Scene, torch.Tensor]:
+        """The scene of images, and these with sides that the generator takes."""
         generator: Any = self.network.to_infrared
-        power, (height, width) = exposure(visible).to(self.device.device), visible.shape[-2:]
+        height, width = visible.shape[-2:]
         size = self._seen(height, width)
-        if size != (height, width):
-            visible = F.interpolate(visible, size, mode="bicubic", antialias=True)
-            visible = visible if visible.dtype == torch.uint8 else visible.clamp(-1, 1)
-        seen = _to_multiple(visible, generator.multiple)
-        shown = self.network.shown(self.device.images(seen)).to(self.device.dtype)
-        context = generator.context(generator.encoder(brightened(shown, power)))
-        return Scene(power, context, (size[0] / height, size[1] / width))
+        powers = exposure(visible).to(self.device.device, non_blocking=True)
+        together, contexts = max(1, TILE**2 // (size[0] * size[1])), []
+        for part, power in zip(visible.split(together), powers.split(together), strict=True):
+            if size != (height, width):
+                part = F.interpolate(part, size, mode="bicubic", antialias=True)
+                part = part if part.dtype == torch.uint8 else part.clamp(-1, 1)
+            seen = self.device.images(_to_multiple(part, generator.multiple, generator.least(*size)))
+            shown = brightened(self.network.shown(seen).to(self.device.dtype), power)
+            contexts.append(generator.context(generator.encoder(shown)).float())
+        scene = Scene(powers, torch.cat(contexts), (size[0] / height, size[1] / width))
+        return scene, _to_multiple(visible, generator.multiple, generator.least(height, width))

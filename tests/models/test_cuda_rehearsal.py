@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models import METHODS
 from models.cycle_gan import CycleGAN
 from models.detection.detectors import Centre
+from models.generators import OneDirection, make_generator
 from models.inference.fuser import Fuser
 from models.inference.translator import Translator
 from options.cycle_gan import CycleGANOptions
@@ -148,6 +149,18 @@ def test_infrared_is_made_on_the_device(size: tuple[int, int], monkeypatch: pyte
             made = translator(torch.empty(1, 3, *size, dtype=torch.uint8))
         assert made.shape == (1, 1, *size)
         assert made.device == (CUDA if size[0] <= 176 else torch.device("cpu"))
+
+
+def test_a_scene_is_seen_on_the_device_without_waiting_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = OneDirection(make_generator("efficientnet_unet", 3, 1, 2, "instance", False, "resize"))
+    cpu = Device(torch.device("cpu"), torch.bfloat16, torch.channels_last)
+    translator = Translator(network, cpu, seen_at=lambda height, width: (90, 130))
+    translator.device = BFLOAT16
+    with cuda_of_fakes(monkeypatch):
+        on_cuda(translator.network)
+        with torch.no_grad():
+            made = translator(torch.empty(2, 3, 48, 70, dtype=torch.uint8))
+        assert made.shape == (2, 1, 48, 70) and made.device == CUDA
 
 
 @pytest.mark.parametrize("tile", [64, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import subprocess
 import sys
@@ -230,12 +231,26 @@ def test_a_scene_is_seen_at_the_size_of_training_and_drawn_at_its_own() -> None:
             )
             made[tile] = translator(large).float()
         same = Translator(network, device, 4000, seen_at=lambda *size: size)
-        scale = same._scene(large).scale
+        scale = same._scene(large)[0].scale
         assert torch.equal(same(large), plain) and scale == (1, 1)
     assert (64, 256) in seen and (160, 640) in seen, "the one is what is seen, the other drawn"
     assert made[4000].shape == made[256].shape == plain.shape
     assert ((made[4000] + 1) * 127.5 - made[256]).abs().max() <= 1
     assert (made[4000] - plain).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("size", [(5, 7), (30, 20), (64, 16)])
+def test_small_images_are_drawn_however_they_are_seen(size: tuple[int, int]) -> None:
+    """Where all that is seen is one place of the encoder, and in batches: a long one is not enlarged without end."""
+    network, device = generator("efficientnet_unet"), select_device("cpu", "fp32")
+    images = torch.cat([scene(*size), 255 - scene(*size)])
+    for seen_at in (lambda height, width: (24, 24), lambda height, width: (400 * height, 400 * width)):
+        translator = Translator(network, device, seen_at=seen_at)
+        assert math.prod(translator._seen(*size)) <= 512**2
+        with torch.inference_mode():
+            both, single = translator(images), translator(images[1:])
+        assert both.shape == (2, 1, *size)
+        torch.testing.assert_close(both[1:], single, atol=1e-4, rtol=0)
 
 
 def test_what_is_around_a_tile_is_the_context_there() -> None:
