@@ -88,7 +88,7 @@ def visit(page: Path) -> Iterator[Callable]:
 
         def opened(**options: object):
             tab = browser.new_context(**options).new_page()
-            tab.set_default_timeout(10_000)
+            tab.set_default_timeout(60_000)
             tab.on("console", lambda message: complaints.append(message.text))
             tab.on("pageerror", lambda error: complaints.append(str(error)))
             tab.on("requestfailed", lambda request: complaints.append(request.url))
