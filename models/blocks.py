@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import library, nn
 
 from util.colour import luminance
 
@@ -79,7 +79,7 @@ def _power_iteration(matrix: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tenso
 
 # An operator of its own, for compiled networks: torch.compile would save u alone for the backward pass and compute the
 # rest anew from it, but the next call of the network has changed u by then.
-_kept_power_iteration = torch.library.custom_op(
+_kept_power_iteration = library.custom_op(
     "infrared::power_iteration",
     _power_iteration,
     mutates_args=(),
