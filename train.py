@@ -1,7 +1,7 @@
 """Train a method: parse, build, loop. python train.py --help names every option.
 
-The loop knows no method: a method yields (player, terms to lower), and for each yield train_step does backward for
-that player alone, averages gradients over ranks, clips and steps."""
+The loop knows no method: a method yields (player, terms to lower), and for each yield a step
+(util/training/step.py) does backward for that player alone, averages gradients over ranks, clips and steps."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ from util.files import alone_in, check_folder
 from util.pages.previews import Previews
 from util.pages.training_page import write_training_page
 from util.training import messages, ranks
-from util.training.optimizers import Optimizers, train_step
+from util.training.optimizers import Optimizers
 from util.training.progress import Progress
 from util.training.ranks import Votes
 from util.training.run_folder import RunFolder
 from util.training.run_log import RunLog
 from util.training.signals import StopSignal
 from util.training.state import NotFinite, TrainingState
+from util.training.step import Steps
 from util.training.validation import TASKS, Task, Validation
 from util.visdom.client import VisdomClient
 from util.visdom.watching import Watch, open_display, start_dashboard
@@ -114,14 +115,15 @@ class Training:
 
     def train(self, loader: Loader) -> int:
         """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
-        state, loop = self.state, self.options.loop
+        state, loop, replays = self.state, self.options.loop, self.options.run.cuda_graph and self.options.input.crops
+        steps = Steps(state.method, state.optimizers, self.device, replays)
         with Batches(loader, loop.accumulate, self.device) as batches, StopSignal() as stop:
             while state.epoch < loop.epochs:
                 self.progress.start_epoch(state.epoch, state.step)
                 state.method.train()
                 while state.step < state.steps:
                     images, waited = batches.read()
-                    self.log.add(train_step(state.method, images, state.optimizers, self.device))
+                    self.log.add(steps.take(images))
                     state.stepped()
                     self.progress.step(waited)
                     if state.total % LOG_STEPS == 0 or state.total == 1:

@@ -4,14 +4,15 @@ to a multiple, luminance."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import library, nn
 
+from models import fused
 from util.colour import luminance
 
 SPECTRAL_EPS = 1e-12
@@ -48,6 +49,36 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.training or self.statistics == "running":
             return super().forward(x)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class Chain(nn.Sequential):
+    """Layers one after another. On CUDA what stands between two convolutions, an instance norm, a ReLU, an upsampling
+    and a mirrored border, is one pass (models/fused.py)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        layers, done = list(self), 0
+        while done < len(layers):
+            joined, settings = _joined(layers[done : done + 4])
+            if settings.keys() - {"slope"} and fused.fits(x):  # PyTorch's own ReLU is as good
+                x, done = fused.run(x, **settings), done + joined
+            else:
+                x, done = layers[done](x), done + 1
+        return x
+
+
+def _joined(layers: Sequence[nn.Module]) -> tuple[int, dict[str, Any]]:
+    """How many of the first layers one pass does, and how it is to be told."""
+    settings: dict[str, Any] = {}
+    rest = list(layers)
+    if rest and type(rest[0]) is InstanceNorm2d:
+        settings["eps"] = rest.pop(0).eps
+    if rest and isinstance(rest[0], (nn.ReLU, nn.LeakyReLU)):
+        settings["slope"] = getattr(rest.pop(0), "negative_slope", 0.0)
+    if rest and isinstance(rest[0], nn.Upsample):
+        settings["up"] = int(rest.pop(0).scale_factor)
+    if rest and isinstance(rest[0], nn.ReflectionPad2d):
+        settings["pad"] = rest.pop(0).padding[0]
+    return len(layers) - len(rest), settings
 
 
 def normalises_images(layer: nn.Module) -> TypeGuard[nn.InstanceNorm2d | nn.BatchNorm2d]:

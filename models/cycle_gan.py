@@ -103,9 +103,8 @@ class CycleGAN(Method):
         """In what order, to lower what. batch: visible [N, 3, H, W], infrared [N, 1, H, W], in [-1, 1]; where some of
         them are pairs, paired [N, 1, 1, 1], 1 for those."""
         x, y = batch["visible"], batch["infrared"]
-        # Copies: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
-        fake_infrared = self.generators.to_infrared(x).clone()
-        fake_visible = self.generators.to_visible(y).clone()
+        fake_infrared = self.generators.to_infrared(x)
+        fake_visible = self.generators.to_visible(y)
         terms = self._generator_terms(x, y, fake_infrared, fake_visible)
         if self.options.lambda_paired:
             loss = paired_loss(fake_infrared, y, batch.get("paired"))

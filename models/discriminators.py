@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.blocks import SpectralConv2d, conv_before, norm_layer
+from models.blocks import Chain, SpectralConv2d, conv_before, norm_layer
 from models.losses import adversarial_loss, gradient_penalty
 from options.translation import TranslationOptions
 
@@ -39,7 +39,7 @@ class PatchDiscriminator(nn.Module):
             body += [layer(wider), nn.LeakyReLU(0.2, True)]
             width = wider
         body += [_outer(norm, width, 1, 4, 1, 1)]
-        self.body = nn.Sequential(*body)
+        self.body = Chain(*body)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x)
@@ -50,7 +50,7 @@ class PixelDiscriminator(nn.Module):
 
     def __init__(self, in_channels: int, ndf: int = 64, norm: str = "instance") -> None:
         super().__init__()
-        self.body = nn.Sequential(
+        self.body = Chain(
             _outer(norm, in_channels, ndf, 1),
             nn.LeakyReLU(0.2, True),
             conv_before(norm, ndf, 2 * ndf, 1),
@@ -91,42 +91,61 @@ def discriminator_terms(
 
 class ImagePool:
     """Gives back, for each image of a batch, that image or (every second time, once full) an older one, so that
-    discriminators also see what generators made before (Shrivastava et al., CVPR 2017)."""
+    discriminators also see what generators made before (Shrivastava et al., CVPR 2017). It draws on the images' device
+    and decides there, so that nothing waits for it and a CUDA graph can hold it."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.images: list[torch.Tensor] = []
+        self.images: torch.Tensor | None = None  # [size, C, H, W], of which the first `count` are there
+        self.count: torch.Tensor | None = None
 
     def query(self, batch: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] -> [N, C, H, W], without gradient."""
+        """[N, C, H, W] -> [N, C, H, W], without gradient. Images of another size than those before begin a new pool."""
         batch = batch.detach()
         if not self.size:
             return batch
-        if self.images and self.images[0].device != batch.device:  # a checkpoint's are on the CPU
-            self.images = [image.to(batch.device) for image in self.images]
-        answer = []
-        for image in batch.split(1):
-            if len(self.images) < self.size:
-                self.images.append(image.clone())
-                answer.append(image)
-                continue
-            swap, place = bool(torch.rand(()) < 0.5), int(torch.randint(self.size, ()))
-            old = self.images[place]
-            # A run may change its crop size when it goes on; older images then no longer fit the batch.
-            if swap and old.shape == image.shape:
-                answer.append(old.to(image.dtype))
-                self.images[place] = image.clone()
-            else:
-                answer.append(image)
-        return torch.cat(answer)
+        return torch.cat([self._exchanged(part) for part in batch.split(self.size)])
+
+    def _exchanged(self, batch: torch.Tensor) -> torch.Tensor:
+        images, count = self._ready(batch)
+        number = torch.arange(len(batch), device=batch.device)
+        # The first of a batch fill empty places, the others may take the place of images that were there before, each
+        # of another one.
+        empty = self.size - count
+        is_new = number < empty
+        key = torch.rand(self.size, device=batch.device)
+        there = torch.arange(self.size, device=batch.device) < count
+        order = torch.where(there, key, key + 1).argsort()
+        place = torch.where(is_new, count + number, order[(number - empty).clamp_min(0)])
+        older = images[place]
+        is_older = ~is_new & (torch.rand(len(batch), device=batch.device) < 0.5)
+        stays = (is_new | is_older)[:, None, None, None]
+        images[place] = torch.where(stays, batch.to(images.dtype), older)
+        count.add_(len(batch)).clamp_(max=self.size)
+        return torch.where(is_older[:, None, None, None], older.to(batch.dtype), batch)
+
+    def _ready(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The places and their count, on the batch's device, of the batch's size."""
+        if self.images is None or self.count is None or self.images.shape[1:] != batch.shape[1:]:
+            self.images = batch.new_zeros((self.size, *batch.shape[1:]))
+            self.count = torch.zeros((), dtype=torch.int64, device=batch.device)
+        if self.images.device != batch.device:  # a checkpoint's are on the CPU
+            self.images, self.count = self.images.to(batch.device), self.count.to(batch.device)
+        return self.images, self.count
 
     def state_dict(self) -> dict[str, Any]:
         """Give the images held, for a checkpoint."""
-        return {"images": list(self.images)}
+        held = self.images is not None and self.count is not None
+        return {"images": list(self.images[: int(self.count)].split(1)) if held else []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the images held by another pool; TypeError where they are none."""
+        """Take over the images held by another pool, at most `size`; TypeError where they are none."""
         images = list(state["images"])
         if not all(isinstance(image, torch.Tensor) for image in images):
             raise TypeError("an image pool holds what is no image")
-        self.images = images
+        self.images = self.count = None
+        images = [image for image in images[: self.size] if image.shape == images[0].shape]
+        if images:
+            joined = torch.cat(images)
+            self.images = torch.cat([joined, joined.new_zeros((self.size - len(joined), *joined.shape[1:]))])
+            self.count = torch.tensor(len(joined), device=joined.device)

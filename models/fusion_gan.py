@@ -109,8 +109,7 @@ class FusionGAN(Method):
         """In what order, to lower what. batch: visible [N, 3 or 1, P, P], infrared [N, 1, P, P], in [-1, 1],
         P = patch_size."""
         visible, infrared = as_luminance(batch["visible"]), batch["infrared"]
-        # A copy: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
-        fused = self.generator(visible, infrared, padded=False).clone()
+        fused = self.generator(visible, infrared, padded=False)
         wanted = centre(multiscale_fusion(visible, infrared)) if self.options.lambda_multiscale else None
         visible, infrared = centre(visible), centre(infrared)
         for _ in range(self.options.critic_steps):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from models.blocks import bilateral, conv_before, norm_layer, run_padded
+from models.blocks import Chain, bilateral, conv_before, norm_layer, run_padded
 from models.efficientnet import WIDTHS, EfficientNetLite0
 from models.vgg import VGG16
 from util.colour import luminance
@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: str, dropout: bool) -> None:
         super().__init__()
         layer = norm_layer(norm)
-        self.body = nn.Sequential(
+        self.body = Chain(
             nn.ReflectionPad2d(1),
             conv_before(norm, channels, channels, 3),
             layer(channels),
@@ -82,7 +82,7 @@ class ResNetGenerator(nn.Module):
             body += _up(width, width // 2, 3, norm, upsample)
             body += [layer(width // 2), nn.ReLU(inplace=True)]
         body += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
-        self.body = nn.Sequential(*body)
+        self.body = Chain(*body)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return run_padded(self.unpadded, x, self.multiple, LEAST)
@@ -101,7 +101,7 @@ class UNetLevel(nn.Module):
         super().__init__()
         layer = norm_layer(norm)
         # The innermost level has no norm after its way down: one pixel may be left, which has no variance.
-        self.down = nn.Sequential(
+        self.down = Chain(
             nn.LeakyReLU(0.2),
             *(
                 [conv_before(norm, outside, width, 4, 2, 1), layer(width)]
@@ -112,7 +112,7 @@ class UNetLevel(nn.Module):
         self.inner = inner
         merged = 2 * width if inner else width
         up = _up(merged, outside, 4, norm, upsample)
-        self.up = nn.Sequential(nn.ReLU(), *up, layer(outside), *([nn.Dropout(0.5)] if dropout and inner else []))
+        self.up = Chain(nn.ReLU(), *up, layer(outside), *([nn.Dropout(0.5)] if dropout and inner else []))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.down(x)
@@ -145,7 +145,7 @@ class UNetGenerator(nn.Module):
             inner = UNetLevel(widths[depth - 1], widths[depth], inner, norm, between, upsample)
         self.first = nn.Conv2d(in_channels, ngf, 4, stride=2, padding=1, bias=norm != "batch")
         self.inner = inner
-        self.last = nn.Sequential(nn.ReLU(), *_up(2 * ngf, out_channels, 4, "none", upsample), nn.Tanh())
+        self.last = Chain(nn.ReLU(), *_up(2 * ngf, out_channels, 4, "none", upsample), nn.Tanh())
 
     def unpadded(self, x: torch.Tensor) -> torch.Tensor:
         """Run on sides that are multiples already."""
@@ -192,7 +192,7 @@ class EfficientNetUNetGenerator(nn.Module):
         self.fine = VGG16([name for name, _ in self.FINE], "random")
         skips = (*WIDTHS[-2::-1], in_channels)  # at strides 16, 8, 4, 2 and 1
         widths = [ngf * factor for factor in (8, 8, 4, 2, 1, 1)]
-        self.middle = nn.Sequential(*block(WIDTHS[-1], widths[0], 1), *([nn.Dropout(0.5)] if dropout else []))
+        self.middle = Chain(*block(WIDTHS[-1], widths[0], 1), *([nn.Dropout(0.5)] if dropout else []))
         # A sum of two convolutions is one of both inputs beside each other, without copying them there.
         self.from_below, self.from_skip, self.after = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for skipped, below, width in zip(skips, widths, widths[1:], strict=False):
@@ -200,9 +200,9 @@ class EfficientNetUNetGenerator(nn.Module):
                 up = [conv_before(norm, below, width, 4, 2, 1, upwards=True)]
             else:
                 up = [nn.Upsample(scale_factor=2, mode="nearest"), conv_before(norm, below, width, 3, padding=1)]
-            self.from_below.append(nn.Sequential(*up))
+            self.from_below.append(Chain(*up))
             self.from_skip.append(conv_before(norm, skipped, width, 3, padding=1))
-            self.after.append(nn.Sequential(layer(width), nn.ReLU(inplace=True), *block(width, width)))
+            self.after.append(Chain(layer(width), nn.ReLU(inplace=True), *block(width, width)))
         self.from_fine = nn.ModuleList(
             conv_before(norm, seen, width, 3, padding=1) for (_, seen), width in zip(self.FINE, widths[3:], strict=True)
         )

@@ -11,6 +11,8 @@ from functools import reduce
 import torch
 import torch.nn.functional as F
 
+from models import fused
+
 Features = Mapping[str, torch.Tensor]
 
 
@@ -38,7 +40,8 @@ def gradient_penalty(
     """Take the mean of (|gradient| - 1)^2 between real and fake images [N, C, H, W] (Gulrajani et al., 2017)."""
     mix = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_(True)
-    logits = discriminator(between).float()
+    with fused.as_written():
+        logits = discriminator(between).float()
     (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
     return (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
 
@@ -63,12 +66,12 @@ def self_similarity_loss(
 ) -> torch.Tensor:
     """How far the patch self-similarities of two images differ, mean over VGG16 layers, in [0, 2].
 
-    Patches lie at random places, the same ones in both images; drawn on the CPU by torch's generator.
+    Patches lie at random places, the same ones in both images.
     The idea is that of F-LSeSim (Zheng et al., CVPR 2021), here with the patch's upper-left cell as query."""
     terms = []
     for layer, size in zip(layers, patch_sizes, strict=True):
         height, width = image[layer].shape[-2:]
-        rows, columns = draw_patches(height, width, size, patches)
+        rows, columns = draw_patches(height, width, size, patches, image[layer].device)
         size = min(size, height, width)
         ours, theirs = (self_similarity(features[layer], rows, columns, size, query) for features in (image, reference))
         if keep < 1:
@@ -78,12 +81,14 @@ def self_similarity_loss(
     return reduce(torch.add, terms) / len(terms)
 
 
-def draw_patches(height: int, width: int, size: int, patches: int) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_patches(
+    height: int, width: int, size: int, patches: int, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Upper-left corners of `patches` random size x size patches inside a height x width map: rows, columns,
-    each [patches] int64 on the CPU. A size beyond the map means the whole of its shorter side."""
+    each [patches] int64, drawn on the device. A size beyond the map means the whole of its shorter side."""
     size = min(size, height, width)
-    rows = torch.randint(height - size + 1, (patches,))
-    columns = torch.randint(width - size + 1, (patches,))
+    rows = torch.randint(height - size + 1, (patches,), device=device)
+    columns = torch.randint(width - size + 1, (patches,), device=device)
     return rows, columns
 
 
@@ -96,7 +101,7 @@ def self_similarity(
     features = features.float()
     features = features - features.mean(dim=(2, 3), keepdim=True)
     features = F.normalize(features, dim=1, eps=1e-6)
-    rows, columns = (corner.to(features.device, non_blocking=True)[:, None, None] for corner in (rows, columns))
+    rows, columns = rows[:, None, None], columns[:, None, None]
     step = torch.arange(size, device=features.device)
     cells = ((rows + step[:, None]) * width + columns + step).view(-1, size * size)
     position = 0 if query == "upper_left" else (size // 2) * size + size // 2
@@ -246,8 +251,6 @@ def multiscale_loss(fused: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def soft_label_loss(logits: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """Mean squared distance of logits [N, 1] from labels drawn for each sample from [low, high).
-
-    Drawn on the CPU by torch's generator."""
-    labels = low + (high - low) * torch.rand(logits.shape)
-    return F.mse_loss(logits.float(), labels.to(logits.device, non_blocking=True))
+    """Mean squared distance of logits [N, 1] from labels drawn for each sample from [low, high)."""
+    labels = low + (high - low) * torch.rand(logits.shape, device=logits.device)
+    return F.mse_loss(logits.float(), labels)

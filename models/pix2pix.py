@@ -72,8 +72,7 @@ class Pix2Pix(Method):
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: aligned visible [N, 3, H, W] and infrared [N, 1, H, W], in [-1, 1]."""
         o, x, y = self.options, batch["visible"], batch["infrared"]
-        # A copy: what a CUDA graph returns (--compile reduce-overhead) is overwritten when the next one is replayed.
-        fake = self.generator(x).clone()
+        fake = self.generator(x)
         if o.shift:
             y = best_shift(fake, y, o.shift)
         yield "generator", self._generator_terms(x, y, fake)

@@ -23,9 +23,6 @@ class FusionGANOptions(Options):
         "loop": {"lr": 1e-4, "beta1": 0.9, "n_epochs": 10, "n_epochs_decay": 0, "save_epoch_freq": 1},
     }
 
-    fits_cuda_graphs: ClassVar[bool] = False
-    """The discriminator learns between the generator's forward pass and its backward pass."""
-
     ngf: int = 256
     """Channels of the generator's first layer; the next have 1/2, 1/4 and 1/8 of them."""
     ndf: int = 32

@@ -33,9 +33,11 @@ class RunOptions(PrecisionOptions):
     """Seed of weights, order, crops and everything else random, at least 0."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Memory layout of the networks; auto is on for CUDA in bf16 or fp16."""
-    compile: Literal["auto", "off", "default", "reduce-overhead", "max-autotune"] = "auto"
-    """Compile the networks in a mode of torch.compile: the first steps take minutes, the others less. On CUDA,
-    reduce-overhead and max-autotune also replay CUDA graphs, which pays at small batches. auto is default for long
+    cuda_graph: bool = True
+    """On a CUDA GPU, with images of one size: record a training step once and replay it, which takes a fraction of the
+    time at small batches, since the host starts one graph instead of thousands of kernels."""
+    compile: Literal["auto", "off", "default"] = "auto"
+    """Compile the networks by torch.compile: the first steps take minutes, the others less. auto is default for long
     runs on a CUDA GPU with images of one size, and off elsewhere."""
 
     def __post_init__(self) -> None:
@@ -205,17 +207,6 @@ class TrainOptions:
             raise ValueError(
                 f"--compile {self.run.compile} compiles for images of one size, which --preprocess "
                 f"{self.input.preprocess} does not give: choose a mode that crops"
-            )
-        graphs = self.run.compile in ("reduce-overhead", "max-autotune")
-        if graphs and not getattr(self.method, "fits_cuda_graphs", True):
-            raise ValueError(
-                f"--compile {self.run.compile} replays CUDA graphs, which do not keep what this method's first player "
-                "computed until its turn comes: use --compile default"
-            )
-        if graphs and self.loop.accumulate > 1:
-            raise ValueError(
-                f"--compile {self.run.compile} replays CUDA graphs, whose gradients do not outlive a batch, and "
-                f"--accumulate {self.loop.accumulate} adds them up: use --compile default or --accumulate 1"
             )
         accepted = getattr(self.method, "samplings", ("unpaired", "paired", "mixed"))
         if self.input.sampling not in accepted:

@@ -49,7 +49,7 @@ def train(state: TrainingState, count: int) -> None:
     """Steps of the first player, which depend on random numbers, the pool and the other player."""
     for _ in range(count):
         made = state.method.generator(torch.rand(2, 3))
-        older = state.method.pool.query(made)
+        older = state.method.pool.query(made[..., None, None])[..., 0, 0]
         state.optimizers.backward(
             "generator", {"loss": (state.method.discriminator(made) + state.method.discriminator(older)).square().sum()}
         )

@@ -18,7 +18,8 @@ from options.train import TrainOptions
 from scripts.benchmarks.common import wait
 from util.device import Device, select_device
 from util.training import ranks
-from util.training.optimizers import Batch, Optimizers, Terms, train_step
+from util.training.optimizers import Optimizers
+from util.training.step import Batch, Steps, Terms, train_step
 
 STAGES = ("generators", "discriminators", "averaging", "optimizer")
 
@@ -74,6 +75,7 @@ class TimedMethod:
         self.device.expect_one_size()
         self.method = self.device.place(METHODS["cycle_gan"](train.method))
         self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.device)
+        self.steps = Steps(self.method, self.optimizers, self.device, run.cuda_graph)
         dataset = TrainingImages(find(train.data).splits["train"], train)
         self.loader = make_loader(dataset, train, ranks.rank(), ranks.world())
         self.batch = self.on_device(next(iter(self.loader)))
@@ -85,13 +87,17 @@ class TimedMethod:
         return {name: self.device.images(batch[name]) for name in ("visible", "infrared")}
 
     def step(self, batch: Batch) -> Terms:
-        """Take one training step on the batch at hand."""
-        return train_step(self.method, [batch], self.optimizers, self.device)
+        """Take one training step on a batch."""
+        return self.steps.take([batch])
+
+    def step_as_written(self) -> Terms:
+        """Take one on the batch at hand, not as a CUDA graph."""
+        return train_step(self.method, [self.batch], self.optimizers, self.device)
 
     def flop(self) -> int:
         """Floating-point operations of one step, a multiply-add counted as two; for networks not yet compiled."""
         with FlopCounterMode(display=False) as counter:
-            self.step(self.batch)
+            self.step_as_written()
         return counter.get_total_flops()
 
     def enough(self, passed: bool) -> bool:
@@ -122,11 +128,11 @@ class TimedMethod:
         return whole / steps, waited / whole
 
     def stages(self, steps: int) -> dict[str, float]:
-        """Seconds of each stage of a step, each waited for, so that their sum is more than a step takes."""
+        """Seconds of each stage of a step as written, each waited for, so that their sum is more than a step takes."""
         self.optimizers.watch = watch = Stopwatch(self.device.device)
         for _ in range(steps):
             watch.start()
-            self.step(self.batch)
+            self.step_as_written()
         self.optimizers.watch = None
         return {name: seconds / steps for name, seconds in watch.seconds.items()}
 

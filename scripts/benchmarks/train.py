@@ -47,8 +47,10 @@ class Options(BenchmarkOptions):
     """Images of each kind in a step."""
     precision: tuple[Literal["auto", "bf16", "fp16", "fp32"], ...] = ("auto",)
     """Arithmetic."""
-    compile: tuple[Literal["off", "default", "reduce-overhead", "max-autotune"], ...] = ("off",)
-    """Modes of torch.compile."""
+    cuda_graph: bool = True
+    """Replay steps as a CUDA graph, as train.py does."""
+    compile: tuple[Literal["off", "default"], ...] = ("off",)
+    """Whether networks are compiled."""
     channels_last: Literal["auto", "on", "off"] = "auto"
     """Memory layout of the networks."""
     load_size: int = 286
@@ -100,7 +102,13 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
     size: dict[str, Any] = {"load_size": options.load_size, "crop_size": options.crop_size}
     networks: dict[str, Any] = {"netG": options.netG, "ngf": options.ngf, "ndf": options.ndf, "vgg_weights": "random"}
     return for_method(CycleGANOptions)(
-        run=RunOptions(device=options.device, precision=precision, channels_last=options.channels_last, compile=mode),
+        run=RunOptions(
+            device=options.device,
+            precision=precision,
+            channels_last=options.channels_last,
+            cuda_graph=options.cuda_graph,
+            compile=mode,
+        ),
         data=TrainDataOptions(dataroot=(root,)),
         input=InputOptions(preprocess="resize_and_crop", batch_size=batch, num_threads=options.num_threads, **size),
         loop=LoopOptions(),

@@ -159,7 +159,6 @@ def test_a_run_is_never_overwritten_and_never_invented(command: Callable, pairs_
         (["--lambda_paired", "1"], "--sampling paired"),
         (["--accumulate", "0"], "--accumulate"),
         (["--compile", "default", "--preprocess", "none"], "--preprocess none"),
-        (["--compile", "reduce-overhead", "--accumulate", "2"], "--accumulate 1"),
         (["--display_port", "0"], "--display_port"),
     ],
 )

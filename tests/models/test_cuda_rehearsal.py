@@ -15,7 +15,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models import METHODS
+from models import METHODS, fused
 from models.cycle_gan import CycleGAN
 from models.detection.detectors import Centre
 from models.generators import OneDirection, make_generator
@@ -27,9 +27,10 @@ from tests.util.training.test_step import FEW_CHANNELS, SMALL
 from util.device import Device
 from util.metrics.fusion import fusion_scores
 from util.metrics.generation import generation_scores
-from util.training.optimizers import Optimizers, train_step
+from util.training.optimizers import Optimizers
 from util.training.run_log import LossLog
 from util.training.state import EMA
+from util.training.step import train_step
 
 CUDA = torch.device("cuda", 0)
 BFLOAT16 = Device(CUDA, torch.bfloat16, torch.channels_last)
@@ -44,6 +45,17 @@ class HostWaits(TorchDispatchMode):
         if isinstance(result, torch.Tensor) and result.device.type == "cpu" and not (kwargs or {}).get("non_blocking"):
             sources = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.device.type == "cuda"]
             assert not sources, f"{function} brings a tensor from the device to the host"
+        return result
+
+
+class HostDraws(TorchDispatchMode):
+    """Raises where a tensor of the host, which a CUDA graph would not see again, enters the device."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.device.type == "cuda":
+            sources = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.device.type == "cpu"]
+            assert not sources, f"{function} brings a tensor of the host to the device"
         return result
 
 
@@ -64,7 +76,7 @@ def cuda_of_fakes(monkeypatch: pytest.MonkeyPatch, may_wait: bool = False) -> It
     tensors from it."""
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    with FakeTensorMode(), nullcontext() if may_wait else HostWaits():
+    with FakeTensorMode(), fused.as_written(), nullcontext() if may_wait else HostWaits():
         yield
 
 
@@ -100,27 +112,21 @@ VARIANTS = [
 ]
 
 
-def draw_scalars_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the image pools draw decides what the host does; a fake tensor would have no value to decide by."""
-    rand, randint = torch.rand, torch.randint
-    monkeypatch.setattr(torch, "rand", lambda *size, **where: 0.25 if size == ((),) else rand(*size, **where))
-    monkeypatch.setattr(torch, "randint", lambda end, size, **w: end - 1 if size == () else randint(end, size, **w))
-
-
 @pytest.mark.parametrize(("name", "changed"), VARIANTS)
 def test_a_step_stays_on_the_device_and_never_waits(name: str, changed: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     options = METHODS[name].Options(**FEW_CHANNELS[name] | changed)
     method, average = METHODS[name](options), METHODS[name].network(options)
-    draw_scalars_on_the_host(monkeypatch)
     with cuda_of_fakes(monkeypatch):
         if "pool_size" in changed:  # as a checkpoint leaves it
-            method.infrared_pool.images = [torch.empty(1, 1, 76, 76) for _ in range(changed["pool_size"])]
+            images = [torch.empty(1, 1, 76, 76) for _ in range(changed["pool_size"])]
+            method.infrared_pool.load_state_dict({"images": images})
         optimizers = MadeUpGradients(on_cuda(method).players(), 1e-3, 0.5, 1.0, BFLOAT16)
         ema, log = EMA(nn.Identity(), 0.999), LossLog()
         ema.network, ema.average = method.players()[method.trained], on_cuda(average)
-        for count in (1, 2):
+        for count, warm in ((1, False), (1, True), (2, True)):
             placed = [{key: BFLOAT16.images(image) for key, image in batch.items()} for batch in batches(count)]
-            terms = train_step(method, placed, optimizers, BFLOAT16)
+            with HostDraws() if warm else nullcontext():  # what a checkpoint left is brought in the first step
+                terms = train_step(method, placed, optimizers, BFLOAT16)
             assert {term.device for term in terms.values()} == {CUDA}
             ema.update(1000)
             log.add(terms)
@@ -135,6 +141,8 @@ def test_the_rehearsal_would_find_a_wait_and_a_mix(monkeypatch: pytest.MonkeyPat
             value.cpu()
         with pytest.raises(RuntimeError, match=r"same device|two devices|different devices"):
             value + torch.zeros(3)
+        with HostDraws(), pytest.raises(AssertionError, match="of the host"):
+            torch.rand(3).to(CUDA, non_blocking=True)
 
 
 @pytest.mark.parametrize("size", [(48, 40), (200, 230)])

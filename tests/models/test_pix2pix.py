@@ -16,8 +16,9 @@ from options.pix2pix import Pix2PixOptions
 from tests.models.test_cycle_gan import batch
 from util.command_line import to_dict
 from util.device import select_device
-from util.training.optimizers import Optimizers, train_step
+from util.training.optimizers import Optimizers
 from util.training.state import save_weights
+from util.training.step import train_step
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
          "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16}  # fmt: skip

@@ -1,12 +1,11 @@
-"""A training step: player after player lowers its terms, by an optimizer of its own: backward for that player alone,
-averaging over ranks, clipping, schedule."""
+"""An optimizer for each player: backward for that player alone, averaging over ranks, clipping, schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,9 +13,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from util.device import Device
 from util.training import ranks
-
-Batch = Mapping[str, torch.Tensor]
-Terms = dict[str, torch.Tensor]
 
 
 def _lay_out_as_parameters(adam: torch.optim.Adam) -> None:
@@ -41,10 +37,11 @@ class Optimizers:
         self, players: Mapping[str, nn.Module], lr: float, beta1: float, clip: float | None, device: Device
     ) -> None:
         self.lr, self.beta1, self.clip = lr, beta1, clip
+        graphs = device.device.type == "cuda"  # then a CUDA graph can hold a step
         learning = {name: [p for p in player.parameters() if p.requires_grad] for name, player in players.items()}
         self.parameters = learning  # a frozen encoder's are not among them
         self.adam = {
-            name: torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=True)
+            name: torch.optim.Adam(parameters, lr, (beta1, 0.999), fused=True, capturable=graphs)
             for name, parameters in self.parameters.items()
         }
         self.scalers = {
@@ -107,6 +104,17 @@ class Optimizers:
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.best, schedule.num_bad_epochs = schedule.mode_worse, 0
 
+    def forget(self) -> None:
+        """Drop gradients that are not used."""
+        for adam in self.adam.values():
+            adam.zero_grad(set_to_none=True)
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """All that the next step depends on besides tensors."""
+        groups = [adam.param_groups[0] for adam in self.adam.values()]
+        return [{name: value for name, value in group.items() if name != "params"} for group in groups]
+
     @property
     def rate(self) -> float:
         """Learning rate of the first player."""
@@ -146,32 +154,3 @@ class Optimizers:
                 group["lr"] = self.lr * schedule.lr_lambdas[0](schedule.last_epoch)
             else:
                 group["lr"] *= self.lr / state["lr"]
-
-
-class Method(Protocol):
-    """What yields (player, terms to lower) from a batch; the code after a yield sees that player updated."""
-
-    def updates(self, batch: Batch) -> Iterator[tuple[str, Terms]]: ...
-
-
-def train_step(method: Method, batches: Sequence[Batch], optimizers: Optimizers, device: Device) -> Terms:
-    """Update every player once for each of the method's yields; returns every term's mean over the batches, scalars
-    on the device. Several batches go through the method in step with each other, so that each player moves by the
-    mean gradient over all of them, as it would on the joined batch. Never waits for the device."""
-    turns = [device.steps(method.updates(batch)) for batch in batches]
-    share = 1 / len(turns)
-    logged: Terms = {}
-    while True:
-        moved = None
-        for turn in turns:
-            update = next(turn, None)
-            if update is None:
-                continue
-            moved, terms = update
-            optimizers.backward(moved, terms, share)
-            for name, term in terms.items():
-                value = term.detach() if share == 1 else share * term.detach()
-                logged[name] = logged[name] + value if turn is not turns[0] else value
-        if moved is None:
-            return logged
-        optimizers.step(moved)

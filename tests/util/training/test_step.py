@@ -10,8 +10,9 @@ import torch
 
 from models import METHODS
 from options.cycle_gan import CycleGANOptions
-from util.device import select_device
-from util.training.optimizers import Optimizers, train_step
+from util.device import Device, select_device
+from util.training.optimizers import Optimizers
+from util.training.step import Steps, train_step
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
          "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16, "pool_size": 0}  # fmt: skip
@@ -102,29 +103,60 @@ def test_a_step_of_compiled_networks_is_the_step_as_written(name: str) -> None:
     assert written.state_dict().keys() == traced.state_dict().keys(), "compiled weights are saved under the same names"
 
 
+def trained_on_cuda(method: torch.nn.Module, device: Device, replays: bool) -> tuple[dict[str, float], Steps]:
+    """The terms of the last of eight steps, on images that change; the learning rate falls after the fifth."""
+    torch.manual_seed(1)
+    optimizers = Optimizers(method.players(), 1e-4, 0.5, None, device)
+    optimizers.schedule("linear", 0, 3, 50, True)
+    steps = Steps(method, optimizers, device, replays)
+    for seed in range(8):
+        batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 76, 76).items()}
+        batch["mask"] = (batch["infrared"] > 0).float()
+        terms = steps.take([batch])
+        if seed == 5:
+            optimizers.end_epoch(None)
+    return {key: term.item() for key, term in terms.items()}, steps
+
+
 @pytest.mark.cuda
-@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
-@pytest.mark.parametrize("name", METHODS)
-def test_compiled_steps_on_cuda_are_the_steps_as_written(name: str, mode: str) -> None:
-    """Several steps: CUDA graphs are recorded in the second, replayed after it, and reuse their memory."""
-    if mode == "reduce-overhead" and not getattr(METHODS[name].Options, "fits_cuda_graphs", True):
-        pytest.skip("refused: its options say that CUDA graphs do not fit")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("name", "changed"), [*((name, {}) for name in METHODS), ("cycle_gan", {"pool_size": 3}),
+                                               ("pix2pix", {"gan_mode": "wgangp", "norm_D": "instance"})])  # fmt: skip
+def test_steps_replayed_on_cuda_are_the_steps_as_written(name: str, changed: dict, compiled: bool) -> None:
+    """Also with compiled networks, and with pools and losses that draw at random."""
     torch._dynamo.reset()  # a run compiles in one mode, and what is compiled in all of them together is limited
-    device = select_device("cuda", "fp32")
+    device = select_device("cuda", "fp32", "on")
     torch.manual_seed(0)
-    written = device.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name])))
-    traced = copy.deepcopy(written)
-    device.compile(traced.networks(), mode)
-    terms = []
-    for method in (written, traced):
-        torch.manual_seed(1)
-        optimizers = Optimizers(method.players(), 1e-4, 0.5, None, device)
-        for seed in range(5):
-            batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 76, 76).items()}
-            batch["mask"] = (batch["infrared"] > 0).float()
-            last = train_step(method, [batch], optimizers, device)
-        terms.append({key: term.item() for key, term in last.items()})
-    assert terms[1] == pytest.approx(terms[0], rel=2e-2, abs=1e-3)
+    written = device.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name] | changed)))
+    replayed = copy.deepcopy(written)
+    if compiled:
+        device.compile(replayed.networks(), "default")
+    expected, _ = trained_on_cuda(written, device, False)
+    terms, steps = trained_on_cuda(replayed, device, True)
+    assert steps.graph is not None, "it was recorded"
+    assert terms == pytest.approx(expected, rel=2e-2, abs=1e-3)
+    for ours, theirs in zip(replayed.parameters(), written.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=2e-4)
+
+
+@pytest.mark.cuda
+def test_what_cannot_be_recorded_runs_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    device = select_device("cuda", "fp32", "on")
+
+    class Waiting:
+        weight = torch.nn.Linear(1, 1, bias=False).cuda()
+
+        def updates(self, batch: dict[str, torch.Tensor]):
+            loss = (self.weight.weight * batch["x"]).sum()
+            yield "a", {"loss": loss * (1 if loss.item() else 2)}
+
+    method = Waiting()
+    optimizers = Optimizers({"a": method.weight}, 0.1, 0.5, None, device)
+    steps, before = Steps(method, optimizers, device, True), method.weight.weight.item()
+    for _ in range(6):
+        steps.take([{"x": torch.ones(1, device="cuda")}])
+    assert "not as a CUDA graph" in capsys.readouterr().out and steps.graph is None
+    assert method.weight.weight.item() == pytest.approx(before - 0.6, abs=1e-3), "no step is lost or taken twice"
 
 
 def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +166,7 @@ def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: py
     assert cuda.compile_mode("auto", True, 10**6) == "default"
     assert cuda.compile_mode("auto", False, 10**6) == cuda.compile_mode("auto", True, 100) == "off"
     assert cpu.compile_mode("auto", True, 10**6) == "off"
-    assert cpu.compile_mode("reduce-overhead", True, 1) == "reduce-overhead"
+    assert cpu.compile_mode("default", True, 1) == "default"
     monkeypatch.setattr("util.device.shutil.which", lambda name: None)
     assert cuda.compile_mode("auto", True, 10**6) == "off", "Triton needs a C compiler"
 
