@@ -292,7 +292,8 @@ def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[st
     dataset = TrainingImages(split, options, masked)
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
-    compiled = device.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs)
+    norm = getattr(options.method, "norm", "none")
+    compiled = device.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs, norm)
     state, remarks = build(options, device, task, steps, listing.fingerprint(), compiled)
     if stored is not None:
         try:

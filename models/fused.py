@@ -8,11 +8,15 @@ float32, without atomic operations, so that they are the same every time."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 try:
@@ -44,7 +48,8 @@ def as_written() -> Iterator[None]:
 
 
 def fits(x: torch.Tensor) -> bool:
-    """Whether `run` takes x: a CUDA tensor in channels_last, not while networks are compiled or exported."""
+    """Whether `run` takes x: a CUDA tensor in channels_last, where the kernels work; not while networks are compiled or
+    exported."""
     return (
         triton is not None
         and x.is_cuda
@@ -53,7 +58,43 @@ def fits(x: torch.Tensor) -> bool:
         and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and x.is_contiguous(memory_format=torch.channels_last)
         and not (_as_written or torch.compiler.is_compiling() or torch.jit.is_tracing())
+        and works(x.device)
     )
+
+
+@cache
+def works(device: torch.device) -> bool:
+    """Whether the kernels can be built for this device, and give what the layers give; else a warning says why not."""
+    shape: tuple[int, ...] = (2, LEAST_CHANNELS + 1, 6, 10)
+    settings: dict[str, Any] = {"eps": 1e-5, "slope": 0.2, "up": 2, "pad": 1}
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            number = torch.arange(math.prod(shape), dtype=torch.float32, device=device).view(shape)
+            x = (3 * number.sin() + number / 100).contiguous(memory_format=torch.channels_last).requires_grad_()
+            results = []
+            for made in (run(x, **settings), one_by_one(x, **settings)):
+                (of_x,) = torch.autograd.grad((made * made.detach().cos()).sum(), x)
+                results += [made.detach(), of_x]
+            agree = all(torch.allclose(results[i], results[i + 2], rtol=1e-3, atol=1e-3) for i in (0, 1))
+        reason = "they give something else than the layers do"
+    except Exception as error:  # no C compiler, an old GPU, ...: whatever Triton finds
+        agree, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    if not agree:
+        warnings.warn(f"Triton kernels do not work on {device} ({reason}): layers run one by one, slower", stacklevel=2)
+    return agree
+
+
+def one_by_one(
+    x: torch.Tensor, eps: float | None = None, slope: float | None = None, up: int = 1, pad: int = 0
+) -> torch.Tensor:
+    """What `run` gives, by PyTorch's own layers."""
+    if eps is not None:
+        x = F.instance_norm(x, eps=eps)
+    if slope is not None:
+        x = F.leaky_relu(x, slope)
+    if up > 1:
+        x = F.interpolate(x, scale_factor=up)
+    return F.pad(x, (pad,) * 4, mode="reflect") if pad else x
 
 
 def run(

@@ -47,8 +47,8 @@ class Options(BenchmarkOptions):
     """Images of each kind in a step."""
     precision: tuple[Literal["auto", "bf16", "fp16", "fp32"], ...] = ("auto",)
     """Arithmetic."""
-    cuda_graph: bool = True
-    """Replay steps as a CUDA graph, as train.py does."""
+    cuda_graph: tuple[Literal["on", "off"], ...] = ("on",)
+    """Whether steps are replayed as a CUDA graph, on a CUDA GPU."""
     compile: tuple[Literal["off", "default"], ...] = ("off",)
     """Whether networks are compiled."""
     channels_last: Literal["auto", "on", "off"] = "auto"
@@ -82,7 +82,7 @@ class Options(BenchmarkOptions):
 
     def __post_init__(self) -> None:
         self.check_at_least(steps=1, warm_up=1, seconds=0, profile=0)
-        for name in ("objective", "batch_size", "precision", "compile"):
+        for name in ("objective", "batch_size", "precision", "cuda_graph", "compile"):
             if not getattr(self, name):
                 raise ValueError(f"--{name}: give at least one value")
         if not all(size >= 1 for size in (*self.batch_size, *self.reference_batch_size)):
@@ -97,7 +97,9 @@ def write_streets(folder: Path) -> Path:
     return folder
 
 
-def train_options(options: Options, objective: str, batch: int, precision: str, mode: str, root: Path) -> TrainOptions:
+def train_options(
+    options: Options, objective: str, batch: int, precision: str, graph: str, mode: str, root: Path
+) -> TrainOptions:
     """What train.py would be told."""
     size: dict[str, Any] = {"load_size": options.load_size, "crop_size": options.crop_size}
     networks: dict[str, Any] = {"netG": options.netG, "ngf": options.ngf, "ndf": options.ndf, "vgg_weights": "random"}
@@ -106,7 +108,7 @@ def train_options(options: Options, objective: str, batch: int, precision: str, 
             device=options.device,
             precision=precision,
             channels_last=options.channels_last,
-            cuda_graph=options.cuda_graph,
+            cuda_graph=graph == "on",
             compile=mode,
         ),
         data=TrainDataOptions(dataroot=(root,)),
@@ -143,6 +145,7 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[s
         "batch": train.input.batch_size,
         "precision": precision,
         "compile": train.run.compile,
+        "cuda_graph": bench.steps.replays,
         "images_per_second": count / alone,
         "with_loader": count / loaded,
         "data_wait": share,
@@ -168,6 +171,7 @@ def reference_row(options: Options, root: Path, batch: int, device: torch.device
         "batch": batch,
         "precision": "fp32",
         "compile": "off",
+        "cuda_graph": False,
         "images_per_second": batch / found["alone"],
         "with_loader": batch / found["loaded"],
         "peak_memory_gb": memory / 1e9 if memory else None,
@@ -190,10 +194,10 @@ def main(argv: list[str]) -> int:
             references[size] = reference_row(options, root, size, device)
             report.add(references[size])
         ranks.barrier()
-        for mode, batch, objective, precision in itertools.product(
-            options.compile, options.batch_size, options.objective, options.precision
+        for mode, graph, batch, objective, precision in itertools.product(
+            options.compile, options.cuda_graph, options.batch_size, options.objective, options.precision
         ):
-            train = train_options(options, objective, batch, precision, mode, root)
+            train = train_options(options, objective, batch, precision, graph, mode, root)
             row = measure(options, train, objective, rates)
             for column, size in (("times_reference", batch), ("times_reference_at_1", 1)):
                 if size in references:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from models import fused
@@ -33,18 +32,6 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 )
 
 
-def one_by_one(
-    x: torch.Tensor, eps: float | None = None, slope: float | None = None, up: int = 1, pad: int = 0
-) -> torch.Tensor:
-    if eps is not None:
-        x = F.instance_norm(x, eps=eps)
-    if slope is not None:
-        x = F.leaky_relu(x, slope)
-    if up > 1:
-        x = F.interpolate(x, scale_factor=up)
-    return F.pad(x, (pad,) * 4, mode="reflect") if pad else x
-
-
 def compare(device: str, dtype: torch.dtype, tolerance: float, *larger: tuple[int, ...]) -> None:
     """Beside float64, where channels lie far from 0."""
     torch.manual_seed(0)
@@ -52,7 +39,7 @@ def compare(device: str, dtype: torch.dtype, tolerance: float, *larger: tuple[in
         for settings in SETTINGS:
             exact = (3 * torch.randn(shape) + 4 * torch.randn(1, shape[1], 1, 1)).to(dtype).double().requires_grad_()
             x = exact.detach().to(device, dtype).contiguous(memory_format=LAST).requires_grad_()
-            expected, made = one_by_one(exact, **settings), fused.run(x, **settings)
+            expected, made = fused.one_by_one(exact, **settings), fused.run(x, **settings)
             weight = torch.randn_like(expected).to(dtype)
             (of_exact,) = torch.autograd.grad(expected, exact, weight.double())
             (of_x,) = torch.autograd.grad(made, x, weight.to(device))
@@ -97,7 +84,7 @@ def test_networks_join_what_stands_between_their_convolutions(name: str, monkeyp
 
     def run(y: torch.Tensor, **settings: Any) -> torch.Tensor:
         passes.append(settings)
-        return one_by_one(y, **settings)
+        return fused.one_by_one(y, **settings)
 
     monkeypatch.setattr(fused, "fits", lambda y: y.shape[1] >= fused.LEAST_CHANNELS)
     monkeypatch.setattr(fused, "run", run)
@@ -106,6 +93,20 @@ def test_networks_join_what_stands_between_their_convolutions(name: str, monkeyp
     torch.testing.assert_close(network(x), expected)
     assert all(channels < fused.LEAST_CHANNELS for channels in ran), "no norm and no border is left to run by itself"
     assert len(passes) == count
+
+
+def test_where_the_kernels_do_not_work_a_warning_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_something_else(x: torch.Tensor, **settings: Any) -> torch.Tensor:
+        return fused.one_by_one(x, **settings | {"slope": 0.1})
+
+    monkeypatch.setattr(fused, "run", fused.one_by_one)
+    assert fused.works.__wrapped__(torch.device("cpu"))
+    monkeypatch.setattr(fused, "run", of_something_else)
+    with pytest.warns(UserWarning, match="something else"):
+        assert not fused.works.__wrapped__(torch.device("cpu"))
+    monkeypatch.setattr(fused, "run", None)
+    with pytest.warns(UserWarning, match="not callable"), torch.inference_mode():
+        assert not fused.works.__wrapped__(torch.device("cpu"))
 
 
 def test_what_is_differentiated_twice_runs_as_it_is_written() -> None:
@@ -139,3 +140,4 @@ def test_networks_on_cuda_are_as_written(name: str) -> None:
 if __name__ == "__main__":
     fused.TILE, fused.CHANNELS, fused.PROGRAMS = 64, 16, 6  # several tiles a row, several programs an image
     compare("cpu", torch.float32, 2e-5)
+    assert fused.works(torch.device("cpu"))

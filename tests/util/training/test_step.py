@@ -163,12 +163,18 @@ def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: py
     cpu = select_device("cpu", "fp32")
     cuda = replace(cpu, device=torch.device("cuda", 0))
     monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
-    assert cuda.compile_mode("auto", True, 10**6) == "default"
-    assert cuda.compile_mode("auto", False, 10**6) == cuda.compile_mode("auto", True, 100) == "off"
-    assert cpu.compile_mode("auto", True, 10**6) == "off"
-    assert cpu.compile_mode("default", True, 1) == "default"
+    last = replace(cuda, memory_format=torch.channels_last)
+    assert (
+        cuda.compile_mode("auto", True, 10**6, "instance")
+        == last.compile_mode("auto", True, 10**6, "batch")
+        == "default"
+    )
+    assert cuda.compile_mode("auto", False, 10**6, "batch") == cuda.compile_mode("auto", True, 100, "batch") == "off"
+    assert cpu.compile_mode("auto", True, 10**6, "batch") == "off"
+    assert last.compile_mode("auto", True, 10**6, "instance") == "off", "one pass does it"
+    assert cpu.compile_mode("default", True, 1, "instance") == "default"
     monkeypatch.setattr("util.device.shutil.which", lambda name: None)
-    assert cuda.compile_mode("auto", True, 10**6) == "off", "Triton needs a C compiler"
+    assert cuda.compile_mode("auto", True, 10**6, "batch") == "off", "Triton needs a C compiler"
 
 
 @pytest.mark.parametrize("forgiving", [True, False])
