@@ -44,17 +44,18 @@ measure() { # NAME SECONDS BENCHMARK ARGUMENTS...: one of scripts.benchmark
 beside=()
 [ -n "${2:-}" ] && beside=(--reference "$2")
 if [ "$device" = cpu ]; then
-    train=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --seconds 0 --warm_up 1 --num_threads 0 --batch_size 1 2)
+    train=(--crop_size 64 --load_size 72 --ngf 8 --ndf 8 --steps 2 --seconds 0 --warm_up 1 --num_threads 0)
     generate=(--ngf 16 --size 192 256 --images 16 --batch_sizes 1) fuse=(--precision fp32) data=(--pairs 8 --workers 0 1)
     small=(--load_size 72 --crop_size 64 --batch_size 2 --num_threads 1 --max_dataset_size 40 --val_size 2)
 else
-    train=(--steps 10 --seconds 2 --warm_up 3 --num_threads 8 --batch_size 16)
+    train=(--steps 10 --seconds 2 --warm_up 5 --num_threads 8)
     generate=(--images 512 --batch_sizes 1 16) fuse=(--precision bf16 --images 256) data=(--pairs 512 --workers 8 16 --cache off)
     small=(--load_size 352 --crop_size 224 --batch_size 16 --num_threads 12 --val_size 100)
 fi
 
-measure train 110 train "${train[@]}" --profile 30 "${beside[@]}"
-measure compiled 140 train "${train[@]}" --objective full --compile default
+measure train 90 train "${train[@]}" --batch_size 1 16 "${beside[@]}"
+measure kernels 40 train "${train[@]}" --batch_size 16 --objective plain --cuda_graph on off --profile 30
+measure compiled 100 train "${train[@]}" --batch_size 16 --objective plain --compile default
 measure generate 45 generate "${generate[@]}"
 measure fuse 40 fuse "${fuse[@]}"
 measure metrics 20 metrics --repeats 1
