@@ -21,7 +21,7 @@ from data.layouts import Listing, find
 from data.loader import Batches, Loader
 from data.samples import mean_infrared, read_validation
 from data.training_images import TrainingImages, make_loader, steps_of_epoch
-from models import METHODS
+from models import METHODS, fused
 from models.inference.trained import load_initial, named_weights
 from options.recorded import parse_train
 from options.train import RunOptions, TrainOptions
@@ -38,7 +38,7 @@ from util.training.run_folder import RunFolder
 from util.training.run_log import RunLog
 from util.training.signals import StopSignal
 from util.training.state import NotFinite, TrainingState
-from util.training.step import Steps
+from util.training.step import Stepper
 from util.training.validation import TASKS, Task, Validation
 from util.visdom.client import VisdomClient
 from util.visdom.watching import Watch, open_display, start_dashboard
@@ -116,14 +116,14 @@ class Training:
     def train(self, loader: Loader) -> int:
         """From the present epoch and step to the last; returns the number of the signal that ended it, or 0."""
         state, loop, replays = self.state, self.options.loop, self.options.run.cuda_graph and self.options.input.crops
-        steps = Steps(state.method, state.optimizers, self.device, replays)
+        stepper = Stepper(state.method, state.optimizers, self.device, replays)
         with Batches(loader, loop.accumulate, self.device) as batches, StopSignal() as stop:
             while state.epoch < loop.epochs:
                 self.progress.start_epoch(state.epoch, state.step)
                 state.method.train()
                 while state.step < state.steps:
                     images, waited = batches.read()
-                    self.log.add(steps.take(images))
+                    self.log.add(stepper.take(images))
                     state.stepped()
                     self.progress.step(waited)
                     if state.total % LOG_STEPS == 0 or state.total == 1:
@@ -292,8 +292,10 @@ def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[st
     dataset = TrainingImages(split, options, masked)
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
-    norm = getattr(options.method, "norm", "none")
-    compiled = device.compile_mode(options.run.compile, options.input.crops, steps * options.loop.epochs, norm)
+    one_pass = getattr(options.method, "norm", "none") == "instance" and device.is_channels_last and fused.triton
+    compiled = device.compile_mode(
+        options.run.compile, options.input.crops, steps * options.loop.epochs, joined=bool(one_pass)
+    )
     state, remarks = build(options, device, task, steps, listing.fingerprint(), compiled)
     if stored is not None:
         try:

@@ -59,7 +59,7 @@ class Chain(nn.Sequential):
         layers, done = list(self), 0
         while done < len(layers):
             joined, settings = _joined(layers[done : done + 4])
-            if settings.keys() - {"slope"} and fused.fits(x):  # PyTorch's own ReLU is as good
+            if any(name != "slope" for name in settings) and fused.fits(x):  # PyTorch's own ReLU is as good
                 x, done = fused.run(x, **settings), done + joined
             else:
                 x, done = layers[done](x), done + 1

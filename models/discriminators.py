@@ -98,11 +98,15 @@ class ImagePool:
         self.size = size
         self.images: torch.Tensor | None = None  # [size, C, H, W], of which the first `count` are there
         self.count: torch.Tensor | None = None
+        self.passed: torch.Size | None = None  # size of the last images, where that is not the pool's
 
     def query(self, batch: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] -> [N, C, H, W], without gradient. Images of another size than those before begin a new pool."""
-        batch = batch.detach()
-        if not self.size:
+        """[N, C, H, W] -> [N, C, H, W], without gradient. Images of another size than those of the pool pass by; two
+        such batches in a row begin a new one, since a run may go on with other crops."""
+        batch, shape = batch.detach(), batch.shape[1:]
+        fits = self.images is None or self.images.shape[1:] == shape
+        again, self.passed = self.passed == shape, None if fits else shape
+        if not self.size or not (fits or again):
             return batch
         return torch.cat([self._exchanged(part) for part in batch.split(self.size)])
 
@@ -136,7 +140,7 @@ class ImagePool:
     def state_dict(self) -> dict[str, Any]:
         """Give the images held, for a checkpoint."""
         held = self.images is not None and self.count is not None
-        return {"images": list(self.images[: int(self.count)].split(1)) if held else []}
+        return {"images": [image.clone() for image in self.images[: int(self.count)].split(1)] if held else []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the images held by another pool, at most `size`; TypeError where they are none."""

@@ -18,6 +18,8 @@ from util.json_file import read_json
 
 T = TypeVar("T")
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+RETIRED = {("compile", "reduce-overhead"): "default", ("compile", "max-autotune"): "default"}
+"""Values that earlier runs recorded, and what stands for them now."""
 WORDS |= {types.NoneType: "null"}
 
 
@@ -55,6 +57,8 @@ def _typed(hint: Any, value: Any, name: str, where: str) -> Any:
     """A value of a JSON file as the option's type, of which text is none of a number, or the other way round."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
+    if type(value) is str:
+        value = RETIRED.get((name, value), value)
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     for choice in choices:
         with contextlib.suppress(TypeError, OverflowError):

@@ -38,7 +38,7 @@ class RunOptions(PrecisionOptions):
     time at small batches, since the host starts one graph instead of thousands of kernels."""
     compile: Literal["auto", "off", "default"] = "auto"
     """Compile the networks by torch.compile: the first steps take minutes, the others less. auto is default for long
-    runs on a CUDA GPU with images of one size, where networks have no instance norm, and off elsewhere."""
+    runs on a CUDA GPU with images of one size, unless networks have instance norms and channels_last; else off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -66,15 +66,14 @@ class Device:
                 part.to(self.dtype)
         return module.to(self.device).to(memory_format=self.memory_format)
 
-    def compile_mode(self, wanted: str, one_size: bool, steps: int, norm: str) -> str:
+    def compile_mode(self, wanted: str, one_size: bool, steps: int, joined: bool) -> str:
         """What --compile stands for. auto is "default" on a CUDA GPU where a C compiler is found, for images of one
-        size and steps enough to pay for the compiling, else "off". norm: of the networks; what is around instance norms
-        is one pass without compiling (models/fused.py), in channels_last."""
+        size and steps enough to pay for the compiling, else "off". joined: whether what stands between convolutions is
+        one pass without compiling (models/fused.py)."""
         if wanted != "auto":
             return wanted
         compilers = (os.environ.get("CC", "cc"), "gcc", "clang")
-        one_pass = norm == "instance" and self.is_channels_last
-        pays = self.device.type == "cuda" and one_size and steps >= PAYS_STEPS and not one_pass
+        pays = self.device.type == "cuda" and one_size and steps >= PAYS_STEPS and not joined
         return "default" if pays and any(map(shutil.which, compilers)) else "off"
 
     def compile(self, networks: Iterable[nn.Module], mode: str, forgiving: bool = False) -> None:

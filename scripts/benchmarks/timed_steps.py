@@ -19,7 +19,7 @@ from scripts.benchmarks.common import wait
 from util.device import Device, select_device
 from util.training import ranks
 from util.training.optimizers import Optimizers
-from util.training.step import Batch, Steps, Terms, train_step
+from util.training.step import Batch, Stepper, Terms, train_step
 
 STAGES = ("generators", "discriminators", "averaging", "optimizer")
 
@@ -75,7 +75,7 @@ class TimedMethod:
         self.device.expect_one_size()
         self.method = self.device.place(METHODS["cycle_gan"](train.method))
         self.optimizers = TimedOptimizers(self.method.players(), loop.lr, loop.beta1, None, self.device)
-        self.steps = Steps(self.method, self.optimizers, self.device, run.cuda_graph)
+        self.stepper = Stepper(self.method, self.optimizers, self.device, run.cuda_graph)
         dataset = TrainingImages(find(train.data).splits["train"], train)
         self.loader = make_loader(dataset, train, ranks.rank(), ranks.world())
         self.batch = self.on_device(next(iter(self.loader)))
@@ -88,7 +88,7 @@ class TimedMethod:
 
     def step(self, batch: Batch) -> Terms:
         """Take one training step on a batch."""
-        return self.steps.take([batch])
+        return self.stepper.take([batch])
 
     def step_as_written(self) -> Terms:
         """Take one on the batch at hand, not as a CUDA graph."""

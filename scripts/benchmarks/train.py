@@ -127,11 +127,12 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[s
     bench.step(bench.batch)
     reset_peak_memory(device.device)
     least = options.steps, options.seconds
-    alone, _ = bench.seconds(itertools.repeat(bench.batch), options.warm_up, *least)
+    warm_up = max(options.warm_up, bench.stepper.WARM_UP + 1)  # of which the last records the graph
+    alone, _ = bench.seconds(itertools.repeat(bench.batch), warm_up, *least)
     peak = peak_memory(device.device)
     stages = bench.stages(options.steps)
     batches = (bench.on_device(batch) for batch in bench.loader)
-    loaded, share = bench.seconds(batches, options.warm_up + bench.read_ahead, *least)
+    loaded, share = bench.seconds(batches, warm_up + bench.read_ahead, *least)
     batches.close()
     if options.profile:
         table = bench.dearest(options.profile, 3)
@@ -145,7 +146,7 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[s
         "batch": train.input.batch_size,
         "precision": precision,
         "compile": train.run.compile,
-        "cuda_graph": bench.steps.replays,
+        "cuda_graph": bench.stepper.graph is not None,
         "images_per_second": count / alone,
         "with_loader": count / loaded,
         "data_wait": share,

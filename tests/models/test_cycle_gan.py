@@ -170,9 +170,17 @@ def test_pool_returns_old_images_and_survives_saving() -> None:
 
 def test_pool_passes_over_images_of_another_size() -> None:
     pool = ImagePool(2)
-    pool.query(torch.rand(2, 1, 4, 4))
-    for _ in range(20):
+    pool.query(torch.zeros(2, 1, 4, 4))
+    for size in (6, 4, 8, 4):  # as images of many sizes come
+        image = torch.ones(1, 1, size, size)
+        made = pool.query(image)
+        assert made.shape == image.shape and (size == 4 or torch.equal(made, image))
+    assert pool.state_dict()["images"][0].shape == (1, 1, 4, 4)
+    for _ in range(20):  # as a run goes on with other crops
         assert pool.query(torch.rand(1, 1, 6, 6)).shape == (1, 1, 6, 6)
+    held = pool.state_dict()["images"]
+    assert [image.shape for image in held] == [(1, 1, 6, 6)] * 2
+    assert held[0].untyped_storage().nbytes() == 36 * 4, "a checkpoint gets a copy, of the image alone"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

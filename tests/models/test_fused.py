@@ -6,6 +6,7 @@ import copy
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from models.generators import make_generator
 from models.losses import gradient_penalty
 from options.translation import TranslationOptions
 
+ROOT = Path(__file__).parents[2]
 LAST = torch.channels_last
 SHAPES = ((2, 8, 5, 7), (1, 24, 4, 9))
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -52,7 +54,7 @@ def compare(device: str, dtype: torch.dtype, tolerance: float, *larger: tuple[in
 def test_a_pass_is_its_layers_one_by_one() -> None:
     """By Triton's interpreter, which runs kernels on the CPU where it is asked for before they are defined."""
     run = [sys.executable, "-m", "tests.models.test_fused"]
-    done = subprocess.run(run, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    done = subprocess.run(run, cwd=ROOT, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -100,13 +102,13 @@ def test_where_the_kernels_do_not_work_a_warning_says_so(monkeypatch: pytest.Mon
         return fused.one_by_one(x, **settings | {"slope": 0.1})
 
     monkeypatch.setattr(fused, "run", fused.one_by_one)
-    assert fused.works.__wrapped__(torch.device("cpu"))
+    assert fused.works.__wrapped__(torch.device("cpu"), torch.float32)
     monkeypatch.setattr(fused, "run", of_something_else)
     with pytest.warns(UserWarning, match="something else"):
-        assert not fused.works.__wrapped__(torch.device("cpu"))
+        assert not fused.works.__wrapped__(torch.device("cpu"), torch.float32)
     monkeypatch.setattr(fused, "run", None)
     with pytest.warns(UserWarning, match="not callable"), torch.inference_mode():
-        assert not fused.works.__wrapped__(torch.device("cpu"))
+        assert not fused.works.__wrapped__(torch.device("cpu"), torch.float32)
 
 
 def test_what_is_differentiated_twice_runs_as_it_is_written() -> None:
@@ -124,7 +126,7 @@ def test_what_is_differentiated_twice_runs_as_it_is_written() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_on_cuda_are_as_written(name: str) -> None:
     torch.manual_seed(0)
-    network = NETWORKS[name][0]().cuda().to(memory_format=LAST)
+    network = NETWORKS[name][0]().eval().cuda().to(memory_format=LAST)
     x = (torch.rand(2, 3, 128, 128) * 2 - 1).cuda().contiguous(memory_format=LAST)
     results = []
     for written in (False, True):
@@ -140,4 +142,4 @@ def test_networks_on_cuda_are_as_written(name: str) -> None:
 if __name__ == "__main__":
     fused.TILE, fused.CHANNELS, fused.PROGRAMS = 64, 16, 6  # several tiles a row, several programs an image
     compare("cpu", torch.float32, 2e-5)
-    assert fused.works(torch.device("cpu"))
+    assert all(fused.works(torch.device("cpu"), dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16))

@@ -44,13 +44,13 @@ def train_step(method: Method, batches: Sequence[Batch], optimizers: Optimizers,
         optimizers.step(moved)
 
 
-class Steps:
+class Stepper:
     """Takes training steps as train_step does. On CUDA it records one, after some that warm up, and replays it: then
     the host starts one graph instead of thousands of kernels one by one, which takes it longer than the GPU needs for
     them where batches are small.
 
-    A graph holds the learning rates, so it is recorded anew when they change, and the size of the images: steps on
-    others run as they are written. What the networks and losses draw at random, they draw on the device."""
+    A graph holds the learning rates and the size of the images, so it is recorded anew when they change. What the
+    networks and losses draw at random, they draw on the device."""
 
     WARM_UP = 3
 
@@ -69,10 +69,10 @@ class Steps:
     def take(self, batches: Sequence[Batch]) -> Terms:
         """Take a step, as train_step does. The terms it returns are overwritten by the next one's."""
         form = [(name, image.shape, image.dtype) for batch in batches for name, image in batch.items()]
-        if not self.replays or (self.graph is not None and form != self.form):
+        if not self.replays:
             return self._as_written(batches)
         if form != self.form:
-            self.form, self.warm = form, 0
+            self.graph, self.settings, self.form, self.warm = None, None, form, 0
         if self.warm < self.WARM_UP:
             self.warm += 1
             return self._warming(batches)
@@ -109,8 +109,11 @@ class Steps:
                 self.terms = self._as_written(self.inputs)
         except Exception as error:  # whatever in it cannot be recorded
             torch.cuda.set_stream(present)
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(generator.clone_state())  # which may believe that it is still being recorded
             self.replays, self.inputs, self.terms = False, [], {}
             self.optimizers.forget()
+            error = error.__context__ if isinstance(error.__context__, Exception) else error  # the first of them
             if ranks.is_writer():
                 reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
                 print(f"note      steps run as they are written, not as a CUDA graph ({reason})", flush=True)

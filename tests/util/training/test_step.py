@@ -12,7 +12,7 @@ from models import METHODS
 from options.cycle_gan import CycleGANOptions
 from util.device import Device, select_device
 from util.training.optimizers import Optimizers
-from util.training.step import Steps, train_step
+from util.training.step import Stepper, train_step
 
 SMALL = {"netG": "resnet_6blocks", "ngf": 4, "ndf": 4, "vgg_weights": "random", "content_layers": ("relu1_2",),
          "self_layers": ("relu1_2",), "self_patch_sizes": (8,), "self_patches": 16, "pool_size": 0}  # fmt: skip
@@ -103,40 +103,77 @@ def test_a_step_of_compiled_networks_is_the_step_as_written(name: str) -> None:
     assert written.state_dict().keys() == traced.state_dict().keys(), "compiled weights are saved under the same names"
 
 
-def trained_on_cuda(method: torch.nn.Module, device: Device, replays: bool) -> tuple[dict[str, float], Steps]:
-    """The terms of the last of eight steps, on images that change; the learning rate falls after the fifth."""
+def trained(
+    method: torch.nn.Module, device: Device, replays: bool = False, disturbance: float = 0.0, fall: int = 5
+) -> tuple[dict[str, float], Stepper]:
+    """The terms of the last of eight steps, on images that change, disturbed by that share; the learning rate falls
+    after step number `fall`, of 0 to 7."""
     torch.manual_seed(1)
     optimizers = Optimizers(method.players(), 1e-4, 0.5, None, device)
     optimizers.schedule("linear", 0, 3, 50, True)
-    steps = Steps(method, optimizers, device, replays)
+    stepper = Stepper(method, optimizers, device, replays)
     for seed in range(8):
         batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 76, 76).items()}
         batch["mask"] = (batch["infrared"] > 0).float()
-        terms = steps.take([batch])
-        if seed == 5:
+        batch = {key: image * (1 + disturbance) for key, image in batch.items()}
+        terms = stepper.take([batch])
+        if seed == fall:
             optimizers.end_epoch(None)
-    return {key: term.item() for key, term in terms.items()}, steps
+    return {key: term.item() for key, term in terms.items()}, stepper
+
+
+def moved_alike(begun: torch.nn.Module, one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    """Whether the weights of two copies went about the same way, equally far. Adam moves those without a true gradient,
+    as biases before norms, by rounding noise, so single weights cannot be compared."""
+    ways = [
+        torch.cat([(p - q).double().flatten() for p, q in zip(moved.parameters(), begun.parameters(), strict=True)])
+        for moved in (one, two)
+    ]
+    far = [way.norm().item() for way in ways]
+    angle = torch.nn.functional.cosine_similarity(*ways, dim=0).item()
+    return angle > 0.95 and far[0] == pytest.approx(far[1], rel=0.03)
+
+
+REPLAYED = [
+    *((name, {}) for name in METHODS),
+    ("cycle_gan", {"pool_size": 3}),
+    ("pix2pix", {"gan_mode": "wgangp", "norm_D": "instance"}),
+]
+
+
+@pytest.mark.parametrize(("name", "changed"), REPLAYED)
+def test_rounding_does_not_move_the_weights_otherwise_and_another_learning_rate_does(name: str, changed: dict) -> None:
+    """So that the next test can be passed, and is not passed by a graph that keeps the learning rate."""
+    device = select_device("cpu", "fp32")
+    torch.manual_seed(0)
+    begun = METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name] | changed))
+    one, two, three = (copy.deepcopy(begun) for _ in range(3))
+    expected, _ = trained(one, device)
+    assert trained(two, device, disturbance=1e-6)[0] == pytest.approx(expected, rel=2e-2, abs=1e-3)
+    trained(three, device, fall=7)
+    assert moved_alike(begun, one, two) and not moved_alike(begun, one, three)
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize(("name", "changed"), [*((name, {}) for name in METHODS), ("cycle_gan", {"pool_size": 3}),
-                                               ("pix2pix", {"gan_mode": "wgangp", "norm_D": "instance"})])  # fmt: skip
-def test_steps_replayed_on_cuda_are_the_steps_as_written(name: str, changed: dict, compiled: bool) -> None:
+@pytest.mark.parametrize(("name", "changed"), REPLAYED)
+def test_steps_replayed_on_cuda_are_the_steps_as_written(
+    name: str, changed: dict, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also with compiled networks, and with pools and losses that draw at random."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch._dynamo.reset()  # a run compiles in one mode, and what is compiled in all of them together is limited
     device = select_device("cuda", "fp32", "on")
     torch.manual_seed(0)
-    written = device.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name] | changed)))
-    replayed = copy.deepcopy(written)
+    begun = device.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name] | changed)))
+    written, replayed = copy.deepcopy(begun), copy.deepcopy(begun)
     if compiled:
         device.compile(replayed.networks(), "default")
-    expected, _ = trained_on_cuda(written, device, False)
-    terms, steps = trained_on_cuda(replayed, device, True)
-    assert steps.graph is not None, "it was recorded"
-    assert terms == pytest.approx(expected, rel=2e-2, abs=1e-3)
-    for ours, theirs in zip(replayed.parameters(), written.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=2e-4)
+    expected, _ = trained(written, device)
+    terms, stepper = trained(replayed, device, replays=True)
+    assert stepper.graph is not None, "it was recorded"
+    assert terms == pytest.approx(expected, rel=0.3 if compiled else 2e-2, abs=1e-3)
+    assert moved_alike(begun, written, replayed)
 
 
 @pytest.mark.cuda
@@ -147,15 +184,15 @@ def test_what_cannot_be_recorded_runs_as_it_is_written(capsys: pytest.CaptureFix
         weight = torch.nn.Linear(1, 1, bias=False).cuda()
 
         def updates(self, batch: dict[str, torch.Tensor]):
-            loss = (self.weight.weight * batch["x"]).sum()
+            loss = (self.weight.weight * batch["x"]).sum() + 0 * torch.rand((), device="cuda")
             yield "a", {"loss": loss * (1 if loss.item() else 2)}
 
     method = Waiting()
     optimizers = Optimizers({"a": method.weight}, 0.1, 0.5, None, device)
-    steps, before = Steps(method, optimizers, device, True), method.weight.weight.item()
+    stepper, before = Stepper(method, optimizers, device, True), method.weight.weight.item()
     for _ in range(6):
-        steps.take([{"x": torch.ones(1, device="cuda")}])
-    assert "not as a CUDA graph" in capsys.readouterr().out and steps.graph is None
+        stepper.take([{"x": torch.ones(1, device="cuda")}])
+    assert "not as a CUDA graph" in capsys.readouterr().out and stepper.graph is None
     assert method.weight.weight.item() == pytest.approx(before - 0.6, abs=1e-3), "no step is lost or taken twice"
 
 
@@ -163,18 +200,13 @@ def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: py
     cpu = select_device("cpu", "fp32")
     cuda = replace(cpu, device=torch.device("cuda", 0))
     monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
-    last = replace(cuda, memory_format=torch.channels_last)
-    assert (
-        cuda.compile_mode("auto", True, 10**6, "instance")
-        == last.compile_mode("auto", True, 10**6, "batch")
-        == "default"
-    )
-    assert cuda.compile_mode("auto", False, 10**6, "batch") == cuda.compile_mode("auto", True, 100, "batch") == "off"
-    assert cpu.compile_mode("auto", True, 10**6, "batch") == "off"
-    assert last.compile_mode("auto", True, 10**6, "instance") == "off", "one pass does it"
-    assert cpu.compile_mode("default", True, 1, "instance") == "default"
+    assert cuda.compile_mode("auto", True, 10**6, False) == "default"
+    assert cuda.compile_mode("auto", False, 10**6, False) == cuda.compile_mode("auto", True, 100, False) == "off"
+    assert cpu.compile_mode("auto", True, 10**6, False) == "off"
+    assert cuda.compile_mode("auto", True, 10**6, True) == "off", "one pass does it"
+    assert cpu.compile_mode("default", True, 1, True) == "default"
     monkeypatch.setattr("util.device.shutil.which", lambda name: None)
-    assert cuda.compile_mode("auto", True, 10**6, "batch") == "off", "Triton needs a C compiler"
+    assert cuda.compile_mode("auto", True, 10**6, False) == "off", "Triton needs a C compiler"
 
 
 @pytest.mark.parametrize("forgiving", [True, False])
