@@ -58,6 +58,29 @@ def test_a_pass_is_its_layers_one_by_one() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.skipif(fused.triton is None, reason="Triton is not installed")
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(("up", "pad"), [(1, 0), (2, 1)])
+def test_the_kernels_are_built_for_a_gpu_that_is_not_here(capability: int, up: int, pad: int) -> None:
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    switches = {"NORM": True, "ACT": True, "UP": up, "PAD": pad, "STORE": up > 1, "WIDE": 32, "BLOCK": 64}
+    floats = {"eps": "fp32", "slope": "fp32"} | dict.fromkeys(("parts", "sums", "products"), "*fp32")
+    types = floats | dict.fromkeys(("x", "y", "gradient", "of_x"), "*bf16")
+    kernels = fused._sums_kernel, fused._apply_kernel, fused._gather_kernel, fused._norm_gradient_kernel
+    for kernel in kernels:
+        names = kernel.arg_names
+        signature = {name: "constexpr" if name in switches else types.get(name, "i32") for name in names}
+        constants = {(i,): switches[name] for i, name in enumerate(names) if name in switches}
+        built = fused.triton.compile(
+            ASTSource(kernel, signature, constants),
+            target=GPUTarget("cuda", capability, 32),
+            options={"num_warps": fused.WARPS},
+        )
+        assert built.asm["cubin"] and f"sm_{capability}" in built.asm["ptx"]
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 6e-2)])
 def test_a_pass_is_its_layers_one_by_one_on_cuda(dtype: torch.dtype, tolerance: float) -> None:
