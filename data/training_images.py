@@ -46,7 +46,9 @@ class TrainingImages(Dataset):
         self.pairs, self.visible, self.infrared = (tuple(chain.from_iterable(group)) for group in groups)
         self.weights = options.data.dataroot_weights
         self.masks = Masks.from_options(options.data) if with_mask else None
-        self.preprocess = Preprocess.from_options(options.input, training=True)
+        self.preprocess = Preprocess.from_options(
+            options.input, training=True, larger=getattr(options.method, "draw_scale", 1.0)
+        )
         self.serial = options.input.serial_batches
         jitter, judged = options.input.scale_jitter, getattr(options.method, "smallest_crop", 0)
         # Crops are checked with the options; other images have any size, which jitter makes smaller.

@@ -29,10 +29,15 @@ class Preprocess:
     scale_jitter: float = 0.0
 
     @classmethod
-    def from_options(cls, options: InputOptions, training: bool = False) -> Preprocess:
-        """The transform that the input options ask for; sizes are jittered in training alone."""
+    def from_options(cls, options: InputOptions, training: bool = False, larger: float = 1.0) -> Preprocess:
+        """The transform that the input options ask for; sizes are jittered in training alone. larger: by what sizes are
+        multiplied, crops to a multiple of 8."""
         jitter = options.scale_jitter if training else 0.0
-        return cls(options.preprocess, options.load_size, options.crop_size, options.flip, jitter)
+        load, crop = options.load_size, options.crop_size
+        if larger != 1:
+            crop = 8 * round(crop * larger / 8)
+            load = max(crop, round(load * larger))
+        return cls(options.preprocess, load, crop, options.flip, jitter)
 
     @classmethod
     def of_weights(cls, metadata: Mapping[str, str], path: str) -> Preprocess | None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from models.blocks import Chain, bilateral, conv_before, norm_layer, run_padded
@@ -238,6 +239,16 @@ class EfficientNetUNetGenerator(nn.Module):
         if context is not None:
             return self.drawn(bright, self.encoder(bright, 2), context)
         return run_padded(self.unpadded, bright, self.multiple, self.least(*x.shape[-2:]))
+
+    def larger(self, x: torch.Tensor, scale: float) -> torch.Tensor:
+        """Draw x [N, 1 or 3, H, W], sides multiples of 8, `scale` times as large as its scene is seen, as near as
+        multiples of 32 come to that."""
+        power, sides = exposure(x), x.shape[-2:]
+        size = [self.multiple * max(1, round(side / scale / self.multiple)) for side in sides]
+        seen = F.interpolate(x.float(), size, mode="bicubic", antialias=True).clamp(-1, 1)
+        context = self.context(self.encoder(brightened(seen, power)))
+        size = [side // self.stride for side in sides]
+        return self(x, power, F.interpolate(context.float(), size, mode="bilinear").to(context.dtype))
 
     def least(self, height: int, width: int) -> int:
         """Pixels of a side: a norm needs more than the one place that the encoder would see of a tiny image."""

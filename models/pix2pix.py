@@ -72,7 +72,8 @@ class Pix2Pix(Method):
     def updates(self, batch: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """In what order, to lower what. batch: aligned visible [N, 3, H, W] and infrared [N, 1, H, W], in [-1, 1]."""
         o, x, y = self.options, batch["visible"], batch["infrared"]
-        fake = self.generator(x)
+        generator: Any = self.generator.to_infrared
+        fake = self.generator(x) if o.draw_scale == 1 else generator.larger(x, o.draw_scale)
         if o.shift:
             y = best_shift(fake, y, o.shift)
         yield "generator", self._generator_terms(x, y, fake)

@@ -41,12 +41,22 @@ class Pix2PixOptions(TranslationOptions):
     """Weight of the self loss: patch self-similarity of G(x) against y."""
     content_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3")
     """VGG16 layers of the content loss, relu1_1 to relu5_3."""
+    draw_scale: float = 1.0
+    """How many times as high and wide as it sees a scene efficientnet_unet draws it in training, in [1, 4]: for test.py
+    --scale input, where it draws larger too. Images are read and cropped so much larger than load_size and crop_size
+    say, and scenes seen at those sizes. Validation draws as it sees."""
     shift: int = 0
     """Largest misalignment of a pair, pixels of the training images: the losses move the real image, by at most that
     much each way, to where it fits the generated one best: an even number, 0 for pairs aligned to a pixel."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 1 <= self.draw_scale <= 4:
+            raise ValueError(f"--draw_scale is {self.draw_scale}: give a number in [1, 4]")
+        if self.draw_scale > 1 and self.netG != "efficientnet_unet":
+            raise ValueError(
+                f"--draw_scale {self.draw_scale}: {self.netG} draws as it sees; give --netG efficientnet_unet"
+            )
         if self.shift not in range(0, 33, 2):  # best_shift tries every second one
             raise ValueError(f"--shift is {self.shift}: give an even number of pixels in [0, 32]")
         if not (self.lambda_L1 or self.lambda_correlation or self.lambda_content or self.lambda_self):

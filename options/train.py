@@ -220,7 +220,13 @@ class TrainOptions:
                 "--gan_mode wgangp judges what lies between two images, and --preprocess "
                 f"{self.input.preprocess} gives unpaired ones of different sizes: choose a mode that crops"
             )
-        patch, crop = getattr(self.method, "patch_size", None), self.input.crop_size
+        scale, crop = getattr(self.method, "draw_scale", 1.0), self.input.crop_size
+        if scale > 1 and (self.input.preprocess not in ("resize_and_crop", "scale_width_and_crop") or crop % 32):
+            raise ValueError(
+                f"--draw_scale {scale} reads crops larger than --crop_size {crop}, at which scenes are seen: give a "
+                "multiple of 32, and --preprocess scale_width_and_crop or resize_and_crop"
+            )
+        patch = getattr(self.method, "patch_size", None)
         smallest = getattr(self.method, "smallest_crop", 0)
         if self.input.crops and crop < smallest:
             raise ValueError(

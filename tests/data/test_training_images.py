@@ -24,6 +24,7 @@ from data.training_images import Steps, TrainingImages, make_loader, steps_of_ep
 from data.transforms import Preprocess, jitter_colour, resize
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
+from options.pix2pix import Pix2PixOptions
 from options.train import InputOptions, RunOptions, TrainOptions
 from tests.conftest import write_pairs
 from util.training.signals import ignore_ctrl_c, ignore_in_worker
@@ -318,6 +319,15 @@ def test_sizes_are_jittered_about_the_plain_one_once(pairs_root: Path, mode: str
     assert 0.68 * middle < min(drawn) < 0.75 * middle and 1.25 * middle < max(drawn) < 1.32 * middle
     if not dataset.preprocess.crops:
         assert {dataset[0, i]["infrared"].shape[-1] for i in range(4)} <= set(range(min(drawn), max(drawn) + 1))
+
+
+def test_what_is_drawn_larger_than_it_is_seen_is_read_larger(pairs_root: Path) -> None:
+    plain = options_for(pairs_root, sampling="paired", load_size=64, crop_size=32)
+    options = replace(plain, method=Pix2PixOptions(draw_scale=1.7))
+    dataset = TrainingImages(find(plain.data).splits["train"], options)
+    assert dataset.reader.pair(dataset.pairs[0])["visible"].shape[-1] == 109
+    assert dataset[0, 0]["visible"].shape == (3, 56, 56) and dataset[0, 0]["infrared"].shape == (1, 56, 56)
+    assert Preprocess.from_options(options.input).crop_size == 32, "what uses the weights sees at the size it learnt"
 
 
 def test_jitter_changes_size_and_colour_alone_and_repeats(pairs_root: Path) -> None:

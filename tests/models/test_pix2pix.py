@@ -9,8 +9,16 @@ import pytest
 import torch
 
 from models.efficientnet import WIDTHS
-from models.generators import EfficientNetUNetGenerator, brightened, exposure, load_encoder, make_generator
+from models.generators import (
+    EfficientNetUNetGenerator,
+    OneDirection,
+    brightened,
+    exposure,
+    load_encoder,
+    make_generator,
+)
 from models.inference.trained import load_initial
+from models.inference.translator import Translator
 from models.pix2pix import Pix2Pix
 from options.pix2pix import Pix2PixOptions
 from tests.models.test_cycle_gan import batch
@@ -101,6 +109,25 @@ def test_a_frozen_encoder_stays_while_the_decoder_learns() -> None:
     train_step(method, [batch()], optimizers, select_device("cpu", "fp32"))
     changed = {n.split(".")[1] for n, t in method.generator.state_dict().items() if not torch.equal(t, before[n])}
     assert changed == {"middle", "from_below", "from_skip", "from_fine", "after", "last"}
+
+
+def test_a_scene_is_seen_smaller_than_it_is_drawn() -> None:
+    """As test.py --scale input does."""
+    options = Pix2PixOptions(draw_scale=2.0, lambda_gan=0, lambda_content=0)
+    method, shipped = Pix2Pix(options), Path(__file__).parents[2] / "models" / "weights" / "to_infrared.safetensors"
+    load_initial(method.generator, "shipped", shipped, options)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 192), torch.linspace(-1, 1, 128), indexing="ij")
+    visible = torch.stack([x * y, y, x])[None]
+    (_, terms), *_ = method.updates({"visible": visible, "infrared": visible[:, :1]})
+    network = OneDirection(method.generator.to_infrared).train()
+    translator = Translator(
+        network, select_device("cpu", "fp32"), seen_at=lambda height, width: (height // 2, width // 2)
+    )
+    translator.network.train()  # without smoothing
+    drawn = translator(visible)
+    assert terms["L1"].item() == pytest.approx(10 * (drawn - visible[:, :1]).abs().mean().item(), rel=1e-3)
+    seen_whole = 10 * (method.generator(visible) - visible[:, :1]).abs().mean().item()
+    assert terms["L1"].item() != pytest.approx(seen_whole, rel=1e-2)
 
 
 def test_dark_images_are_seen_brightened_and_others_as_they_are() -> None:
