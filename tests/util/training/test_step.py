@@ -141,7 +141,7 @@ REPLAYED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "changed"), REPLAYED)
+@pytest.mark.parametrize(("name", "changed"), [("cycle_gan", {"pool_size": 3}), ("fusion_gan", {})])
 def test_rounding_does_not_move_the_weights_otherwise_and_another_learning_rate_does(name: str, changed: dict) -> None:
     """So that the next test can be passed, and is not passed by a graph that keeps the learning rate."""
     device = select_device("cpu", "fp32")
