@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import types
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -101,6 +104,73 @@ def test_a_step_of_compiled_networks_is_the_step_as_written(name: str) -> None:
     for key, term in terms[0].items():
         torch.testing.assert_close(terms[1][key], term, rtol=1e-3, atol=1e-4)
     assert written.state_dict().keys() == traced.state_dict().keys(), "compiled weights are saved under the same names"
+
+
+class Recorder:
+    """Stands in for CUDA graphs on the CPU: notes what runs as written, is recorded and is replayed, on which image."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[tuple[str, float]] = []
+        self.mode, self.fails, recorder = "written", False, self
+        self.device = replace(select_device("cpu", "fp32"), device=torch.device("cuda", 0))
+        self.optimizers = Optimizers({"a": torch.nn.Linear(1, 1)}, 0.1, 0.5, None, select_device("cpu", "fp32"))
+
+        @contextlib.contextmanager
+        def record(graph: object, stream: object, capture_error_mode: str) -> Iterator[None]:
+            recorder.mode = "recorded"
+            yield
+            recorder.mode = "written"
+            if recorder.fails:
+                raise RuntimeError("first line\nsecond line")
+
+        def step(method: object, batches: list, optimizers: Optimizers, device: Device) -> dict[str, torch.Tensor]:
+            recorder.log.append((recorder.mode, batches[0]["x"].sum().item()))
+            return {"loss": batches[0]["x"].sum()}
+
+        class Graph:
+            def replay(graph) -> None:  # noqa: N805
+                recorder.log.append(("replayed", recorder.stepper.inputs[0]["x"].sum().item()))
+                recorder.stepper.terms["loss"].copy_(recorder.stepper.inputs[0]["x"].sum())
+
+        stream = types.SimpleNamespace(wait_stream=lambda other: None)
+        state = types.SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda state: None)
+        for name, stand_in in {
+            "Stream": lambda device: stream, "current_stream": lambda device: stream, "set_stream": lambda stream: None,
+            "stream": lambda stream: contextlib.nullcontext(), "CUDAGraph": Graph, "graph": record,
+            "default_generators": [state], "current_device": lambda: 0,
+        }.items():  # fmt: skip
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+        monkeypatch.setattr("util.training.step.train_step", step)
+        self.stepper = Stepper(object(), self.optimizers, self.device, True)
+
+    def take(self, *images: float, size: int = 1) -> list[str]:
+        """How steps on images of that size ran, whose terms must be theirs."""
+        begun = len(self.log)
+        for image in images:
+            terms = self.stepper.take([{"x": torch.full((size,), image)}])
+            assert terms["loss"].item() == size * image
+            assert self.log[-1][1] == size * image and self.log[-1][0] != "recorded", (
+                "a recorded step is still to be taken"
+            )
+        return [mode for mode, _ in self.log[begun:]]
+
+
+def test_a_step_is_recorded_once_and_anew_when_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(monkeypatch)
+    assert recorder.take(1, 2, 3, 4, 5, 6) == ["written"] * 3 + ["recorded"] + ["replayed"] * 3
+    recorder.optimizers.adam["a"].param_groups[0]["lr"] = 0.05
+    assert recorder.take(7, 8) == ["recorded", "replayed", "replayed"]
+    assert recorder.take(1, 2, 3, 4, size=2) == ["written"] * 3 + ["recorded", "replayed"], "images of another size"
+    assert recorder.take(9) == ["written"]
+
+
+def test_what_cannot_be_recorded_is_no_step_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder(monkeypatch)
+    recorder.fails = True
+    assert recorder.take(1, 2, 3, 4, 5) == ["written"] * 3 + ["recorded", "written", "written"]
+    assert capsys.readouterr().out.count("not as a CUDA graph (first line)") == 1
 
 
 def trained(
