@@ -292,10 +292,9 @@ def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[st
     dataset = TrainingImages(split, options, masked)
     steps = steps_of_epoch(dataset, options.input.batch_size * options.loop.accumulate, ranks.world())
     task = choose_task(options)
-    one_pass = getattr(options.method, "norm", "none") == "instance" and device.is_channels_last and fused.triton
-    compiled = device.compile_mode(
-        options.run.compile, options.input.crops, steps * options.loop.epochs, joined=bool(one_pass)
-    )
+    norm, one_size, length = getattr(options.method, "norm", "none"), options.input.crops, steps * options.loop.epochs
+    joined = norm == "instance" and device.is_channels_last and fused.triton is not None
+    compiled = device.compile_mode(options.run.compile, one_size, length, joined)
     state, remarks = build(options, device, task, steps, listing.fingerprint(), compiled)
     if stored is not None:
         try:

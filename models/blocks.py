@@ -224,15 +224,33 @@ def run_padded(
     network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, multiple: int, least: int = 0
 ) -> torch.Tensor:
     """Run a network that wants sides in multiples of `multiple`, and `least` pixels, on [N, C, H, W] of any size; the
-    same size out.
+    same size out."""
+    height, width = x.shape[-2:]
+    padded = to_multiple(x, multiple, least)
+    return network(x) if padded is x else network(padded)[..., :height, :width]
+
+
+def to_multiple(image: torch.Tensor, multiple: int, least: int = 0) -> torch.Tensor:
+    """Images [N, C, H, W] of any type with sides in multiples of `multiple`, and of at least `least` pixels.
 
     The right and lower edges are mirrored, or repeated where the image is too small to mirror."""
-    height, width = x.shape[-2:]
-    down, right = (max(-side % multiple, least - side) for side in (height, width))
-    if not (down or right):
-        return network(x)
-    mode = "reflect" if down < height and right < width else "replicate"
-    return network(F.pad(x, (0, right, 0, down), mode=mode))[..., :height, :width]
+    height, width = image.shape[-2:]
+    more = {dim: max(-side % multiple, least - side) for dim, side in ((-2, height), (-1, width))}
+    mirrors = more[-2] < height and more[-1] < width
+    for dim, length in ((-2, height), (-1, width)):
+        if more[dim] > 0:
+            places = torch.arange(length + more[dim], device=image.device)
+            beyond = 2 * (length - 1) - places if mirrors else torch.full_like(places, length - 1)
+            image = image.index_select(dim, torch.where(places < length, places, beyond))
+    return image
+
+
+def resized(images: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Images [N, C, H, W], uint8 or float in [-1, 1], of a (height, width), bicubic, antialiased, same range."""
+    if tuple(size) == tuple(images.shape[-2:]):
+        return images
+    images = F.interpolate(images, tuple(size), mode="bicubic", antialias=True)
+    return images if images.dtype == torch.uint8 else images.clamp(-1, 1)
 
 
 def bilateral(images: torch.Tensor, sigma: float, levels: float, radius: int = 2) -> torch.Tensor:

@@ -184,6 +184,28 @@ def _programs(images: torch.Tensor, height: int) -> tuple[tuple[int, int], int, 
 
 
 @inlined
+def _place(chunks, BLOCK: tl.constexpr):
+    """What a program works on: image, chunk of its rows, channels."""
+    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    return tl.program_id(0) // chunks, tl.program_id(0) % chunks, c
+
+
+@inlined
+def _tile(left, width, channels, c, WIDE: tl.constexpr):
+    """The pixels of a row from `left` on: their places, which of them and of the channels are there, where they lie."""
+    w = left + tl.arange(0, WIDE)
+    return w, (w < width)[:, None] & (c < channels)[None, :], w[:, None] * channels + c[None, :]
+
+
+@inlined
+def _keep(parts, channels, c, one, two):
+    """Write this program's sums, [WIDE, BLOCK] twice, to parts [N, chunks, 2, C]."""
+    parts += tl.program_id(0) * 2 * channels + c
+    tl.store(parts, tl.sum(one, 0), mask=c < channels)
+    tl.store(parts + channels, tl.sum(two, 0), mask=c < channels)
+
+
+@inlined
 def _middle(x, height, width, channels, c, image):
     """An image's middle pixel, near which its sums are taken: they lose no digits where a channel lies far from 0."""
     place = (0 * image + height // 2).to(tl.int64) * width + width // 2
@@ -195,8 +217,7 @@ def _sums_kernel(
     x, parts, height, width, channels, rows, chunks, WIDE: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """Sums of x and of its squares, both less the image's middle pixel, over some rows: parts [N, chunks, 2, C]."""
-    image, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    image, chunk, c = _place(chunks, BLOCK)
     x += image.to(tl.int64) * height * width * channels
     middle = _middle(x, height, width, channels, c, image)
     total, squares = tl.zeros((WIDE, BLOCK), tl.float32), tl.zeros((WIDE, BLOCK), tl.float32)
@@ -205,15 +226,12 @@ def _sums_kernel(
         if row < height:
             line = x + row.to(tl.int64) * width * channels
             for left in range(0, width, WIDE):
-                w = left + tl.arange(0, WIDE)
-                inside = (w < width)[:, None] & (c < channels)[None, :]
-                value = tl.load(line + w[:, None] * channels + c[None, :], mask=inside, other=0).to(tl.float32)
+                w, inside, at = _tile(left, width, channels, c, WIDE)
+                value = tl.load(line + at, mask=inside, other=0).to(tl.float32)
                 value = tl.where(inside, value - middle[None, :], 0)
                 total += value
                 squares += value * value
-    parts += tl.program_id(0) * 2 * channels + c
-    tl.store(parts, tl.sum(total, 0), mask=c < channels)
-    tl.store(parts + channels, tl.sum(squares, 0), mask=c < channels)
+    _keep(parts, channels, c, total, squares)
 
 
 @inlined
@@ -240,8 +258,7 @@ def _apply_kernel(
     NORM: tl.constexpr, ACT: tl.constexpr, UP: tl.constexpr, PAD: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Some rows of y."""
-    image, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    image, chunk, c = _place(chunks, BLOCK)
     tall, wide = UP * height + 2 * PAD, UP * width + 2 * PAD
     x += image.to(tl.int64) * height * width * channels
     y += image.to(tl.int64) * tall * wide * channels
@@ -253,22 +270,21 @@ def _apply_kernel(
             line = x + (_mirrored(row - PAD, UP * height - 1) // UP).to(tl.int64) * width * channels
             made = y + row.to(tl.int64) * wide * channels
             for left in range(0, wide, WIDE):
-                w = left + tl.arange(0, WIDE)
-                inside = (w < wide)[:, None] & (c < channels)[None, :]
+                w, inside, at = _tile(left, wide, channels, c, WIDE)
                 source = _mirrored(w - PAD, UP * width - 1) // UP
                 value = tl.load(line + source[:, None] * channels + c[None, :], mask=inside, other=0).to(tl.float32)
                 if NORM:
                     value = (value - mean[None, :]) * scale[None, :]
                 if ACT:
                     value = tl.where(value > 0, value, value * slope)
-                tl.store(made + w[:, None] * channels + c[None, :], value, mask=inside)
+                tl.store(made + at, value, mask=inside)
 
 
 @inlined
 def _row_gradient(line, left, width, channels, c, UP: tl.constexpr, PAD: tl.constexpr, WIDE: tl.constexpr):
     """What a row of the result's gradient gives the pixels from `left` on: the sum over each one's copies."""
-    w = left + tl.arange(0, WIDE)
-    inside, last = (w < width)[:, None] & (c < channels)[None, :], UP * width - 1
+    w, inside, _ = _tile(left, width, channels, c, WIDE)
+    last = UP * width - 1
     total = tl.zeros((WIDE, c.shape[0]), tl.float32)
     for j in tl.static_range(UP):
         place = w * UP + j
@@ -293,8 +309,7 @@ def _gather_kernel(
 ):  # fmt: skip
     """The gradient of what the norm gives, in some rows (STORE: kept in of_x), and sums for the norm's own gradient:
     parts [N, chunks, 2, C], of it and of it times what the norm gives."""
-    image, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    image, chunk, c = _place(chunks, BLOCK)
     wide, last = UP * width + 2 * PAD, UP * height - 1
     gradient += image.to(tl.int64) * (UP * height + 2 * PAD) * wide * channels
     of_x += image.to(tl.int64) * height * width * channels
@@ -320,8 +335,7 @@ def _gather_kernel(
                         if (place >= last - PAD) & (place < last):
                             line = gradient + (PAD + 2 * last - place).to(tl.int64) * wide * channels
                             value += _row_gradient(line, left, width, channels, c, UP, PAD, WIDE)
-                w = left + tl.arange(0, WIDE)
-                inside, at = (w < width)[:, None] & (c < channels)[None, :], w[:, None] * channels + c[None, :]
+                w, inside, at = _tile(left, width, channels, c, WIDE)
                 if NORM or ACT:
                     seen = tl.load(x + here + at, mask=inside, other=0).to(tl.float32)
                     if NORM:
@@ -334,9 +348,7 @@ def _gather_kernel(
                 if STORE:
                     tl.store(of_x + here + at, value, mask=inside)
     if NORM:
-        parts += tl.program_id(0) * 2 * channels + c
-        tl.store(parts, tl.sum(total, 0), mask=c < channels)
-        tl.store(parts + channels, tl.sum(product, 0), mask=c < channels)
+        _keep(parts, channels, c, total, product)
 
 
 @jit
@@ -345,8 +357,7 @@ def _norm_gradient_kernel(
     ACT: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The gradient of x in some rows, from that of what the norm gives (ACT: of what the ReLU after it gives)."""
-    image, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    image, chunk, c = _place(chunks, BLOCK)
     offset = image.to(tl.int64) * height * width * channels
     mean, scale = _moments(x + offset, sums, height, width, channels, c, image, eps)
     products += image * 2 * channels + c
@@ -357,8 +368,7 @@ def _norm_gradient_kernel(
         if row < height:
             here = offset + row.to(tl.int64) * width * channels
             for left in range(0, width, WIDE):
-                w = left + tl.arange(0, WIDE)
-                inside, at = (w < width)[:, None] & (c < channels)[None, :], w[:, None] * channels + c[None, :]
+                w, inside, at = _tile(left, width, channels, c, WIDE)
                 value = tl.load(gradient + here + at, mask=inside, other=0).to(tl.float32)
                 seen = tl.load(x + here + at, mask=inside, other=0).to(tl.float32)
                 seen = (seen - mean[None, :]) * scale[None, :]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import Chain, bilateral, conv_before, norm_layer, run_padded
+from models.blocks import Chain, bilateral, conv_before, norm_layer, resized, run_padded
 from models.efficientnet import WIDTHS, EfficientNetLite0
 from models.vgg import VGG16
 from util.colour import luminance
@@ -221,6 +221,10 @@ class EfficientNetUNetGenerator(nn.Module):
             y = self.after[i](self.from_below[i](y) + self.from_skip[i](skip))
         return y
 
+    def scene(self, x: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
+        """The context of whole images as they are seen, sides multiples of 32; power: that brightens them."""
+        return self.context(self.encoder(brightened(x, power)))
+
     def drawn(self, x: torch.Tensor, features: Sequence[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
         """The infrared image of x, or of a tile of it, with features at strides 2 and 4 and the context there."""
         fine, y = self.fine(x), context
@@ -245,8 +249,7 @@ class EfficientNetUNetGenerator(nn.Module):
         multiples of 32 come to that."""
         power, sides = exposure(x), x.shape[-2:]
         size = [self.multiple * max(1, round(side / scale / self.multiple)) for side in sides]
-        seen = F.interpolate(x.float(), size, mode="bicubic", antialias=True).clamp(-1, 1)
-        context = self.context(self.encoder(brightened(seen, power)))
+        context = self.scene(resized(x.float(), size), power)
         size = [side // self.stride for side in sides]
         return self(x, power, F.interpolate(context.float(), size, mode="bilinear").to(context.dtype))
 

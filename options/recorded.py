@@ -18,9 +18,9 @@ from util.json_file import read_json
 
 T = TypeVar("T")
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+WORDS |= {types.NoneType: "null"}
 RETIRED = {("compile", "reduce-overhead"): "default", ("compile", "max-autotune"): "default"}
 """Values that earlier runs recorded, and what stands for them now."""
-WORDS |= {types.NoneType: "null"}
 
 
 def _as(hint: Any, value: Any) -> Any:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import normalises_images
-from models.generators import EfficientNetUNetGenerator, OneDirection, brightened, exposure
+from models.blocks import normalises_images, resized, to_multiple
+from models.generators import EfficientNetUNetGenerator, OneDirection, exposure
 from models.inference.tiling import AT_ONCE, Tile, cut_tiles, each_tile, take_exact, take_sample, with_tile_norms
 from util.colour import grey_bytes
 from util.device import Device
@@ -39,19 +39,6 @@ def _grid(length: int, side: int, multiple: int) -> list[tuple[int, int]]:
     starts = ((2 * i + 1) * length // (2 * SAMPLES) - side // 2 for i in range(SAMPLES))
     inside = (min(max(0, start), length - side) // multiple * multiple for start in starts)
     return [(start, start + side) for start in inside]
-
-
-def _to_multiple(image: torch.Tensor, multiple: int, least: int) -> torch.Tensor:
-    """Images [N, C, H, W] of any type as run_padded would show them to a network: sides are multiples."""
-    height, width = image.shape[-2:]
-    more = {dim: max(-side % multiple, least - side) for dim, side in ((-2, height), (-1, width))}
-    mirrors = more[-2] < height and more[-1] < width
-    for dim, length in ((-2, height), (-1, width)):
-        if more[dim]:
-            places = torch.arange(length + more[dim], device=image.device)
-            beyond = 2 * (length - 1) - places if mirrors else torch.full_like(places, length - 1)
-            image = image.index_select(dim, torch.where(places < length, places, beyond))
-    return image
 
 
 @dataclass(frozen=True)
@@ -187,11 +174,8 @@ class Translator:
         powers = exposure(visible).to(self.device.device, non_blocking=True)
         together, contexts = max(1, TILE**2 // (size[0] * size[1])), []
         for part, power in zip(visible.split(together), powers.split(together), strict=True):
-            if size != (height, width):
-                part = F.interpolate(part, size, mode="bicubic", antialias=True)
-                part = part if part.dtype == torch.uint8 else part.clamp(-1, 1)
-            seen = self.device.images(_to_multiple(part, generator.multiple, generator.least(*size)))
-            shown = brightened(self.network.shown(seen).to(self.device.dtype), power)
-            contexts.append(generator.context(generator.encoder(shown)).float())
+            seen = to_multiple(resized(part, size), generator.multiple, generator.least(*size))
+            shown = self.network.shown(self.device.images(seen)).to(self.device.dtype)
+            contexts.append(generator.scene(shown, power).float())
         scene = Scene(powers, torch.cat(contexts), (size[0] / height, size[1] / width))
-        return scene, _to_multiple(visible, generator.multiple, generator.least(height, width))
+        return scene, to_multiple(visible, generator.multiple, generator.least(height, width))
