@@ -20,7 +20,7 @@ from data.output.writing import Wait, Writers, at_own_size, coloured, copy_small
 from data.remarks import CUTS, note_views
 from data.scoring.fusion import FUSED, FusedScorer
 from data.scoring.scores import Scores, are_scores
-from data.transforms import Preprocess, resize
+from data.transforms import Preprocess
 from data.video import is_video
 from data.visible_images import FusionInputs, batch_limits, images_in, read_batches
 from models import METHODS
@@ -43,6 +43,7 @@ from scripts.report import announce, cases_of, print_scores, score_results, tell
 from util.command_line import given, run_command, to_dict
 from util.device import Device, select_device
 from util.files import check_folder, digest, write_whole
+from util.images import resize
 from util.text import first_few, plural
 from util.training import ranks
 from util.training.run_folder import RunFolder

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from options.data import DataOptions
-from util.colour import standard_exposure
+from util.images import standard_exposure
 
 COUNT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """Pillow modes of more than 8 bits, which Pillow's own convert() would clip to white."""

@@ -18,9 +18,9 @@ from data.images import ImageError, Source, pixel_size, read_infrared, read_redu
 from data.inputs import evenly
 from data.remarks import headers_of, with_one_white
 from data.threads import in_threads, worker_count
-from data.transforms import as_tensor, resize, to_size
+from data.transforms import as_tensor, to_size
 from options.data import DataOptions
-from util.colour import grey_bytes, luminance
+from util.images import grey_bytes, luminance, resize
 
 Look = Literal["infrared", "luminance", "inverted luminance"]
 THERMAL = (512, 640)  # height, width of FLIR's thermal camera, in whose pixels small objects are measured

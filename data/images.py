@@ -17,8 +17,8 @@ from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, large
 from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, unique_stems
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
-from util.colour import BT601, grey_bytes
 from util.files import beside
+from util.images import BT601, grey_bytes
 
 JPEG_SIDE = 65500  # pixels
 SPARE = 2  # how much larger a reduced JPEG is at least than the image it is resized to

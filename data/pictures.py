@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from data.counts import COUNT_MODES
-from util.colour import BT601
+from util.images import BT601
 from util.text import one_line
 
 ORIENTATION = 0x0112  # of EXIF: 1 to 8, 5 and more with sides exchanged

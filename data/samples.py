@@ -16,9 +16,10 @@ from data.inputs import evenly
 from data.layouts import Pair, Split
 from data.masks import Masks
 from data.threads import in_threads, worker_count
-from data.transforms import Preprocess, resize, to_size
+from data.transforms import Preprocess, to_size
 from options.train import TrainOptions
 from util.files import stamp
+from util.images import resize
 
 Sample = dict[str, torch.Tensor]
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from data.images import to_tensor
 from options.recorded import from_dict
 from options.train import InputOptions, TrainOptions
+from util.images import resize
 from util.json_file import JsonError, parse_json
 
 
@@ -119,17 +118,6 @@ def grey_tensor(array: np.ndarray) -> torch.Tensor:
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return as_tensor(array)
-
-
-def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """[..., H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
-    if tuple(image.shape[-2:]) == tuple(size):
-        return image
-    if image.dtype == torch.uint8 and tuple(size) == (1, 1):  # PyTorch fails there with three channels of bytes
-        floats = F.resize(image.float(), list(size), InterpolationMode.BICUBIC, antialias=True)
-        return floats.round_().clamp_(0, 255).to(torch.uint8)
-    resized = F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True)
-    return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)
 
 
 def to_size(array: np.ndarray, size: Sequence[int]) -> torch.Tensor:

@@ -15,9 +15,10 @@ import torch
 
 from data.counts import ThermalRange, grey_from_counts
 from data.images import ImageError
-from data.transforms import as_tensor, grey_tensor, resize
+from data.transforms import as_tensor, grey_tensor
 from data.visible_images import images_in
 from util.files import part_of
+from util.images import resize
 from util.text import plural
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")

@@ -15,7 +15,8 @@ from data.images import ImageError, Source, ThermalRange, read_infrared, read_re
 from data.inputs import Job
 from data.loader import Loader
 from data.threads import of_headers, worker_count
-from data.transforms import Preprocess, as_tensor, grey_tensor, resize
+from data.transforms import Preprocess, as_tensor, grey_tensor
+from util.images import resize
 from util.training import ranks
 from util.training.progress import Counting
 

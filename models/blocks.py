@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import library, nn
 
 from models import fused
-from util.colour import luminance
+from util.images import luminance
 
 SPECTRAL_EPS = 1e-12
 
@@ -231,26 +231,20 @@ def run_padded(
 
 
 def to_multiple(image: torch.Tensor, multiple: int, least: int = 0) -> torch.Tensor:
-    """Images [N, C, H, W] of any type with sides in multiples of `multiple`, and of at least `least` pixels.
-
-    The right and lower edges are mirrored, or repeated where the image is too small to mirror."""
-    height, width = image.shape[-2:]
-    more = {dim: max(-side % multiple, least - side) for dim, side in ((-2, height), (-1, width))}
-    mirrors = more[-2] < height and more[-1] < width
-    for dim, length in ((-2, height), (-1, width)):
-        if more[dim] > 0:
-            places = torch.arange(length + more[dim], device=image.device)
-            beyond = 2 * (length - 1) - places if mirrors else torch.full_like(places, length - 1)
-            image = image.index_select(dim, torch.where(places < length, places, beyond))
+    """Images [N, C, H, W] of any type with sides in multiples of `multiple`, and of at least `least` pixels; `mirrored`
+    at the right and lower edges."""
+    for dim in (-2, -1):
+        length = image.shape[dim]
+        if (more := max(-length % multiple, least - length)) > 0:
+            image = image.index_select(dim, mirrored(length, length + more, image.device))
     return image
 
 
-def resized(images: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Images [N, C, H, W], uint8 or float in [-1, 1], of a (height, width), bicubic, antialiased, same range."""
-    if tuple(size) == tuple(images.shape[-2:]):
-        return images
-    images = F.interpolate(images, tuple(size), mode="bicubic", antialias=True)
-    return images if images.dtype == torch.uint8 else images.clamp(-1, 1)
+def mirrored(length: int, total: int, device: torch.device) -> torch.Tensor:
+    """`total` indices that go on after 0 .. length - 1 by mirroring at the end, as padding by "reflect" does, and stay
+    at 0 where there is no more to mirror."""
+    places = torch.arange(total, device=device)
+    return (length - 1 - (places - (length - 1)).abs()).clamp(min=0)
 
 
 def bilateral(images: torch.Tensor, sigma: float, levels: float, radius: int = 2) -> torch.Tensor:

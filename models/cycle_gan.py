@@ -23,7 +23,7 @@ from models.losses import adversarial_loss, content_loss, paired_loss, self_simi
 from models.method import Method
 from models.vgg import features_of, loss_network, random_filters
 from options.cycle_gan import CycleGANOptions
-from util.colour import luminance
+from util.images import luminance
 
 VISIBLE_CHANNELS, INFRARED_CHANNELS = 3, 1
 

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import Chain, bilateral, conv_before, norm_layer, resized, run_padded
+from models.blocks import Chain, as_luminance, bilateral, conv_before, norm_layer, run_padded
 from models.efficientnet import WIDTHS, EfficientNetLite0
 from models.vgg import VGG16
-from util.colour import luminance
+from util.images import luminance, resize
 
 LEAST = 16  # pixels of a side: with fewer, the residual blocks would see too few to mirror and to normalise
 
@@ -249,7 +249,7 @@ class EfficientNetUNetGenerator(nn.Module):
         multiples of 32 come to that."""
         power, sides = exposure(x), x.shape[-2:]
         size = [self.multiple * max(1, round(side / scale / self.multiple)) for side in sides]
-        context = self.scene(resized(x.float(), size), power)
+        context = self.scene(resize(x.float(), size), power)
         size = [side // self.stride for side in sides]
         return self(x, power, F.interpolate(context.float(), size, mode="bilinear").to(context.dtype))
 
@@ -306,8 +306,7 @@ class OneDirection(nn.Module):
 
     def forward(self, visible: torch.Tensor, *whole: torch.Tensor) -> torch.Tensor:
         """whole: what the generator is to know of the whole image where visible is a tile of it."""
-        made = self.to_infrared(self.shown(visible), *whole)
-        return luminance(made) if made.shape[1] == 3 else made
+        return as_luminance(self.to_infrared(self.shown(visible), *whole))
 
 
 def load_encoder(generator: nn.Module) -> None:

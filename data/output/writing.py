@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from data.images import to_uint8, write_image
-from data.transforms import as_tensor, resize
+from data.transforms import as_tensor
 from data.visible_images import BATCH_PIXELS
-from util.colour import grey_bytes, luminance
+from util.images import grey_bytes, luminance, resize
 from util.metrics.strips import by_strips
 from util.training.progress import Counting
 

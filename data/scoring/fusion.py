@@ -13,7 +13,8 @@ from data.remarks import size_remedy, size_text
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
 from data.scoring.targets import Targets
-from data.transforms import as_tensor, grey_tensor, resize
+from data.transforms import as_tensor, grey_tensor
+from util.images import resize
 from util.metrics.fusion import BASELINES, FUSION_METRICS, FusionScorer, check_request, eight_bit, grey
 from util.metrics.target_contrast import LEAST, RING
 from util.text import plural

@@ -13,8 +13,8 @@ from data.images import ImageError, Source, read_infrared, read_visible
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
 from data.threads import in_threads
-from data.transforms import as_tensor, grey_tensor, resize
-from util.colour import luminance
+from data.transforms import as_tensor, grey_tensor
+from util.images import luminance, resize
 from util.metrics import generation
 from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
 from util.metrics.strips import by_strips

@@ -14,31 +14,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.blocks import as_luminance
-from models.generators import brightened, channels_in, exposure
-from util.colour import luminance, standard_exposure
+from models.blocks import as_luminance, mirrored
+from models.generators import OneDirection, brightened, exposure
+from util.images import standard_exposure
 
 Runner = Callable[..., torch.Tensor]
 
 
-def mirrored(length: int, multiple: int) -> torch.Tensor:
-    """Indices that continue 0 .. length - 1 to a multiple by mirroring the end, as padding by "reflect" does."""
-    places = torch.arange(length + (multiple - length % multiple) % multiple)
-    return (length - 1 - (places - (length - 1)).abs()).clamp(min=0)
-
-
-class Unpadded(nn.Module):
+class Unpadded(OneDirection):
     """A generator on sides that are multiples already: [N, 3, H, W] -> [N, 1, H, W].
 
     The generators' own forward branches on the size, which an exported graph would freeze."""
 
-    def __init__(self, generator: Any) -> None:
-        super().__init__()
-        self.generator, self.grey = generator, channels_in(generator) == 1
-
-    def forward(self, visible: torch.Tensor) -> torch.Tensor:
-        made = self.generator.unpadded(luminance(visible) if self.grey else visible)
-        return luminance(made) if made.shape[1] == 3 else made
+    def forward(self, visible: torch.Tensor, *whole: torch.Tensor) -> torch.Tensor:
+        generator: Any = self.to_infrared
+        return as_luminance(generator.unpadded(self.shown(visible)))
 
 
 class AnySize(nn.Module):
@@ -52,8 +42,10 @@ class AnySize(nn.Module):
     def forward(self, visible: torch.Tensor) -> torch.Tensor:
         visible = self.before(visible)
         height, width = visible.shape[2], visible.shape[3]
-        rows = mirrored(height, self.multiple).to(visible.device)
-        columns = mirrored(width, self.multiple).to(visible.device)
+        rows, columns = (
+            mirrored(side, side + (self.multiple - side % self.multiple) % self.multiple, visible.device)
+            for side in (height, width)
+        )
         made = self.inside(visible.index_select(2, rows).index_select(3, columns))
         # Slices up to the size would ask the exporter to prove that the padded side is no smaller.
         rows, columns = (torch.arange(side, device=visible.device) for side in (height, width))
@@ -113,9 +105,8 @@ def exportable(network: Any, kind: str, infrared_range: str = "asis") -> Exporta
         )
     multiple = network.to_infrared.multiple
     before = Brighten() if network.to_infrared.brightens else nn.Identity()
-    # Mirroring goes no further than the image: sides of at least half the multiple.
     unit = max(multiple, 32)
-    sizes = ((1, 2 * unit, 3 * unit), (1, 2 * unit - 5, 2 * unit + 3), (2, unit + 1, 2 * unit), (1, 2 * unit, unit - 1))
+    sizes = ((1, 2 * unit, 3 * unit), (1, 2 * unit - 5, 2 * unit + 3), (2, unit + 1, 2 * unit), (1, 2 * unit, 20))
     module = AnySize(before, Unpadded(twin.to_infrared), multiple).eval()
     return Exportable(module, network, {"visible": 3}, "infrared", sizes, multiple)
 

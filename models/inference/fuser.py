@@ -11,8 +11,8 @@ from models.blocks import as_luminance
 from models.inference.joined import join
 from models.inference.tiling import run_local
 from options.fuse import NetworkOptions
-from util.colour import standard_exposure
 from util.device import Device
+from util.images import standard_exposure
 
 # Pixels. On the CPU a tile's activations stay in the cache, which is twice as fast; on CUDA they take some 3 GB.
 LARGEST_TILE = {"cpu": 184, "cuda": 1024}

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.blocks import normalises_images, resized, to_multiple
+from models.blocks import normalises_images, to_multiple
 from models.generators import EfficientNetUNetGenerator, OneDirection, exposure
 from models.inference.tiling import AT_ONCE, Tile, cut_tiles, each_tile, take_exact, take_sample, with_tile_norms
-from util.colour import grey_bytes
 from util.device import Device
+from util.images import grey_bytes, resize
 
 TILE = 1536  # pixels; in bf16 a ResNet's activations take some 1.5 GB at this size
 SMALL = 512  # pixels; a scene is not enlarged beyond SMALL x SMALL for being seen
@@ -174,7 +174,7 @@ class Translator:
         powers = exposure(visible).to(self.device.device, non_blocking=True)
         together, contexts = max(1, TILE**2 // (size[0] * size[1])), []
         for part, power in zip(visible.split(together), powers.split(together), strict=True):
-            seen = to_multiple(resized(part, size), generator.multiple, generator.least(*size))
+            seen = to_multiple(resize(part, size), generator.multiple, generator.least(*size))
             shown = self.network.shown(self.device.images(seen)).to(self.device.dtype)
             contexts.append(generator.scene(shown, power).float())
         scene = Scene(powers, torch.cat(contexts), (size[0] / height, size[1] / width))

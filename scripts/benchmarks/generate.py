@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data.images import list_images, read_visible, write_image
 from data.output.writing import at_own_size
-from data.transforms import as_tensor, resize
+from data.transforms import as_tensor
 from models.cycle_gan import Generators
 from models.inference.trained import load_network
 from models.inference.translator import Translator
@@ -38,6 +38,7 @@ from scripts.benchmarks.common import (
 from util.command_line import parse, to_dict
 from util.device import select_device
 from util.files import ROOT, check_file
+from util.images import resize
 from util.training.state import save_weights
 
 OWN = 32  # images of --dataroot that are read, at most; the folder holds them again and again

@@ -26,8 +26,8 @@ from options.recorded import published
 from options.stdfusion_net import STDFusionNetOptions
 from options.train import TrainOptions, for_method
 from tests.conftest import ROOT, write_pairs
-from util.colour import luminance
 from util.command_line import to_dict
+from util.images import luminance
 from util.metrics.fusion import FUSION_METRICS, fusion_scores
 from util.training.run_folder import RunFolder
 from util.training.state import save_weights

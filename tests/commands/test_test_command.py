@@ -19,14 +19,13 @@ from data.images import ThermalRange, list_images, read_infrared, to_uint8, writ
 from data.inputs import Job
 from data.output.results import Results
 from data.output.writing import at_own_size, copy_small
-from data.transforms import resize
 from data.visible_images import LARGE, VisibleImages, read_batches
 from models.generators import make_generator
 from options.cycle_gan import CycleGANOptions
 from tests.conftest import ROOT, modified, write_pairs
 from tests.layout_fixtures import picture, two_folders
-from util.colour import grey_bytes
 from util.command_line import to_dict
+from util.images import grey_bytes, resize
 from util.training.state import save_weights
 
 SERIAL = ("--num_threads", 0, "--device", "cpu", "--precision", "fp32")

@@ -22,8 +22,9 @@ from data.images import (
     to_uint8,
     write_image,
 )
-from data.transforms import as_tensor, resize, to_size
+from data.transforms import as_tensor, to_size
 from options.data import DataOptions
+from util.images import resize
 
 KELVIN = ThermalRange()
 RAMP = np.arange(7 * 5, dtype=np.uint8).reshape(7, 5) * 7  # [H 7, W 5], not square

@@ -21,12 +21,13 @@ from data.layouts import find
 from data.loader import Loader
 from data.samples import evenly, mean_infrared, read_validation
 from data.training_images import Steps, TrainingImages, make_loader, steps_of_epoch
-from data.transforms import Preprocess, jitter_colour, resize
+from data.transforms import Preprocess, jitter_colour
 from options.cycle_gan import CycleGANOptions
 from options.data import TrainDataOptions
 from options.pix2pix import Pix2PixOptions
 from options.train import InputOptions, RunOptions, TrainOptions
 from tests.conftest import write_pairs
+from util.images import resize
 from util.training.signals import ignore_ctrl_c, ignore_in_worker
 
 

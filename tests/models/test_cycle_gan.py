@@ -13,8 +13,8 @@ from models.discriminators import ImagePool, discriminator_terms
 from models.losses import content_loss, gradient_penalty
 from models.vgg import features_of
 from options.cycle_gan import CycleGANOptions
-from util.colour import luminance
 from util.device import select_device
+from util.images import luminance
 from util.training.optimizers import Optimizers
 
 SMALL = {

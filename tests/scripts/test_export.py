@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import scripts.export
+from models.blocks import to_multiple
 from models.cycle_gan import CycleGAN
 from models.fusion_gan import FusionGAN
 from models.generators import make_generator
-from models.inference.exportable import Unpadded, mirrored
+from models.inference.exportable import Unpadded
 from models.stdfusion_net import STDFusionNet, initialise
 from options.cycle_gan import CycleGANOptions
 from options.fusion_gan import FusionGANOptions
@@ -90,7 +91,7 @@ def test_onnx_equals_pytorch_and_names_itself(command: Callable, tmp_path: Path,
 
 
 def test_a_file_that_differs_is_not_written(command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Unpadded, "forward", lambda self, visible: self.generator.unpadded(visible) + 0.01)
+    monkeypatch.setattr(Unpadded, "forward", lambda self, visible: self.to_infrared.unpadded(visible) + 0.01)
     weights = write(tmp_path / "w.safetensors", "resnet")
     done = command("scripts.export", "--weights", weights, "--format", "torchscript", status=2)
     assert "differs by" in done.stderr and done.stderr.count("\n") == 1
@@ -116,14 +117,14 @@ def test_a_full_disk_names_the_file(command: Callable, tmp_path: Path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
-@pytest.mark.parametrize(("length", "multiple"), [(1, 4), (5, 4), (8, 4), (130, 128), (64, 128)])
-def test_mirrored_is_reflect_padding(length: int, multiple: int) -> None:
-    places = mirrored(length, multiple)
+@pytest.mark.parametrize(("length", "multiple"), [(1, 4), (5, 4), (8, 4), (130, 128), (64, 128), (12, 32)])
+def test_sides_are_mirrored_as_padding_by_reflect_does_as_far_as_they_go(length: int, multiple: int) -> None:
+    row = torch.arange(float(length))[None, None, None]
+    places = to_multiple(row.expand(1, 1, multiple, length), multiple)[0, 0, 0]
     assert len(places) % multiple == 0 and len(places) - length < multiple
-    pad = len(places) - length
-    if pad < length:
-        row = torch.arange(float(length))[None, None]
-        assert torch.equal(torch.nn.functional.pad(row, (0, pad), mode="reflect")[0, 0].long(), places)
+    far = min(len(places), 2 * length - 1)
+    assert torch.equal(torch.nn.functional.pad(row, (0, far - length, 0, 0), mode="reflect")[0, 0, 0], places[:far])
+    assert not places[far:].any()
 
 
 def test_mistakes_are_one_line(command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

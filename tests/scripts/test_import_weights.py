@@ -21,8 +21,8 @@ from options.fusion_gan import FusionGANOptions
 from options.recorded import from_dict
 from scripts.import_weights import ImportOptions, main
 from tests.checkpoint_writer import made_fusion_gan, write_checkpoint
-from util.colour import luminance
 from util.device import select_device
+from util.images import luminance
 from util.training.state import load_weights, save_weights
 
 Tensors = dict[str, torch.Tensor]

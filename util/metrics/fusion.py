@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 
-from util.colour import luminance
+from util.images import luminance
 from util.metrics.gradient import (
     added_artefacts,
     average_gradient,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from util.colour import luminance
+from util.images import luminance
 from util.metrics.filters import blur, sobel
 from util.metrics.strips import by_strips, means_of_maps
 from util.metrics.structure import MS_SSIM_WEIGHTS, halve

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from util.colour import luminance
 from util.device import Device
+from util.images import luminance
 from util.metrics import generation
 from util.metrics.fusion import BASELINES, FUSION_METRICS, fusion_scores
 from util.training import ranks

@@ -18,8 +18,8 @@ from models.generators import make_generator
 from models.inference.trained import SHIPPED, OneDirection, load_network
 from options.cycle_gan import CycleGANOptions
 from options.stdfusion_net import STDFusionNetOptions
-from util.colour import luminance
 from util.command_line import to_dict
+from util.images import luminance
 from util.training.state import load_weights, save_weights
 
 SMALL = CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose")

@@ -1,8 +1,12 @@
-"""Colour and grey levels of tensors: luminance by ITU-R BT.601, full range; 8 bits."""
+"""Images as tensors: luminance by ITU-R BT.601, full range; 8 bits; exposure; size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 BT601 = (0.299, 0.587, 0.114)
 STANDARD_MEAN, STANDARD_SPREAD, STANDARD_GAIN = 90.0, 40.0, (0.9, 2.0)
@@ -30,3 +34,14 @@ def standard_exposure(infrared: torch.Tensor) -> torch.Tensor:
     spread, mean = torch.std_mean(levels, (1, 2, 3), keepdim=True, correction=0)
     gain = (STANDARD_SPREAD / 127.5 / spread.clamp(min=1e-3)).clamp(*STANDARD_GAIN)
     return ((levels - mean) * gain + (STANDARD_MEAN / 127.5 - 1)).clamp(-1, 1)
+
+
+def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """[..., C, H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    if image.dtype == torch.uint8 and tuple(size) == (1, 1):  # PyTorch fails there with three channels of bytes
+        floats = F.resize(image.float(), list(size), InterpolationMode.BICUBIC, antialias=True)
+        return floats.round_().clamp_(0, 255).to(torch.uint8)
+    resized = F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True)
+    return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)

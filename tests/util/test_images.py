@@ -1,8 +1,8 @@
-"""util/colour.py: luminance and exposure."""
+"""util/images.py: luminance and exposure."""
 
 import torch
 
-from util.colour import luminance, standard_exposure
+from util.images import luminance, standard_exposure
 
 
 def test_luminance_has_the_weights_of_bt_601_and_keeps_grey():
