@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from data.images import ThermalRange, write_image
+from data.counts import ThermalRange, stretched
+from data.images import write_image
 from data.inputs import Job, evenly, find_to_fuse
 from data.output.fused_video import fuse_video, note_videos, open_videos
 from data.output.results import MANIFEST, Results, manifest_key, own_folder, remove_all_parts
@@ -41,7 +42,7 @@ from options.shared import WeightsOptions
 from options.train import TrainOptions
 from scripts.report import announce, cases_of, print_scores, score_results, tell, tell_skipped, write_results_page
 from util.command_line import given, run_command, to_dict
-from util.device import Device, select_device
+from util.device import select_device
 from util.files import check_folder, digest, write_whole
 from util.images import resize
 from util.text import first_few, plural
@@ -88,9 +89,11 @@ def load_fusion(opts: NetworkOptions, trained: TrainOptions | None) -> tuple[tor
 @dataclass(frozen=True)
 class Partner:
     """What makes the infrared partners of visible images, as test.py does. sees: whose working size its generator
-    sees images at; None for their own. weights: its file. statistics: of batch norms. about: what it is, in words."""
+    sees images at; None for their own. thermal: the range that its images come to, as those on disk do. weights: its
+    file. statistics: of batch norms. about: what it is, in words."""
 
     translator: Translator
+    thermal: ThermalRange
     sees: Preprocess | None
     weights: Path
     statistics: str | None
@@ -100,7 +103,11 @@ class Partner:
         """[N, 3, h, w] as the generator sees it -> uint8 [N, 1, H, W] of a size, where the generator leaves it."""
         together = images_in(batch_limits(None, self.translator.device.device), *seen.shape[-2:])
         made = (at_own_size(self.translator(part), [size] * len(part)) for part in seen.split(together))
-        return torch.stack([image for part in made for image in part])
+        images = torch.stack([image for part in made for image in part])
+        if self.thermal.eight_bit == "asis":
+            return images
+        levels = (torch.from_numpy(stretched(image.numpy(), self.thermal)) for image in images[:, 0].cpu())
+        return torch.stack(list(levels))[:, None].to(images.device)
 
     def of_frames(self, visible: torch.Tensor) -> torch.Tensor:
         """Whole images, uint8 [N, 3, H, W] -> uint8 [N, 1, H, W], where the generator leaves it."""
@@ -108,15 +115,17 @@ class Partner:
         return self(resize(visible, self.sees.working_size(*size) if self.sees else size), size)
 
 
-def load_partner(opts: NetworkOptions, generator: str, norm_statistics: str | None = None) -> Partner:
-    """What --generator names: a run, or a weights file by its ending."""
+def load_partner(
+    opts: NetworkOptions, thermal: ThermalRange, generator: str, norm_statistics: str | None = None
+) -> Partner:
+    """What --generator names: a run, or a weights file by its ending. thermal: as of Partner."""
     file = Path(generator) if generator.endswith(SUFFIX) else None
     path, trained = find_weights(WeightsOptions(generator, opts.checkpoints_dir, weights=file))
     about = f"{path.parent}, {path.name}" if trained else generator
     device = select_device(opts.device, opts.precision)
     network, _, facts = load_network(path, "generation", trained, norm_statistics)
     sees = Preprocess.of_generator(trained, facts)
-    return Partner(Translator(network, device), sees, path, facts.get("norm_statistics"), about)
+    return Partner(Translator(network, device), thermal, sees, path, facts.get("norm_statistics"), about)
 
 
 def fuse_batch(
@@ -192,16 +201,16 @@ def fuse_images(
 
 
 def manifest_facts(
-    facts: Mapping[str, Any], options: FuseOptions, device: Device, partner: Partner | None
+    facts: Mapping[str, Any], options: FuseOptions, fuser: Fuser, partner: Partner | None
 ) -> dict[str, Any]:
     """By what images are fused, besides the weights. facts: with the range."""
-    sees, made = partner and partner.sees, None
+    sees, made, standard = partner and partner.sees, None, {"eight_bit": "standard"} if fuser.standard else {}
     if partner:
         made = [digest(partner.weights), asdict(sees) if sees else "input", partner.statistics]
     return {
         "generator": made,
-        "thermal range": asdict(ThermalRange.from_options(options.data)),
-        "precision": str(device.dtype),
+        "thermal range": asdict(ThermalRange.from_options(options.data)) | standard,
+        "precision": str(fuser.device.dtype),
         "tiles": options.network.tile,
         "range": facts["range"],
         "gray": options.output.gray,
@@ -253,14 +262,14 @@ def main() -> int:
     if policy not in POLICIES:
         raise ValueError(f"{facts['weights']}: names the range {policy}: give --range {' or '.join(POLICIES)}")
     by_image = isinstance(method, FusionGANOptions) and method.bn_statistics == "image"
-    seen = facts.get("infrared_range", "asis")  # what the network learnt from
-    if given(sys.argv, "--infrared_range") is None:  # the Fuser makes the standard exposure, of which no score knows
-        options = options.with_range("percentile" if seen == "percentile" else "asis")
-    elif options.data.infrared_range == "standard":  # it is read so
-        seen = "asis"
-    fuser = Fuser(network, device, network_options, policy, not by_image, seen)
+    learnt = facts.get("infrared_range", "asis")
+    seen = learnt if given(sys.argv, "--infrared_range") is None else options.data.infrared_range
+    # The Fuser makes the standard exposure, of whatever it fuses and no score knows.
+    options = options.with_range("percentile" if seen == "percentile" else "asis")
+    fuser = Fuser(network, device, network_options, policy, not by_image, "standard" in (learnt, seen))
+    thermal = ThermalRange.from_options(options.data)
     partner = (
-        load_partner(network_options, sources.generator, sources.norm_statistics)
+        load_partner(network_options, thermal, sources.generator, sources.norm_statistics)
         if sources.generator is not None
         else None
     )
@@ -288,7 +297,7 @@ def run_images(
         pairs = [(job.visible, job.ground_truth) for job in jobs if job.ground_truth is not None]
         remedy, why = CUTS.format("--visible and --infrared"), "they are fused pixel by pixel"
         tell("note", note_views(pairs, "visible images", "their infrared partners", remedy, why=why))
-    key = manifest_key(Path(facts["weights"]), manifest_facts(facts, options, device, partner))
+    key = manifest_key(Path(facts["weights"]), manifest_facts(facts, options, fuser, partner))
     shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
     with own_folder(options.output.results_dir, folder, inputs.paths, KINDS):
         results = Results(folder, KINDS, key, options.output.overwrite, fits)

@@ -17,7 +17,7 @@ from data.images import write_image
 from data.inputs import Inputs, Job, evenly, find_to_generate
 from data.output.results import Results, manifest_key, own_folder
 from data.output.writing import Wait, Writers, at_own_size, copy_small, fetch
-from data.scoring.generation import GeneratedScorer, mean_grey
+from data.scoring.generation import GeneratedScorer, load_for_all, mean_grey
 from data.scoring.scores import Scores, are_scores
 from data.threads import thread_count
 from data.transforms import Preprocess
@@ -29,6 +29,7 @@ from scripts.report import (
     announce,
     cases_of,
     print_scores,
+    remove_evaluation,
     score_results,
     tell,
     tell_skipped,
@@ -39,7 +40,7 @@ from util.command_line import given, run_command
 from util.device import Device, select_device
 from util.files import check_folder, write_whole
 from util.metrics.generation import METRICS
-from util.metrics.learned import LearnedMetrics, load_learned
+from util.metrics.learned import LearnedMetrics
 from util.metrics.score_sheet import finite
 from util.text import metric_title, plural
 from util.training import ranks
@@ -167,11 +168,12 @@ def main() -> int:
     seen_at = sees.working_size if sees else None
     translator = Translator(network, device, opts.tile, opts.tile_statistics, opts.compile, seen_at)
     trained_on = [one.dataroot.resolve() for one in trained.data.roots] if trained else []
-    inputs = find_to_generate(options.data, opts.split, opts.num_test, options.data.dataroot[0].resolve() in trained_on)
+    own = {root.resolve() for root in options.data.dataroot} <= set(trained_on)
+    inputs = find_to_generate(options.data, opts.split, opts.num_test, own)
     jobs, folder = inputs.jobs, opts.results_dir / opts.result_name
     if opts.evaluate and not any(job.ground_truth for job in jobs):
         raise ValueError(f"--evaluate: {inputs.summary} have no real infrared images to score against; leave it out")
-    learned = load_learned(opts.inception_weights, opts.lpips_weights, device.device) if opts.evaluate else None
+    learned = load_for_all(opts.inception_weights, opts.lpips_weights, device.device) if opts.evaluate else None
     opening = {"weights": weights, "data": inputs.summary, "device": device.describe(), "writes": f"{folder}/"}
     announce(opening)
     preprocess = sees if opts.scale == "train" else None
@@ -186,6 +188,8 @@ def main() -> int:
         tell("note", [*inputs.notes, *results.notes(jobs, left, "infrared")])
         generate(translator, VisibleImages(left, thermal, preprocess, limits[1]), options, results, shown)
         results.collect()
+        if left and ranks.is_writer():  # of other images
+            remove_evaluation(folder / "evaluation.json")
         facts = {key: value for key, value in metadata.items() if key != "options"}
         facts["scale"] = "train" if preprocess else "input"
         return report(results, options, facts, inputs, shown, device, learned)

@@ -78,6 +78,8 @@ def build(
     device.compile(method.networks(), compiled, forgiving=options.run.compile == "auto")
     if options.input.crops:
         device.expect_one_size()
+    if ranks.rank():  # else all ranks would draw the same random numbers
+        torch.manual_seed(options.run.seed + ranks.rank())
     return state, remarks
 
 
@@ -256,8 +258,9 @@ def other_folder(options: TrainOptions) -> list[str]:
 
 def next_command(options: TrainOptions) -> list[str]:
     """What uses the weights of a finished run, with its arguments."""
-    command = "test.py" if METHODS[options.run.model].score_kind == "generation" else "fuse.py"
-    return [command, "--name", options.run.name, *other_folder(options), "--dataroot", str(options.data.dataroot[0])]
+    generates, roots = METHODS[options.run.model].score_kind == "generation", list(map(str, options.data.dataroot))
+    words = ["--name", options.run.name, *other_folder(options), "--dataroot"]
+    return ["test.py", *words, *roots] if generates else ["fuse.py", *words, roots[0]]
 
 
 def train_watched(training: Training, loader: Loader) -> int:
@@ -266,6 +269,7 @@ def train_watched(training: Training, loader: Loader) -> int:
     shown, task, begun = options.display, training.validation.task, time.monotonic()
     client = VisdomClient(shown.display_server, shown.display_port, shown.display_env or options.run.name)
     facts = {"steps": state.steps, "epochs": options.loop.epochs, "metric": task.best_metric}
+    facts["judged_anew"] = state.best is None  # scores before do not count
     with Watch(training.log, facts) as watch:
         if shown.display != "none":
             watch.display = open_display(run.path, client, shown.display == "visdom" or shown.start_visdom)

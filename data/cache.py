@@ -218,11 +218,16 @@ def _shared_memory(limit: int, spare: int) -> Cache:
     if ranks.world() > 1:  # what all ranks of this job know, and no other job
         facts = [os.environ.get(name) for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")]
     folder = top / f"images-{key_of(*facts).hex()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    cache = Cache(folder, limit)
-    fcntl.flock(cache.lock, fcntl.LOCK_SH)  # held by this process and its workers, as _remove_left sees
-    if ranks.is_first_here():
+    if ranks.is_first_here():  # under another name until it is locked: _remove_left of another job would take it
+        new = Path(tempfile.mkdtemp(prefix="new-images-", dir=top))
+        cache = Cache(new, limit)
+        fcntl.flock(cache.lock, fcntl.LOCK_SH)  # held by this process and its workers
+        cache.place = new.rename(folder)
         weakref.finalize(cache, _end, folder, os.getpid())
+    ranks.barrier()
+    if not ranks.is_first_here():
+        cache = Cache(folder, limit)
+        fcntl.flock(cache.lock, fcntl.LOCK_SH)
     ranks.barrier()
     return cache
 

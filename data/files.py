@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = (
     ".ras", ".sgi", ".dds",
 )  # fmt: skip
 """What Pillow reads, of formats that hold one picture."""
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 BESIDE = (
     ".txt",
     ".xml",
@@ -67,6 +68,11 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sorting key under which frame2 comes before frame10, whatever script its digits are of. No two names tie."""
     parts = re.split(r"(\d{1,999})", name_key(name))  # Python reads no number of thousands of digits
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file name is that of a video."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
 
 
 def is_image_name(name: str) -> bool:

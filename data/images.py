@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, stretched, white_of
-from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, unique_stems
+from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, is_video_name, unique_stems
 from data.pictures import ImageError as ImageError
 from data.pictures import decode, opened
 from util.files import beside
@@ -119,6 +119,15 @@ def read_reduced(
         if array.dtype != np.uint8:
             array = bytes_from_counts(array, header.declared or source.white)
         return array if array.ndim == 3 else np.repeat(array[:, :, None], 3, axis=2), size
+
+
+def read_result(source: Source) -> np.ndarray:
+    """uint8 [H, W] or [H, W, 3] of an image that a method made, as it was written: one of 16 bits over their full
+    scale. ImageError if unreadable."""
+    with opened(source.path) as (image, header):
+        array = decode(image, header, "RGB")
+    full = 65535.0 if array.dtype.kind != "f" else None
+    return array if array.dtype == np.uint8 else bytes_from_counts(array, header.declared or full)
 
 
 def read_infrared(source: Source | Path, thermal: ThermalRange | None) -> np.ndarray:
@@ -237,6 +246,8 @@ def list_images(path: Path, met: Met | None = None) -> list[Source]:
         raise ValueError(f"{path} does not exist: give an image or a folder of images")
     met = Met() if met is None else met
     files = image_files(path, recursive=True, met=met) if path.is_dir() else [path] * is_image_name(path.name)
+    if not files and is_video_name(path.name):
+        raise ValueError(f"{path} is a video, which fuse.py --visible takes, and no image: give an image or a folder")
     if not files and met.unread:
         raise ValueError(f"no images in {path}, and {met.unread[0][0]} cannot be read: {met.unread[0][1]}")
     if not files:

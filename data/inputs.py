@@ -123,8 +123,12 @@ def partnered_jobs(split: Split) -> list[Job]:
 def of_data_set(listing: Listing, split: str, jobs_of: Callable[[Split], list[Job]], wanted: str = "") -> Inputs:
     """The jobs of one of a data set's splits, or of all. wanted: what jobs_of finds, such as pairs: ValueError where it
     finds none. ValueError where there is no such split."""
-    names = listing.chosen(split)
-    jobs = unlike_stems({name: jobs_of(listing.splits[name]) for name in names})
+    names, groups = listing.chosen(split), {}
+    for part in listing.parts or (listing,):
+        for name in filter(part.splits.__contains__, names):
+            label = f"{part.root.name}_{name}" if listing.parts else name
+            groups[label if label not in groups else f"{label}_{len(groups)}"] = jobs_of(part.splits[name])
+    jobs = unlike_stems(groups)
     if wanted and not jobs:
         raise ValueError(f"{listing.summary()}: no {wanted} in --split {split}: give another")
     inputs = Inputs.among(jobs, Met(), listing.summary(), listing.notes)
@@ -196,14 +200,14 @@ def find_visible(visible: Path, noun: str = "visible image", notes: Sequence[str
     return Inputs.among(jobs, met, f"{plural(len(jobs), noun)} in {visible}", notes)
 
 
-def _find_files(places: Sequence[Path]) -> Inputs:
+def _find_files(places: Sequence[Path], notes: Sequence[str] = ()) -> Inputs:
     """The images of several folders and files, each once."""
     met = Met()
     sources = [source for place in places for source in list_images(place, met)]
     listed = {source.path.parent.resolve() / source.path.name: source for source in sources}
     stems = unique_stems(list(listed), Path(os.path.commonpath([path.parent for path in listed])))
     jobs = [Job(replace(source, stem=stem)) for source, stem in zip(listed.values(), stems, strict=True)]
-    return Inputs.among(jobs, met, plural(len(jobs), "image"))
+    return Inputs.among(jobs, met, plural(len(jobs), "image"), notes)
 
 
 def _note_data_set(root: Path) -> list[str]:
@@ -220,21 +224,26 @@ def find_to_generate(
     options: TestDataOptions, split: str | None = None, count: int | None = None, own: bool = False
 ) -> Inputs:
     """What test.py generates from, at most `count` images. A folder is a data set where its names say so, or its layout
-    is given, or it is the run's own; any other is a folder of pictures, of which there are no splits. ImageError for
-    what is passed over, if strict."""
-    roots, data = options.dataroot, options.for_root()
-    ensure_sample(roots[0])
-    folder = len(roots) == 1 and roots[0].is_dir()
-    if folder:
+    is given, or it is the run's own; any other is a folder of pictures, of which there are no splits. Several data sets
+    are joined; folders of which one is none are all read as pictures. ImageError for what is passed over, if strict."""
+    roots = options.dataroot
+    for root in roots:
+        ensure_sample(root)
+    folders = [root for root in roots if root.is_dir()]
+    if len(folders) == len(roots):
         try:
-            return of_data_set(find(data, pictures=not own), split or "test", partnered_jobs).chosen(count, data.strict)
+            found = of_data_set(find(options, pictures=not own), split or "test", partnered_jobs)
+            return found.chosen(count, options.strict)
         except UnknownLayout:
-            if data.layout != "auto" or data.visible_dir is not None:
+            if options.layout != "auto" or options.visible_dir is not None:
                 raise
     if split is not None:
-        raise ValueError(f"--split {split} belongs to a data set, and {roots[0]} is none: leave it out")
-    found = find_visible(roots[0], "image", _note_data_set(roots[0])) if folder else _find_files(roots)
-    return found.seen_alike(data.visible_bits).chosen(count, data.strict)
+        none = next((root for root in roots if not (root.is_dir() and _note_data_set(root))), roots[0])
+        raise ValueError(f"--split {split} belongs to a data set, and {none} is none: leave it out")
+    notes = [line for root in folders for line in _note_data_set(root)]
+    alone = len(roots) == len(folders) == 1
+    found = find_visible(roots[0], "image", notes) if alone else _find_files(roots, notes)
+    return found.seen_alike(options.visible_bits).chosen(count, options.strict)
 
 
 def find_to_fuse(sources: SourceOptions, data: FuseDataOptions) -> Inputs:

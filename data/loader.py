@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -63,6 +64,26 @@ def _kill(reading: _MultiProcessingDataLoaderIter) -> None:
         worker.kill()
 
 
+class _Watch:
+    """A context in which a batch is waited for: after PATIENCE seconds in it the workers are killed. A dead one is
+    noticed without it, a hanging one is not. One thread looks on until `ended` is set."""
+
+    def __init__(self, reading: _MultiProcessingDataLoaderIter) -> None:
+        self.reading, self.since, self.ended = reading, math.inf, threading.Event()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def __enter__(self) -> None:
+        self.since = time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        self.since = math.inf
+
+    def _look(self) -> None:
+        while not self.ended.wait(min(1.0, PATIENCE / 10)):
+            if time.monotonic() - self.since > PATIENCE:
+                _kill(self.reading)
+
+
 class Loader:
     """Batches of a dataset's items, read ahead by worker processes. Where these fail - killed, hanging, or without
     the memory to hand over what they read - one line says so and the rest is read in this process. To be iterated
@@ -119,23 +140,21 @@ class Loader:
         if before is not None and threading.current_thread() is threading.main_thread():
             # torch's handler would raise anywhere in the main thread when a worker dies.
             signal.signal(signal.SIGCHLD, before)
+        watch = _Watch(reading)
         try:
             while True:
-                hanging = threading.Timer(PATIENCE, _kill, [reading])  # a dead worker is noticed, a hanging one is not
-                hanging.daemon = True
-                hanging.start()
                 try:
-                    batch = next(reading, END)
+                    with watch:
+                        batch = next(reading, END)
                 except Exception:
                     _kill(reading)  # another may hang
                     raise
-                finally:
-                    hanging.cancel()
                 if batch is END:
                     return
                 keys.waiting.popleft()
                 yield batch
         finally:
+            watch.ended.set()
             _end_workers(reading)
 
 

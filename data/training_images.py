@@ -20,7 +20,7 @@ from data.images import ImageError, Source, ThermalRange, view_size
 from data.layouts import Pair, Split
 from data.loader import Loader
 from data.masks import Masks
-from data.samples import Reader
+from data.samples import Reader, finished
 from data.threads import worker_count
 from data.transforms import Preprocess, jitter_colour
 from options.train import TrainOptions
@@ -141,14 +141,16 @@ class TrainingImages(Dataset):
     def _sample(self, epoch: int, position: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(_mix(self.seed, epoch, position, 3))
         skipped: list[tuple[str, str]] = []
+        item: dict[str, Any]
         # Of mixed images the same share of every stretch of positions is paired.
         as_pair = int((position + 1) * self.paired_share) > int(position * self.paired_share)
         if as_pair:
             place = self._place(epoch, int(position * self.paired_share), 0)
             sample, corner = self._read(self.patches, place, self._patch, skipped)
             images = self.preprocess(list(sample.values()), generator, corner)
-            return self._finished(dict(zip(sample, images, strict=True)), as_pair, generator) | {"skipped": skipped}
-        item: dict[str, Any] = {}
+            item = finished(dict(zip(sample, images, strict=True)))
+            return self._finished(item, as_pair, generator) | {"skipped": skipped}
+        item = {}
         for kind, (name, sources, read) in enumerate(
             (("visible", self.visible, self.reader.visible), ("infrared", self.infrared, self.reader.infrared)), 1
         ):

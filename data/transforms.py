@@ -15,17 +15,22 @@ from options.train import InputOptions, TrainOptions
 from util.images import resize
 from util.json_file import JsonError, parse_json
 
+LARGEST = 1536**2
+"""Pixels up to which whole images are enlarged: pictures a few pixels high would come to hundreds of megapixels."""
+
 
 @dataclass(frozen=True)
 class Preprocess:
     """How images are brought to size. See InputOptions for the modes; sizes in pixels. scale_jitter: of training
-    images, which are read at the largest size that it gives."""
+    images, which are read at the largest size that it gives. whole: images that no crop is taken from, which are not
+    enlarged beyond LARGEST pixels."""
 
     mode: str
     load_size: int
     crop_size: int
     flip: bool
     scale_jitter: float = 0.0
+    whole: bool = False
 
     @classmethod
     def from_options(cls, options: InputOptions, training: bool = False, larger: float = 1.0) -> Preprocess:
@@ -36,7 +41,7 @@ class Preprocess:
         if larger != 1:
             crop = 8 * round(crop * larger / 8)
             load = max(crop, round(load * larger))
-        return cls(options.preprocess, load, crop, options.flip, jitter)
+        return cls(options.preprocess, load, crop, options.flip, jitter, not training)
 
     @classmethod
     def of_weights(cls, metadata: Mapping[str, str], path: str) -> Preprocess | None:
@@ -69,6 +74,8 @@ class Preprocess:
         scale = largest * (self.load_size / width if self.mode.startswith("scale_width") else 1.0)
         if self.crops:  # a crop must fit inside
             scale = max(scale, self.crop_size / width, self.crop_size / height)
+        if self.whole:
+            scale = min(scale, max(1.0, math.sqrt(LARGEST / (height * width))))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def _jittered(self, height: int, width: int, generator: torch.Generator) -> tuple[int, int]:

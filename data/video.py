@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.counts import ThermalRange, grey_from_counts
+from data.counts import ThermalRange, grey_from_counts, stretched
+from data.files import is_video_name
 from data.images import ImageError
 from data.transforms import as_tensor, grey_tensor
 from data.visible_images import images_in
@@ -21,7 +22,6 @@ from util.files import part_of
 from util.images import resize
 from util.text import plural
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 ASSUMED_RATE = Fraction(25)  # frames per second, where a video does not say
 HD_HEIGHT = 720  # from here on, videos that do not name their colours have those of BT.709
 BT709, UNNAMED, LIMITED = 1, 2, 1  # FFmpeg's numbers of colour spaces and of the range 16..235
@@ -30,7 +30,7 @@ QUALITY = {"crf": "16", "preset": "fast"}  # of H.264: differences are hard to s
 
 def is_video(path: Path) -> bool:
     """Whether a file's name is that of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+    return is_video_name(path.name) and not path.is_dir()
 
 
 def _av() -> ModuleType:
@@ -56,7 +56,7 @@ class VideoFrame:
         return np.ascontiguousarray(np.rot90(array, self.picture.rotation // 90))
 
     def grey(self, thermal: ThermalRange | None = None) -> np.ndarray:
-        """uint8 [H, W], BT.601 luminance; of one channel of more than 8 bits uint16, through the thermal range.
+        """[H, W] through the thermal range: uint8 of BT.601 luminance, or uint16 of one channel of more than 8 bits.
         ValueError if its counts are no temperatures."""
         layout = self.picture.format
         if len(layout.components) == 1 and layout.components[0].bits > 8:
@@ -66,7 +66,8 @@ class VideoFrame:
             upright = np.rot90(rows[:, : plane.width], self.picture.rotation // 90)
             return grey_from_counts(upright, thermal or ThermalRange())
         array = self.rgb().astype(np.uint32)
-        return ((299 * array[..., 0] + 587 * array[..., 1] + 114 * array[..., 2] + 500) // 1000).astype(np.uint8)
+        grey = ((299 * array[..., 0] + 587 * array[..., 1] + 114 * array[..., 2] + 500) // 1000).astype(np.uint8)
+        return stretched(grey, thermal or ThermalRange())
 
 
 class VideoReader:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from options.data import SAMPLE_ROOT, DataOptions
-from options.shared import Options, PrecisionOptions, ResultsOptions, Split, WeightsOptions
+from options.shared import Options, PrecisionOptions, ResultsOptions, Split, WeightsOptions, check_run_name
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class NetworkOptions(PrecisionOptions, WeightsOptions):
         super().__post_init__()
         if self.name is not None and self.weights is not None:
             raise ValueError("--name and --weights: give the run or the file, not both")
+        if self.name is not None:
+            check_run_name(self.name)
         self.check_at_least(batch_size=1)
         if self.tile is not None and self.tile != 0 and not self.tile >= 16:
             raise ValueError(f"--tile is {self.tile}: give at least 16 pixels, or 0 for whole images")
@@ -95,7 +97,7 @@ class OutputOptions(ResultsOptions):
 @dataclass(frozen=True)
 class FuseDataOptions(DataOptions):
     """Data: the pairs of a data set, and how infrared counts become grey levels. With --name, options not
-    given here are those the run was trained with."""
+    given here, but --dataroot, are those the run was trained with."""
 
     dataroot: Path | None = None
     """Root folder of a data set whose pairs are fused; the sample data set where --visible is not given."""

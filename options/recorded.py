@@ -133,6 +133,8 @@ def parse_train(argv: Sequence[str], methods: Mapping[str, type]) -> tuple[Train
         defaults = RunOptions()
         folder = Path(given(argv, "--checkpoints_dir") or defaults.checkpoints_dir)
         source = folder / (given(argv, "--name") or defaults.name) / "options.json"
+        if not source.is_file():
+            raise ValueError(f"{source}: no such run; leave --continue_train out to train one")
     stored, trains = _stored(Path(source)) if source else ({}, None)
     model = given(argv, "--model") or trains or RunOptions.model
     if model not in methods:

@@ -60,6 +60,12 @@ class PrecisionOptions(DeviceOptions):
     """Arithmetic of the networks; auto is bf16 where the device computes it natively, else fp32."""
 
 
+def check_run_name(name: str) -> None:
+    """ValueError for what cannot be the name of a run, which is that of its folder and its results'."""
+    if not name or name in (".", "..") or any(mark in name for mark in "/\\\0"):
+        raise ValueError(f"--name {name!r}: give a plain folder name, without slashes")
+
+
 @dataclass(frozen=True)
 class WeightsOptions(Options):
     """Whose weights are used: those of a run, or a file."""

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from options.data import SAMPLE_ROOT, DataOptions
-from options.shared import GeneratorOptions, LearnedMetricOptions, PrecisionOptions, ResultsOptions, Split
+from options.shared import (
+    GeneratorOptions,
+    LearnedMetricOptions,
+    PrecisionOptions,
+    ResultsOptions,
+    Split,
+    check_run_name,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class GenerateOptions(LearnedMetricOptions, PrecisionOptions, ResultsOptions, Ge
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.name is not None:
+            check_run_name(self.name)
         self.check_at_least(batch_size=1, num_threads=0, tile=1, num_test=1)
 
 
@@ -58,12 +67,18 @@ class TestDataOptions(DataOptions):
     __test__ = False  # no test case of pytest's
 
     dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
-    """Root folder of a data set, a folder of images (and folders of them), or files."""
+    """Root folders of data sets, folders of images (and folders of them), or files; of a run, by default, its own data
+    sets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.dataroot:
             raise ValueError("--dataroot has no value: give a data set's root, a folder of images, or image files")
+
+    @property
+    def roots(self) -> tuple[DataOptions, ...]:
+        """The options of each data set."""
+        return tuple(map(self.at, self.dataroot))
 
     def for_root(self) -> DataOptions:
         """These options for the first dataroot."""
@@ -88,5 +103,5 @@ class TestOptions:
 
     def with_data(self, options: DataOptions, root: str | None) -> TestOptions:
         """With a run's data options as the defaults; root: what --dataroot gives."""
-        own = options.roots[0].dataroot
-        return replace(self, data=TestDataOptions(**options.values_for(Path(root or own)) | {"dataroot": (own,)}))
+        own = tuple(one.dataroot for one in options.roots)
+        return replace(self, data=TestDataOptions(**options.values_for(Path(root or own[0])) | {"dataroot": own}))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from options.data import TrainDataOptions
 from options.display import DisplayOptions
-from options.shared import Options, PrecisionOptions
+from options.shared import Options, PrecisionOptions, check_run_name
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class RunOptions(PrecisionOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.name or self.name in (".", "..") or any(mark in self.name for mark in "/\\\0"):
-            raise ValueError(f"--name {self.name!r}: give a plain folder name, without slashes")
+        check_run_name(self.name)
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"--seed is {self.seed}: give a whole number in [0, 2^31)")
 

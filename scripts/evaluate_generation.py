@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from data.scoring.cases import find_generation_cases, note_generation
-from data.scoring.generation import TRIVIAL, GeneratedScorer, mean_grey
+from data.scoring.generation import TRIVIAL, GeneratedScorer, load_for_all, mean_grey
 from options.evaluate import EvaluateGenerationOptions, methods_of
 from scripts.report import choose_range, print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
 from util.command_line import parse
 from util.device import select_device
 from util.files import check_file
-from util.metrics.learned import load_learned
 from util.pages.evaluation_page import MARK, written_beside
 from util.text import plural
 from util.training import ranks
@@ -26,9 +25,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--generated {taken.pop()}=...: that name is taken; give another")
     device, thermal = select_device(options.device, "fp32").device, choose_range(options.data, folders.values(), argv)
     found = find_generation_cases(options)
-    learned = load_learned(options.inception_weights, options.lpips_weights, device)
-    for lacking in ranks.from_writer(ranks.gather(learned.unavailable)):  # what one rank lacks none can use
-        learned.leave_out(lacking)
+    learned = load_for_all(options.inception_weights, options.lpips_weights, device)
     of_data_set = options.data.dataroot is not None
     tell_cases(found, "real image", folders, note_generation(found.cases, of_data_set, options.data.camera_crop))
     constant, source = options.constant, "--constant"

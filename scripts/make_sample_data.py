@@ -32,6 +32,8 @@ class SampleOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_at_least(train=0, val=0, test=0, seed=0, workers=1)
+        if not self.train + self.val + self.test:
+            raise ValueError("--train 0 --val 0 --test 0: give at least one scene")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     o = parse(SampleOptions, argv)
     check_folder("--out", o.out)
     make(o.out, o.train, o.val, o.test, o.seed, o.workers)
+    print(f"data      {o.out}: {o.train} train, {o.val} val, {o.test} test scenes")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ from util.training import ranks
 RANGE_OPTIONS = ("--thermal_range", "--kelvin_low", "--kelvin_high", "--kelvin_per_count", "--kelvin_offset",
                  "--infrared_range", "--percentile_low", "--percentile_high")  # fmt: skip
 """What a ThermalRange is made of."""
+NAMED = 20  # files that were skipped for one reason
 
 
 def tell(label: str, lines: Iterable[str]) -> None:
@@ -43,9 +46,15 @@ def announce(lines: Mapping[str, object]) -> None:
 
 
 def tell_skipped(errors: Sequence[ImageError], why: str = "") -> int:
-    """Name on stderr what was skipped; returns the command's exit status."""
+    """Name on stderr what was skipped, of what was for one reason the first few; returns the command's exit status."""
+    by_reason: dict[str, list[ImageError]] = {}
     for error in errors:
-        print(f"skipped {error}{why}", file=sys.stderr)
+        by_reason.setdefault(re.sub(r"\d+", "0", error.reason), []).append(error)
+    for alike in by_reason.values():
+        for error in alike[:NAMED]:
+            print(f"skipped {error}{why}", file=sys.stderr)
+        if more := alike[NAMED:]:
+            print(f"skipped {len(more)} more for that reason, to {more[-1].path}{why}", file=sys.stderr)
     return 1 if errors else 0
 
 
@@ -160,6 +169,13 @@ def write_evaluation(
     write_evaluation_page(page, title, scores.sheet, copies.__getitem__, told)
     print(f"written   {out}, {out.with_suffix('.csv').name}")
     print(f"page      {page.resolve()}")
+
+
+def remove_evaluation(out: Path) -> None:
+    """Remove what write_evaluation has written."""
+    for suffix in (".json", ".csv", ".html"):
+        out.with_suffix(suffix).unlink(missing_ok=True)
+    shutil.rmtree(out.with_name(f"{out.stem}_images"), ignore_errors=True)
 
 
 def write_results_page(

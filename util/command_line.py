@@ -138,6 +138,17 @@ def _one_line(box: str, argv: Sequence[str]) -> str:
     stray = re.fullmatch(r"unknown option: ([^-].*)", message)
     if stray and stray[1] in argv[1:] and (before := argv[argv.index(stray[1], 1) - 1]).startswith("--"):
         message = f"{before} takes no value such as {stray[1]}: leave that out"
+    elif stray and stray[1] in argv[2:] and argv[argv.index(stray[1], 2) - 2].startswith("--"):
+        option, value = argv[argv.index(stray[1], 2) - 2 :][:2]
+        message = f"{option} takes one value, not {value} {stray[1]}: leave one out"
+    elif stray and Path(stray[1]).exists():
+        message = f"{stray[1]}: say what it is for, such as --dataroot {stray[1]}"
+    missing = re.match(r"Missing value for argument '(--[\w-]+)'", message)
+    if missing and missing[1] in argv[:-1]:
+        option, value = argv[argv.index(missing[1]) :][:2]
+        message = f"{option} has no value: give one, as {option}={value} where it begins with a hyphen"
+    if "--gpu_ids" in message:
+        message = "--gpu_ids is no option here: give --device cuda:N, or --device cpu"
     message = re.sub(
         r"^Missing from \S+: (--[\w-]+).*?\](?:\])?\s+(.*?)\s*\(required\)$", r"\1 is missing: \2", message
     )

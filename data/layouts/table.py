@@ -110,7 +110,7 @@ def find(options: DataOptions, pictures: bool = False) -> Listing:
             if (place := one.dataroot.resolve()) in seen:
                 raise ValueError(f"--dataroot {one.dataroot} is given twice: --dataroot_weights gives a larger share")
             seen.add(place)
-        return join([find(one) for one in options.roots])
+        return join([find(one, pictures) for one in options.roots])
     (options,) = options.roots
     root = options.dataroot
     if not root.is_dir():

@@ -85,8 +85,7 @@ def fuse_video(
 ) -> tuple[int, Path, dict[str, dict[str, Path]]]:
     """Fuse every frame, into a folder of results, with a bar or a line now and then; returns the number of frames, the
     video, and, of the frames that are shown, name -> column -> file. gallery: how many these are at most."""
-    count = min(pairs.visible.count, pairs.limit or pairs.visible.count)
-    bar, files = Counting(count, "fusing", "frame"), _FrameWriter(pairs, folder, gray, gallery)
+    bar, files = Counting(pairs.count, "fusing", "frame"), _FrameWriter(pairs, folder, gray, gallery)
     with files, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer, bar:
         batches, written = iter(pairs), None
         reading = reader.submit(next, batches, None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from data.counts import COUNT_MODES, ThermalRange
-from data.images import ImageError, Source, probe, read_infrared, read_visible
+from data.images import ImageError, Source, probe, read_infrared, read_result, read_visible
 from data.remarks import size_remedy, size_text
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
@@ -24,9 +24,10 @@ TRIVIAL = tuple(BASELINES)
 GREY_MODES = ("L", "1", "LA", *COUNT_MODES)
 
 
-def read_saved(source: Source) -> torch.Tensor:
-    """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. ImageError if unreadable."""
-    image = as_tensor(read_visible(source))
+def read_saved(source: Source, made: bool = False) -> torch.Tensor:
+    """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. made: by a method, as read_result reads it.
+    ImageError if unreadable."""
+    image = as_tensor(read_result(source) if made else read_visible(source))
     return image[:1] if probe(source.path)[0] in GREY_MODES else image
 
 
@@ -70,7 +71,7 @@ class FusedScorer:
         visible, infrared, resized = self.sources(case, self.convention == "vifb")
         size, rows = tuple(visible.shape[-2:]), {}
         for name, source in case.outputs.items():
-            rows[name] = read_saved(source)[None].to(self.device)
+            rows[name] = read_saved(source, made=True)[None].to(self.device)
             if (found := tuple(rows[name].shape[-2:])) != size:
                 remedy = size_remedy(found, case.visible, self.of_data_set)
                 raise ImageError(source.path, f"is {size_text(found)}, its visible image {size_text(size)}: {remedy}")
@@ -88,7 +89,7 @@ class FusedScorer:
     def pictures(self, case: EvaluationCase) -> dict[str, torch.Tensor]:
         """Read the case's pictures for the page, as Scorer says."""
         visible, infrared, _ = self.sources(case, in_colour=False)
-        made = {name: read_saved(source) for name, source in case.outputs.items()}
+        made = {name: read_saved(source, made=True) for name, source in case.outputs.items()}
         return {"visible": visible, "infrared": infrared} | made
 
     def explain(self, scores: Scores) -> None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from data.counts import ThermalRange
-from data.images import ImageError, Source, read_infrared, read_visible
+from data.images import ImageError, Source, read_infrared, read_result, read_visible
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
 from data.threads import in_threads
 from data.transforms import as_tensor, grey_tensor
 from util.images import luminance, resize
 from util.metrics import generation
-from util.metrics.learned import LPIPS_SIDE, LearnedMetrics, features_of, fid_warning, lpips_scores, set_scores
+from util.metrics.learned import (
+    LPIPS_SIDE,
+    LearnedMetrics,
+    features_of,
+    fid_warning,
+    load_learned,
+    lpips_scores,
+    set_scores,
+)
 from util.metrics.strips import by_strips
 from util.text import metric_title
 from util.training import ranks
@@ -55,6 +63,14 @@ def mean_grey(cases: Sequence[EvaluationCase], thermal: ThermalRange, num_thread
     return sum(grey for grey, _ in sums) / count if count else 127.5
 
 
+def load_for_all(inception: Path | None, lpips: Path | None, device: torch.device) -> LearnedMetrics:
+    """As load_learned, on every rank, all of which must call it: what one of them lacks none uses."""
+    learned = load_learned(inception, lpips, device)
+    for lacking in ranks.from_writer(ranks.gather(learned.unavailable)):
+        learned.leave_out(lacking)
+    return learned
+
+
 class GeneratedScorer:
     """A scorer of generated infrared images."""
 
@@ -70,8 +86,9 @@ class GeneratedScorer:
         self.unranked: tuple[str, ...] = ()
 
     def _made(self, source: Source) -> torch.Tensor:
-        """uint8 [1, H, W] of a generated image: as it was written, whatever range 8-bit real ones come to."""
-        return grey_tensor(read_infrared(source, replace(self.thermal, eight_bit="asis")))
+        """uint8 [1, H, W] of a generated image: as it was written, whatever range real ones come to."""
+        image = as_tensor(read_result(source))
+        return luminance(image.float()).round().to(torch.uint8) if len(image) == 3 else image
 
     def candidates(self, case: EvaluationCase) -> tuple[torch.Tensor, dict[str, torch.Tensor], bool]:
         """(Real uint8 [1, H, W]; method or trivial row -> uint8 [1, H, W] of its size; whether any was resized).

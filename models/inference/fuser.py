@@ -31,12 +31,12 @@ class Fuser:
         opts: NetworkOptions,
         policy: str,
         local: bool = True,
-        infrared_range: str = "asis",
+        standard: bool = False,
     ) -> None:
         """local: whether a pixel depends on its neighbourhood alone; if not, images are only cut when asked.
-        infrared_range: of the images that the network learnt from; standard ones are made of what is given here."""
+        standard: whether the network sees infrared images in the standard exposure, which they are brought to here."""
         self.network, self.device, self.policy = join(device.place(network), device), device, policy
-        self.standard, self.in_video = infrared_range == "standard", False
+        self.standard, self.in_video = standard, False
         self.tile = opts.tile if opts.tile is not None else (LARGEST_TILE[device.device.type] if local else 0)
         if self.tile and self.tile <= 2 * network.REACH:
             raise ValueError(f"--tile {self.tile} is too small: give at least {2 * network.REACH + 1}")

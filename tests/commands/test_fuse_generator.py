@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.counts import ThermalRange
 from data.images import Source, read_visible, write_image
 from data.visible_images import read_seen
 from fuse import load_partner
@@ -143,7 +144,9 @@ def test_large_images_go_by_tiles(
 
 def test_frames_are_made_as_images_are(command: Callable, run: Path, tmp_path: Path) -> None:
     frames = [photograph(tmp_path / "in" / f"{number}.png", (47, 63), number) for number in range(3)]
-    partner = load_partner(NetworkOptions(checkpoints_dir=run.parent, device="cpu", precision="fp32"), "gen")
+    partner = load_partner(
+        NetworkOptions(checkpoints_dir=run.parent, device="cpu", precision="fp32"), ThermalRange(), "gen"
+    )
     with torch.inference_mode():
         made = partner.of_frames(torch.stack([torch.from_numpy(read_visible(f)).permute(2, 0, 1) for f in frames]))
     assert made.dtype == torch.uint8 and made.shape == (3, 1, 47, 63)

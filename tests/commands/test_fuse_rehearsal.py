@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import fuse
+from data.counts import ThermalRange
 from data.images import ImageError, Source
 from data.inputs import Job
 from models import METHODS
@@ -56,7 +57,7 @@ def make_partner(monkeypatch: pytest.MonkeyPatch) -> fuse.Partner:
     translator = Translator(CycleGAN.network(CycleGANOptions(**SMALL)), Device(torch.device("cpu"), torch.bfloat16,
                           torch.channels_last))  # fmt: skip
     translator.device = BFLOAT16
-    return fuse.Partner(translator, None, Path("w.safetensors"), None, "a generator")
+    return fuse.Partner(translator, ThermalRange(), None, Path("w.safetensors"), None, "a generator")
 
 
 @pytest.mark.parametrize("generated", [False, True])

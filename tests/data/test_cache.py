@@ -135,14 +135,18 @@ def test_many_processes_fill_it_at_once(tmp_path: Path) -> None:
 def test_ranks_of_a_machine_share_one_in_memory(
     pairs_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options, others = options_for(pairs_root, tmp_path, cache="memory"), []
+    options, others, here = options_for(pairs_root, tmp_path, cache="memory"), [], [True]
 
-    def barrier() -> None:  # reached by the first rank; the second opens it meanwhile
-        if not others:
-            others.append(None)
-            others[0] = open_cache(options)
+    def barrier() -> None:  # reached by the first rank, which has made it at the second; then the other opens it
+        if here == [True, True]:
+            here[:] = [False]
+            others.append(open_cache(options))
+            here[:] = [True] * 3
+        elif len(here) == 1 and here[0]:
+            here.append(True)
 
     monkeypatch.setattr("util.training.ranks.world", lambda: 2)
+    monkeypatch.setattr("util.training.ranks.is_first_here", lambda: here[0])
     monkeypatch.setattr("util.training.ranks.barrier", barrier)
     monkeypatch.setenv("MASTER_PORT", str(tmp_path))
     first, (second,) = open_cache(options), others

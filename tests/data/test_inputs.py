@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 
 from data.images import Source, ThermalRange, write_image
-from data.inputs import Inputs, Job, find_pairs, find_visible, of_data_set, pair_jobs, unlike_stems, visible_jobs
+from data.inputs import (
+    Inputs,
+    Job,
+    find_pairs,
+    find_to_generate,
+    find_visible,
+    of_data_set,
+    pair_jobs,
+    unlike_stems,
+    visible_jobs,
+)
 from data.layouts import find
 from data.remarks import CUTS, note_views
 from data.transforms import grey_tensor
 from data.visible_images import BATCH_PIXELS, FusionInputs, images_in
 from options.data import DataOptions
+from options.test import TestDataOptions
 from tests.layout_fixtures import picture, two_folders
 
 
@@ -163,3 +174,16 @@ def test_results_that_can_have_no_name_are_skipped(tmp_path: Path) -> None:
     found = find_pairs(tmp_path / "vi", tmp_path / "ir")
     assert {len(job.visible.stem) for job in found.jobs} == {1, 241}
     assert [error.reason for error in found.skipped] == ["its result would have too long a name: shorten it"] * 2
+
+
+def test_several_data_sets_are_joined(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for split in ("train", "test"):
+            two_folders(tmp_path / name / split, "vi", "ir", ["1", f"{name}_{split}"])
+    roots = (tmp_path / "a", tmp_path / "b")
+    found = find_to_generate(TestDataOptions(dataroot=roots, val_fraction=0))
+    assert {job.visible.stem for job in found.jobs} == {"a_test_1", "a_test", "b_test_1", "b_test"}
+    assert all(job.ground_truth is not None for job in found.jobs)
+    picture(tmp_path / "c" / "1.png")
+    found = find_to_generate(TestDataOptions(dataroot=(*roots, tmp_path / "c")))
+    assert len(found.jobs) == 17 and sum("reads it as a data set" in note for note in found.notes) == 2

@@ -357,3 +357,28 @@ def test_colour_jitter_stays_in_range_and_orders_grey_levels(dtype: torch.dtype)
         assert made.min() >= low and made.max() <= high and (made[:, 0].float().diff() >= 0).all()
         means.append(made.float().mean().item())
     assert np.std(means) > 0.03 * (high - low)
+
+
+WHOLE = Preprocess("scale_width_and_crop", 352, 224, True, whole=True)
+
+
+def test_pictures_a_few_pixels_high_are_not_enlarged_without_end() -> None:
+    for height, width in ((3, 1000), (1000, 3), (8, 12000), (1, 1)):
+        tall, wide = WHOLE.working_size(height, width)
+        assert tall * wide < 1.1 * 1536**2
+    assert WHOLE.working_size(480, 640) == (264, 352) and WHOLE.working_size(300, 4000) == (224, 2987)
+    assert replace(WHOLE, whole=False).working_size(3, 1000) == (224, 74667), "a crop fits into training's"
+
+
+def test_a_crop_fits_into_what_jitter_leaves() -> None:
+    preprocess = Preprocess("resize_and_crop", 66, 64, False, scale_jitter=0.5)
+    image, generator = torch.zeros(1, *preprocess.working_size(80, 80)), torch.Generator().manual_seed(0)
+    assert {tuple(preprocess([image], generator)[0].shape) for _ in range(20)} == {(1, 64, 64)}
+
+
+def test_masks_stay_in_range_when_sizes_are_jittered(pairs_root: Path) -> None:
+    options = options_for(pairs_root, sampling="paired", scale_jitter=0.3)
+    data = replace(options.data, mask_source="thermal")
+    dataset = TrainingImages(find(data).splits["train"], replace(options, data=data), True)
+    masks = torch.stack([dataset[epoch, 0]["mask"] for epoch in range(8)])
+    assert masks.min() == 0 and masks.max() == 1

@@ -177,3 +177,14 @@ def test_without_pyav_one_line_says_what_to_install(
     (tmp_path / "a.mp4").write_bytes(b"")
     error = command("fuse.py", "--visible", "a.mp4", "--infrared", "a.mp4", "--weights", weights, *CPU, status=2).stderr
     assert error == "error: videos need PyAV, which is not installed here: python -m pip install av\n"
+
+
+def test_grey_levels_of_a_video_come_to_the_range_of_images() -> None:
+    needs_av()
+    import av
+
+    levels = np.tile(np.arange(60, 140, dtype=np.uint8), (20, 1))
+    frame = VideoFrame(0.0, av.VideoFrame.from_ndarray(levels, format="gray"))
+    assert np.abs(frame.grey().astype(int) - levels).max() <= 1
+    stretched = frame.grey(ThermalRange(eight_bit="percentile"))
+    assert stretched.min() == 0 and stretched.max() == 255

@@ -71,7 +71,8 @@ def test_the_terms_are_those_of_the_objective() -> None:
 
 def test_the_terms_have_their_values() -> None:
     """The objective written again from its formula, from the method's own networks."""
-    method = make(lambda_cycle=3.0, lambda_identity=0.25, lambda_content=2.0, lambda_paired=7.0)
+    weights = {"lambda_cycle": 3.0, "lambda_identity": 0.25, "lambda_content": 2.0, "lambda_paired": 7.0}
+    method = make(**weights)
     found = terms_of(method)
     b = batch()
     x, y = b["visible"], b["infrared"]
@@ -95,6 +96,9 @@ def test_the_terms_have_their_values() -> None:
         }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value.item(), rel=1e-4), name
+    twice = terms_of(make(**weights, lambda_self=2 * method.options.lambda_self))
+    for name in ("self_infrared", "self_visible"):
+        assert twice[name] == pytest.approx(2 * found[name], rel=1e-4) and found[name] > 0
 
 
 def test_real_and_fake_in_one_pass_equal_two_passes() -> None:
@@ -166,6 +170,13 @@ def test_pool_returns_old_images_and_survives_saving() -> None:
     torch.set_rng_state(state)
     assert torch.equal(first, other.query(fresh[0]))
     assert torch.equal(ImagePool(0).query(fresh[3]), fresh[3])
+
+
+def test_a_batch_that_fills_the_pool_takes_no_empty_place() -> None:
+    torch.manual_seed(0)
+    for _ in range(20):
+        pool = ImagePool(5)
+        assert all(pool.query(torch.ones(4, 1, 2, 2)).all() for _ in range(3))
 
 
 def test_pool_passes_over_images_of_another_size() -> None:

@@ -166,3 +166,22 @@ def test_weights_of_another_architecture_are_one_line_with_the_options_to_give(t
     save_weights(path, {"fuser.weight": torch.zeros(1)}, {"model": "stdfusion_net"})
     with pytest.raises(ValueError, match="--init_from w.*no weights for"):
         load_initial(make().generator, "w", path, make().options)
+
+
+def test_a_shifted_target_costs_less() -> None:
+    b, losses = batch(), {}
+    for shift in (0, 4):
+        method = make(shift=shift, lambda_gan=0.0)
+        _, terms = next(method.updates(b))
+        losses[shift] = terms["L1"].item()
+    assert losses[4] < losses[0]
+
+
+def test_the_discriminator_also_sees_what_was_made_before() -> None:
+    method, seen = make(pool_size=2), []
+    method.pool.query = lambda pairs: seen.append(pairs) or -pairs
+    shown = method.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    player, _ = list(method.updates(batch()))[-1]
+    shown.remove()
+    pooled = next(pairs for pairs in seen if pairs.shape[1] == 4 and not pairs.requires_grad)
+    assert player == "discriminator" and any(torch.equal(-pooled, pairs[-len(pooled) :]) for pairs in seen)

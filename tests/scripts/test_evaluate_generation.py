@@ -16,8 +16,9 @@ import torchmetrics.functional.image as reference
 from torch import nn
 
 from data.counts import ThermalRange
-from data.images import list_images, read_infrared, write_image
+from data.images import Source, list_images, read_infrared, write_image
 from data.scoring.cases import EvaluationCase, find_generation_cases
+from data.scoring.fusion import read_saved
 from data.scoring.generation import GeneratedScorer
 from data.scoring.scores import Scores, score_cases
 from models import METHODS
@@ -308,3 +309,14 @@ def test_what_evaluate_cannot_score_is_told(command: Callable, tmp_path: Path) -
     assert f"skipped {image.relative_to(tmp_path)}" in done.stderr and "not scored" in done.stderr
     image.write_bytes(b"")  # as a machine leaves it that lost its power
     assert "2 of 3 images are there already" in command(*words, *SERIAL, "--evaluate").stdout
+
+
+def test_results_of_sixteen_bits_are_read_over_their_full_scale(tmp_path: Path) -> None:
+    grey = np.tile(np.arange(20, 60, dtype=np.uint8), (40, 1))
+    write_image(tmp_path / "real.png", grey)
+    write_image(tmp_path / "deep.png", grey.astype(np.uint16) * 257)
+    real, deep = (Source(tmp_path / f"{name}.png", "1") for name in ("real", "deep"))
+    case = EvaluationCase("1", real, real, {"deep": deep})
+    scorer = GeneratedScorer(ThermalRange(eight_bit="asis"), torch.device("cpu"), None)
+    assert scorer(case).rows["deep"]["MAE"] == 0
+    assert read_saved(deep, made=True).tolist() == [grey.tolist()]

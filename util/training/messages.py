@@ -10,7 +10,7 @@ from pathlib import Path
 from util.text import duration, format_number, metric_title
 from util.training import ranks as distributed
 from util.training.run_folder import RunFolder
-from util.training.run_reader import RunReader, best_scores
+from util.training.run_reader import RunReader, best_scores, comparable_scores
 from util.training.state import NotFinite, TrainingState
 from util.training.validation import Task
 
@@ -68,7 +68,7 @@ def score_lines(folder: Path, task: Task) -> list[str]:
     if task.best_metric not in best:
         return []
     output_name, _, chosen = best[task.best_metric]
-    scores = next(record["val"] for record in run.scores if record["epoch"] == chosen)
+    scores = next(record["val"] for record in comparable_scores(run) if record["epoch"] == chosen)
     baselines = [name for name in scores if name != output_name]
     rows = [["", f"{output_name}, epoch {chosen}", "best epoch", *baselines]]
     for metric, (_, highest, epoch) in best.items():

@@ -160,14 +160,19 @@ def _worked(run: RunReader) -> float:
     return total + (max(0.0, run.time - begun) if begun is not None else 0.0)
 
 
+def comparable_scores(run: RunReader) -> list[dict[str, Any]]:
+    """The validations since scores last began to be of other images or another metric."""
+    anew = [event["step"] for event in run.events if event.get("judged_anew") and "step" in event]
+    return [record for record in run.scores if not anew or record["step"] > anew[-1]]
+
+
 def best_scores(run: RunReader, higher: Mapping[str, bool]) -> dict[str, tuple[str, float, int]]:
-    """metric -> (method that is trained, its best value, epoch); the trained method is the first of a record."""
+    """metric -> (method that is trained, its best value, epoch), of those scores that can be compared with the last;
+    the trained method is the first of a record."""
     found: dict[str, tuple[str, float, int]] = {}
-    for record in run.scores:
+    for record in comparable_scores(run):
         output_name, values = next(iter(record["val"].items()))
         for metric, value in values.items():
-            if value is None or value != value:
-                continue
             sign = 1 if higher.get(metric, True) else -1
             if metric not in found or sign * value > sign * found[metric][1]:
                 found[metric] = (output_name, value, record["epoch"])

@@ -217,3 +217,16 @@ def test_the_files_come_from_a_registry_once(registry: Registry, tmp_path: Path)
         registry.answer = lambda path, page=page: page
         with pytest.raises(OSError, match="answers what no npm registry does"):
             put_in_place(tmp_path / "other", registry.url)
+
+
+def test_scores_of_before_are_not_beside_those_that_are_judged_anew(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    start = {"event": "start", "time": 1.0, "steps": 10, "epochs": 3}
+    for epoch, (ssim, anew) in enumerate(((0.9, True), (0.4, True), (0.5, False)), start=1):
+        run.append(start | {"step": 10 * (epoch - 1), "epoch": epoch - 1, "judged_anew": anew})
+        run.append({"step": 10 * epoch, "epoch": epoch, "val": {"generated": {"ssim": ssim}}})
+    reader = RunReader(tmp_path)
+    reader.read()
+    assert best_scores(reader, {"ssim": True}) == {"ssim": ("generated", 0.5, 3)}
+    task = replace(TASKS["generation"], higher_is_better={"ssim": True}, best_metric="ssim")
+    assert "epoch 3" in score_lines(tmp_path, task)[0]
