@@ -220,14 +220,17 @@ def _shared_memory(limit: int, spare: int) -> Cache:
     folder = top / f"images-{key_of(*facts).hex()}"
     if ranks.is_first_here():  # under another name until it is locked: _remove_left of another job would take it
         new = Path(tempfile.mkdtemp(prefix="new-images-", dir=top))
-        cache = Cache(new, limit)
-        fcntl.flock(cache.lock, fcntl.LOCK_SH)  # held by this process and its workers
-        cache.place = new.rename(folder)
-        weakref.finalize(cache, _end, folder, os.getpid())
+        lock = os.open(new / "lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with contextlib.suppress(OSError):  # it is there, held by a worker of this job from before a restart
+            new.rename(folder)
     ranks.barrier()
-    if not ranks.is_first_here():
-        cache = Cache(folder, limit)
-        fcntl.flock(cache.lock, fcntl.LOCK_SH)
+    cache = Cache(folder, limit)
+    fcntl.flock(cache.lock, fcntl.LOCK_SH)  # held by this process and its workers
+    if ranks.is_first_here():
+        os.close(lock)
+        shutil.rmtree(new, ignore_errors=True)  # where it still has that name
+        weakref.finalize(cache, _end, folder, os.getpid())
     ranks.barrier()
     return cache
 

@@ -173,6 +173,8 @@ def best_scores(run: RunReader, higher: Mapping[str, bool]) -> dict[str, tuple[s
     for record in comparable_scores(run):
         output_name, values = next(iter(record["val"].items()))
         for metric, value in values.items():
+            if value != value:
+                continue
             sign = 1 if higher.get(metric, True) else -1
             if metric not in found or sign * value > sign * found[metric][1]:
                 found[metric] = (output_name, value, record["epoch"])
