@@ -207,3 +207,17 @@ def test_the_paired_loss_counts_pairs_alone_and_its_mean_over_batches_is_that_ov
     parts = [paired_loss(image[i : i + 1], reference[i : i + 1], paired[i : i + 1]).item() for i in range(3)]
     assert paired_loss(image, reference, paired).item() == pytest.approx(sum(parts) / 3)
     assert paired_loss(image, reference, torch.zeros(3, 1, 1, 1)).item() == 0
+
+
+def test_each_image_of_a_gradient_penalty_is_mixed_by_its_own_share() -> None:
+    seen = []
+
+    def discriminator(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.detach())
+        return images.square().sum((1, 2, 3))
+
+    real, fake = torch.ones(4, 1, 2, 2), torch.zeros(4, 1, 2, 2)
+    penalty = gradient_penalty(discriminator, real, fake)
+    share = seen[0].flatten(1)
+    assert torch.equal(share, share[:, :1].expand(-1, 4)) and len(share[:, 0].unique()) == 4
+    torch.testing.assert_close(penalty, (4 * share[:, 0] - 1).square().mean())

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from tests.training_fixtures import begun, train
+from util.device import select_device
 from util.training.run_folder import RunFolder
-from util.training.state import NotFinite, TrainingState, load_weights, save_weights
+from util.training.state import EMA, NotFinite, TrainingState, load_weights, save_weights
+from util.training.validation import TASKS, Validation
 
 
 def weights(state: TrainingState) -> list[torch.Tensor]:
@@ -155,3 +159,29 @@ def test_a_weight_that_is_no_number_is_found() -> None:
         state.method.discriminator.weight[0, 1] = math.inf
     with pytest.raises(NotFinite, match="the weights"):
         state.check_finite()
+
+
+def test_the_first_steps_count_less_in_an_average() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    ema = EMA(network, 0.5)
+    nn.init.ones_(network.weight)
+    for steps, expected in ((0, 0.9), (20, 0.95)):
+        ema.update(steps)
+        assert ema.average.weight.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_means_are_over_the_samples_that_have_a_value() -> None:
+    values = iter([1.0, math.nan, 3.0])
+    task = replace(
+        TASKS["generation"],
+        make=lambda network, batch: batch["infrared"],
+        score=lambda made, batch: {"cc": torch.tensor([next(values, 0.0)])},
+        baselines=lambda constant: {},
+        higher_is_better={"cc": True},
+    )
+    image = torch.zeros(1, 4, 4)
+    samples = [{"visible": image, "infrared": image, "stem": f"{number}"} for number in range(3)]
+    assert Validation(task, samples, select_device("cpu", "fp32"), 0.0).scores(nn.Identity()) == {
+        "generated": {"cc": 2}
+    }
