@@ -99,7 +99,7 @@ def score(
     """Score the generated images as they were saved, and print the table: by all metrics with --evaluate, whose files
     are written too, else by those that take little time, which are kept in the records; None where there is no real
     image to score against."""
-    opts, thermal = options.generate, ThermalRange.from_options(options.data.for_root())
+    opts, thermal = options.generate, ThermalRange.from_options(options.data)
     cases = cases_of(results, [job for job in jobs if job.ground_truth is not None], GENERATED, "infrared")
     if not cases:
         return None
@@ -141,7 +141,7 @@ def manifest_facts(options: TestOptions, preprocess: Preprocess | None, device: 
     """By what results are made, besides the weights. statistics: of batch norms."""
     return {
         "scale": asdict(preprocess) if preprocess else "input",
-        "thermal range": asdict(ThermalRange.from_options(options.data.for_root())),
+        "thermal range": asdict(ThermalRange.from_options(options.data)),
         "precision": str(device.dtype),
         "tiles": [options.generate.tile, options.generate.tile_statistics],
         "norm statistics": statistics,
@@ -177,7 +177,7 @@ def main() -> int:
     opening = {"weights": weights, "data": inputs.summary, "device": device.describe(), "writes": f"{folder}/"}
     announce(opening)
     preprocess = sees if opts.scale == "train" else None
-    thermal, limits = ThermalRange.from_options(options.data.for_root()), batch_limits(opts.batch_size, device.device)
+    thermal, limits = ThermalRange.from_options(options.data), batch_limits(opts.batch_size, device.device)
     if opts.compile != "off" and (count := len(VisibleImages(jobs, thermal, preprocess).working_sizes())) > FEW_SIZES:
         raise ValueError(f"--compile compiles each size of images anew, and these have {count}: leave it out")
     key = manifest_key(weights, manifest_facts(options, preprocess, device, metadata.get("norm_statistics")))

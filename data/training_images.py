@@ -141,16 +141,14 @@ class TrainingImages(Dataset):
     def _sample(self, epoch: int, position: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(_mix(self.seed, epoch, position, 3))
         skipped: list[tuple[str, str]] = []
-        item: dict[str, Any]
         # Of mixed images the same share of every stretch of positions is paired.
         as_pair = int((position + 1) * self.paired_share) > int(position * self.paired_share)
         if as_pair:
             place = self._place(epoch, int(position * self.paired_share), 0)
             sample, corner = self._read(self.patches, place, self._patch, skipped)
             images = self.preprocess(list(sample.values()), generator, corner)
-            item = finished(dict(zip(sample, images, strict=True)))
-            return self._finished(item, as_pair, generator) | {"skipped": skipped}
-        item = {}
+            return self._finished(dict(zip(sample, images, strict=True)), as_pair, generator) | {"skipped": skipped}
+        item: dict[str, Any] = {}
         for kind, (name, sources, read) in enumerate(
             (("visible", self.visible, self.reader.visible), ("infrared", self.infrared, self.reader.infrared)), 1
         ):
@@ -160,6 +158,7 @@ class TrainingImages(Dataset):
 
     def _finished(self, item: dict[str, Any], as_pair: bool, generator: torch.Generator) -> dict[str, Any]:
         """The images as networks get them; where sampling is mixed, with whether they are a pair."""
+        item = finished(item)
         if self.color_jitter:
             item["visible"] = jitter_colour(item["visible"], self.color_jitter, generator)
         return item if self.paired_share in (0, 1) else item | {"paired": torch.full((1, 1, 1), float(as_pair))}

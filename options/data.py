@@ -135,7 +135,19 @@ class DataOptions(Options):
 
 
 @dataclass(frozen=True)
-class TrainDataOptions(DataOptions):
+class DataSetsOptions(DataOptions):
+    """Data of several data sets."""
+
+    dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
+
+    @property
+    def roots(self) -> tuple[DataOptions, ...]:
+        """The options of each data set."""
+        return tuple(map(self.at, self.dataroot))
+
+
+@dataclass(frozen=True)
+class TrainDataOptions(DataSetsOptions):
     """Data: where the images lie, which ones form pairs, how thermal counts become grey levels."""
 
     dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
@@ -155,8 +167,3 @@ class TrainDataOptions(DataOptions):
             )
         if not all(weight > 0 for weight in self.dataroot_weights):
             raise ValueError("--dataroot_weights: give numbers above 0")
-
-    @property
-    def roots(self) -> tuple[DataOptions, ...]:
-        """The options of each data set."""
-        return tuple(map(self.at, self.dataroot))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from options.data import SAMPLE_ROOT, DataOptions
+from options.data import SAMPLE_ROOT, DataOptions, DataSetsOptions
 from options.shared import (
     GeneratorOptions,
     LearnedMetricOptions,
@@ -60,7 +60,7 @@ class GenerateOptions(LearnedMetricOptions, PrecisionOptions, ResultsOptions, Ge
 
 
 @dataclass(frozen=True)
-class TestDataOptions(DataOptions):
+class TestDataOptions(DataSetsOptions):
     """Data: a data set's root folder, a folder of any images, or image files. Options not given here are those
     the run was trained with."""
 
@@ -74,15 +74,6 @@ class TestDataOptions(DataOptions):
         super().__post_init__()
         if not self.dataroot:
             raise ValueError("--dataroot has no value: give a data set's root, a folder of images, or image files")
-
-    @property
-    def roots(self) -> tuple[DataOptions, ...]:
-        """The options of each data set."""
-        return tuple(map(self.at, self.dataroot))
-
-    def for_root(self) -> DataOptions:
-        """These options for the first dataroot."""
-        return self.at(self.dataroot[0])
 
 
 @dataclass(frozen=True)

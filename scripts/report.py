@@ -20,7 +20,7 @@ from options.data import DataOptions
 from options.recorded import from_dict
 from util.command_line import given
 from util.files import remove_parts
-from util.pages.evaluation_page import shown_images, write_evaluation_page
+from util.pages.evaluation_page import shown_images, write_evaluation_page, written_beside
 from util.pages.gallery import write_gallery
 from util.pages.image_rows import Row
 from util.pages.training_page import score_table
@@ -173,9 +173,11 @@ def write_evaluation(
 
 def remove_evaluation(out: Path) -> None:
     """Remove what write_evaluation has written."""
-    for suffix in (".json", ".csv", ".html"):
-        out.with_suffix(suffix).unlink(missing_ok=True)
-    shutil.rmtree(out.with_name(f"{out.stem}_images"), ignore_errors=True)
+    for path in (out, *written_beside(out)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_results_page(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+import torch.nn.functional as F
 
 BT601 = (0.299, 0.587, 0.114)
 STANDARD_MEAN, STANDARD_SPREAD, STANDARD_GAIN = 90.0, 40.0, (0.9, 2.0)
@@ -37,11 +36,14 @@ def standard_exposure(infrared: torch.Tensor) -> torch.Tensor:
 
 
 def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """[..., C, H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
+    """[(N,) C, H, W] uint8, or float in [-1, 1] -> the given (height, width), bicubic, antialiased, same range."""
     if tuple(image.shape[-2:]) == tuple(size):
         return image
-    if image.dtype == torch.uint8 and tuple(size) == (1, 1):  # PyTorch fails there with three channels of bytes
-        floats = F.resize(image.float(), list(size), InterpolationMode.BICUBIC, antialias=True)
-        return floats.round_().clamp_(0, 255).to(torch.uint8)
-    resized = F.resize(image, list(size), InterpolationMode.BICUBIC, antialias=True)
-    return resized if resized.dtype == torch.uint8 else resized.clamp_(-1, 1)
+    if image.dim() == 3:
+        return resize(image[None], size)[0]
+    if image.dtype != torch.uint8:
+        return F.interpolate(image, tuple(size), mode="bicubic", antialias=True).clamp_(-1, 1)
+    if image.device.type == "cpu" and tuple(size) != (1, 1):  # elsewhere PyTorch has no such kernel for bytes
+        return F.interpolate(image, tuple(size), mode="bicubic", antialias=True)
+    floats = F.interpolate(image.float(), tuple(size), mode="bicubic", antialias=True)
+    return floats.round_().clamp_(0, 255).to(torch.uint8)

@@ -48,6 +48,11 @@ def _truth(case: EvaluationCase, thermal: ThermalRange) -> torch.Tensor:
     return grey_tensor(read_infrared(case.infrared, thermal))
 
 
+def _light(image: torch.Tensor) -> torch.Tensor:
+    """Luminance, uint8 [1, H, W], of uint8 [3, H, W]."""
+    return by_strips(lambda part: luminance(part.float()).round().to(torch.uint8), image)
+
+
 def mean_grey(cases: Sequence[EvaluationCase], thermal: ThermalRange, num_threads: int | None) -> float:
     """Mean grey level, 0..255, of the real images; of those that can be read. Each rank reads its share: all must call
     it."""
@@ -88,7 +93,7 @@ class GeneratedScorer:
     def _made(self, source: Source) -> torch.Tensor:
         """uint8 [1, H, W] of a generated image: as it was written, whatever range real ones come to."""
         image = as_tensor(read_result(source))
-        return luminance(image.float()).round().to(torch.uint8) if len(image) == 3 else image
+        return _light(image) if len(image) == 3 else image
 
     def candidates(self, case: EvaluationCase) -> tuple[torch.Tensor, dict[str, torch.Tensor], bool]:
         """(Real uint8 [1, H, W]; method or trivial row -> uint8 [1, H, W] of its size; whether any was resized).
@@ -99,7 +104,7 @@ class GeneratedScorer:
         rows = {name: resize(image, size) for name, image in made.items()}
         if case.visible is not None:
             visible = resize(as_tensor(read_visible(case.visible)), size)
-            light = by_strips(lambda part: luminance(part.float()).round().to(torch.uint8), visible)
+            light = _light(visible)
             rows |= {"luminance": light, "inverted luminance": 255 - light}
         if self.constant is not None:
             rows["constant"] = torch.full_like(truth, round(self.constant))
