@@ -254,6 +254,8 @@ def report(
 def main() -> int:
     """Fuse what the command line names; returns the exit status."""
     options, trained = parse_with_run(FuseOptions, with_shipped_generator(sys.argv[1:]), "fusion")
+    if options.sources.visible is not None and given(sys.argv, "--dataroot") is not None:
+        raise ValueError("--visible and --dataroot: give folders or files, or a data set, not both")
     sources, network_options = options.sources, options.network
     check_folder("--results_dir", options.output.results_dir, network_options.name or network_options.model)
     device = select_device(network_options.device, network_options.precision, channels_last="on")

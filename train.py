@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from data.counts import ThermalRange
-from data.inputs import ensure_sample
-from data.layouts import Listing, find
+from data.inputs import find_data
+from data.layouts import Listing
 from data.loader import Batches, Loader
 from data.samples import mean_infrared, read_validation
 from data.training_images import TrainingImages, make_loader, steps_of_epoch
@@ -287,9 +287,7 @@ def train_watched(training: Training, loader: Loader) -> int:
 
 def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[str, Any] | None) -> int:
     """Open the data, build, loop, report; returns the exit status. stored: the checkpoint to go on from."""
-    for root in options.data.dataroot:
-        ensure_sample(root)
-    listing = find(options.data)
+    listing = find_data(options.data)
     if "train" not in listing.splits:
         raise ValueError(f"{listing.root}: has no training images; see docs/data.md")
     split, masked = listing.splits["train"], METHODS[options.run.model].needs_mask

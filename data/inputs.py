@@ -14,7 +14,7 @@ from data.images import ImageError, Source, list_images
 from data.layouts import Listing, Pair, Split, UnknownLayout, find, recognise
 from data.layouts.pairing import bare_stem, join
 from data.remarks import seen_alike
-from options.data import SAMPLE_ROOT
+from options.data import SAMPLE_ROOT, DataOptions
 from options.fuse import FuseDataOptions, SourceOptions
 from options.test import TestDataOptions
 from util.text import first_few, plural
@@ -30,6 +30,13 @@ def ensure_sample(dataroot: Path) -> None:
         print(f"{dataroot} does not exist yet: making the sample data set there", flush=True)
         make(dataroot)
     ranks.barrier()
+
+
+def find_data(options: DataOptions) -> Listing:
+    """The data sets that options name, as find reads them; the sample data set is made if need be."""
+    for one in options.roots:
+        ensure_sample(one.dataroot)
+    return find(options)
 
 
 def evenly(items: Sequence[Any], count: int | None) -> list[Any]:
@@ -252,8 +259,6 @@ def find_to_fuse(sources: SourceOptions, data: FuseDataOptions) -> Inputs:
         inputs = find_pairs(sources.visible, sources.infrared) if sources.infrared else find_visible(sources.visible)
         inputs = inputs.seen_alike(data.visible_bits)
     else:
-        options = data.for_root()
-        ensure_sample(options.dataroot)
         jobs_of, wanted = (pair_jobs, "pairs") if sources.generator is None else (visible_jobs, "visible images")
-        inputs = of_data_set(find(options), sources.split or "test", jobs_of, wanted)
+        inputs = of_data_set(find_data(data), sources.split or "test", jobs_of, wanted)
     return inputs.chosen(sources.num_test, data.strict)

@@ -125,11 +125,12 @@ class DataOptions(Options):
         """These options for the data set at a root, whatever a command adds to them."""
         return DataOptions(**{f.name: getattr(self, f.name) for f in fields(DataOptions)} | {"dataroot": root})
 
-    def values_for(self, root: Path | None) -> dict[str, Any]:
-        """A run's options, as the defaults of a command that looks at a root. Layout and folders only hold for the
-        run's own data: for another root, or none, they are found anew."""
-        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)}
-        if root is None or root.resolve() not in [one.dataroot.resolve() for one in self.roots]:
+    def values_for(self, root: str | None) -> dict[str, Any]:
+        """A run's options, as the defaults of a command that looks at a root, or at the run's own data. Layout and
+        folders only hold for these: for another root they are found anew."""
+        own = tuple(one.dataroot for one in self.roots)
+        values = {f.name: getattr(self, f.name) for f in fields(DataOptions)} | {"dataroot": own}
+        if root is not None and Path(root).resolve() not in [one.resolve() for one in own]:
             values |= {"layout": "auto", "visible_dir": None, "infrared_dir": None, "rgb_to_thermal_map": None}
         return values
 
@@ -139,6 +140,11 @@ class DataSetsOptions(DataOptions):
     """Data of several data sets."""
 
     dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dataroot == ():
+            raise ValueError("--dataroot has no value: give the root folder of a data set")
 
     @property
     def roots(self) -> tuple[DataOptions, ...]:
@@ -158,8 +164,6 @@ class TrainDataOptions(DataSetsOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.dataroot:
-            raise ValueError("--dataroot: give the root folder of a data set")
         if self.dataroot_weights and len(self.dataroot_weights) != len(self.dataroot):
             raise ValueError(
                 f"--dataroot_weights has {len(self.dataroot_weights)} numbers for {len(self.dataroot)} --dataroot: "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from options.data import DataOptions, class_numbers
+from options.data import DataSetsOptions, class_numbers
 from options.shared import DeviceOptions, LearnedMetricOptions, Split
 
 
@@ -37,17 +37,13 @@ def words_of(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class EvaluateDataOptions(DataOptions):
+class EvaluateDataOptions(DataSetsOptions):
     """Data: the pairs of a data set, and how infrared counts become grey levels."""
 
-    dataroot: Path | None = None
-    """Root folder of a data set, in place of the folders of visible and of infrared images: its pairs are scored, cut
+    dataroot: tuple[Path, ...] | None = None
+    """Root folders of data sets, in place of the folders of visible and of infrared images: their pairs are scored, cut
     to one view, also where the stems of a pair differ. Results have the visible image's stem, as test.py and fuse.py
     name them."""
-
-    def for_root(self) -> DataOptions | None:
-        """These options as a data set's own; None where there is none."""
-        return None if self.dataroot is None else self.at(self.dataroot)
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,10 @@ class ScoringOptions(DeviceOptions):
 
 
 def check_sources(
-    dataroot: Path | None, split: str | None, needed: Mapping[str, Path | None], optional: Mapping[str, Path | None]
+    dataroot: Sequence[Path] | None,
+    split: str | None,
+    needed: Mapping[str, Path | None],
+    optional: Mapping[str, Path | None],
 ) -> None:
     """ValueError unless there is either a data set or every needed folder (option -> folder)."""
     if dataroot is not None:

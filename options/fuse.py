@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from options.data import SAMPLE_ROOT, DataOptions
+from options.data import SAMPLE_ROOT, DataOptions, DataSetsOptions
 from options.shared import Options, PrecisionOptions, ResultsOptions, Split, WeightsOptions, check_run_name
 
 
@@ -95,16 +95,13 @@ class OutputOptions(ResultsOptions):
 
 
 @dataclass(frozen=True)
-class FuseDataOptions(DataOptions):
+class FuseDataOptions(DataSetsOptions):
     """Data: the pairs of a data set, and how infrared counts become grey levels. With --name, options not
-    given here, but --dataroot, are those the run was trained with."""
+    given here are those the run was trained with."""
 
-    dataroot: Path | None = None
-    """Root folder of a data set whose pairs are fused; the sample data set where --visible is not given."""
-
-    def for_root(self) -> DataOptions:
-        """These options as a data set's own; the sample data set where none is given."""
-        return self.at(self.dataroot or SAMPLE_ROOT)
+    dataroot: tuple[Path, ...] = (SAMPLE_ROOT,)
+    """Root folders of data sets whose pairs are fused, where --visible is not given; of a run, by default, its own data
+    sets."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +114,9 @@ class FuseOptions:
     output: OutputOptions = field(default_factory=OutputOptions)
     data: FuseDataOptions = field(default_factory=FuseDataOptions)
 
-    def __post_init__(self) -> None:
-        if self.sources.visible is not None and self.data.dataroot is not None:
-            raise ValueError("--visible and --dataroot: give folders or files, or a data set, not both")
-
     def with_data(self, options: DataOptions, root: str | None) -> FuseOptions:
         """With a run's data options as the defaults; root: what --dataroot gives."""
-        values = options.values_for(None if root is None else Path(root))
-        return replace(self, data=FuseDataOptions(**values | {"dataroot": None}))
+        return replace(self, data=FuseDataOptions(**options.values_for(root)))
 
     def with_range(self, infrared_range: Literal["asis", "percentile"]) -> FuseOptions:
         """With another range to which 8-bit infrared is brought as it is read."""

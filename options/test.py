@@ -70,11 +70,6 @@ class TestDataOptions(DataSetsOptions):
     """Root folders of data sets, folders of images (and folders of them), or files; of a run, by default, its own data
     sets."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.dataroot:
-            raise ValueError("--dataroot has no value: give a data set's root, a folder of images, or image files")
-
 
 @dataclass(frozen=True)
 class TestOptions:
@@ -94,5 +89,4 @@ class TestOptions:
 
     def with_data(self, options: DataOptions, root: str | None) -> TestOptions:
         """With a run's data options as the defaults; root: what --dataroot gives."""
-        own = tuple(one.dataroot for one in options.roots)
-        return replace(self, data=TestDataOptions(**options.values_for(Path(root or own[0])) | {"dataroot": own}))
+        return replace(self, data=TestDataOptions(**options.values_for(root)))

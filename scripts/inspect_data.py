@@ -27,8 +27,8 @@ from data.images import (
     view_of,
     write_image,
 )
-from data.inputs import ensure_sample
-from data.layouts import Listing, Split, find
+from data.inputs import find_data
+from data.layouts import Listing, Split
 from data.layouts.listing import group_reasons
 from data.threads import in_threads, of_headers
 from options.data import DataOptions
@@ -185,8 +185,7 @@ def draw(listing: Listing, options: InspectOptions, thermal: ThermalRange) -> bo
 def inspect(options: InspectOptions) -> int:
     """Print the report, draw, verify if asked. 1 if --verify finds damage or a row of --out cannot be drawn."""
     check_file("--out", options.sheet)
-    ensure_sample(options.dataroot)
-    listing = find(options)
+    listing = find_data(options)
     sources = (source for split in listing.splits.values() for source in (*split.visible, *split.infrared))
     check_apart("--out", [options.sheet], (source.path for source in sources))
     check_file("--out", options.sheet, SHEET if options.out else "")

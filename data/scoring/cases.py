@@ -10,8 +10,7 @@ from typing import Any
 
 from data.files import Met
 from data.images import ImageError, Source, list_images
-from data.inputs import ensure_sample, find_pairs, of_data_set, pair_jobs, partnered_jobs
-from data.layouts import find
+from data.inputs import find_data, find_pairs, of_data_set, pair_jobs, partnered_jobs
 from data.remarks import CUTS, headers_of, note_palettes, note_views, with_one_white
 from data.scoring.methods import by_stem, join_methods, results_of
 from options.evaluate import EvaluateFusionOptions, EvaluateGenerationOptions, methods_of
@@ -43,8 +42,8 @@ class Cases:
 
 def find_fusion_cases(options: EvaluateFusionOptions) -> Cases:
     """Pairs that every method has fused. ValueError where nothing pairs; ImageError for what is skipped, if strict."""
-    data, split = options.data.for_root(), options.split or "test"
-    if data is None:
+    split = options.split or "test"
+    if options.data.dataroot is None:
         found = find_pairs(options.visible, options.infrared).seen_alike(options.data.visible_bits)
         left_out, remedy = (
             "images have no partner",
@@ -52,8 +51,7 @@ def find_fusion_cases(options: EvaluateFusionOptions) -> Cases:
         )
         where = f"{options.visible} and {options.infrared}"
     else:
-        ensure_sample(data.dataroot)
-        found = of_data_set(find(data), split, pair_jobs, "pairs")
+        found = of_data_set(find_data(options.data), split, pair_jobs, "pairs")
         left_out, remedy = (
             "files of the data set cannot be used",
             "give the --split and data options that they were fused with",
@@ -62,7 +60,7 @@ def find_fusion_cases(options: EvaluateFusionOptions) -> Cases:
     jobs = {job.visible.stem: job for job in found.chosen(None, options.data.strict).jobs}
     folders = methods_of("fused", options.fused)
     joined, missing = {}, []
-    if data is None and len(folders) == 1 and len(jobs) == 1:
+    if options.data.dataroot is None and len(folders) == 1 and len(jobs) == 1:
         (stem,), (name, folder) = jobs, *folders.items()
         if len(sources := results_of(folder, "fused")) == 1:
             joined = {stem: {name: sources[0]}}  # three files, of any names
@@ -79,16 +77,16 @@ def find_fusion_cases(options: EvaluateFusionOptions) -> Cases:
 
 def find_generation_cases(options: EvaluateGenerationOptions) -> Cases:
     """Real images of which every method has a generated one. ValueError where nothing pairs."""
-    data, split = options.data.for_root(), options.split or "test"
-    if data is None:
+    split = options.split or "test"
+    if options.data.dataroot is None:
         where, remedy = str(options.real), "give both the same name, or --dataroot a data set that pairs them"
         met = Met()
         real, visible = {source.stem: source for source in list_images(options.real, met)}, {}
         skipped = [ImageError(*unread) for unread in met.unread]
     else:
-        ensure_sample(data.dataroot)
+        listing = find_data(options.data)
         found = of_data_set(
-            find(data), split, lambda part: [job for job in partnered_jobs(part) if job.ground_truth], "pairs"
+            listing, split, lambda part: [job for job in partnered_jobs(part) if job.ground_truth], "pairs"
         )
         where, remedy = (
             f"{found.summary}; --split {split}",

@@ -247,6 +247,20 @@ def test_a_run_and_a_data_set(command: Callable, tmp_path: Path) -> None:
     assert "--epoch can be last" in text
 
 
+def test_a_run_fuses_its_own_data_sets_where_none_is_named(command: Callable, tmp_path: Path) -> None:
+    roots = tuple(write_pairs(tmp_path / name, 20, seed=seed) for seed, name in enumerate(("here", "there")))
+    options, network = small("stdfusion_net")
+    data = replace(published(for_method(type(options)), type(options)).data, dataroot=roots)
+    make_run(tmp_path / "checkpoints" / "std", "stdfusion_net", options, network, data=data)
+    assert "images    40 in" in command("fuse.py", "--name", "std", "--split", "all", *CPU).stdout
+    results = tmp_path / "results" / "std"
+    words = ("scripts.evaluate", "fusion", "--fused", results, "--split", "all", "--metrics", "EN", *CPU[:2])
+    assert "40 images" in command(*words, "--dataroot", *roots).stdout
+    folders = ("--visible", roots[0] / "visible", "--infrared", roots[0] / "infrared")
+    assert "images    20 in" in command("fuse.py", "--name", "std", *folders, "--results_dir", "r", *CPU).stdout
+    assert "--dataroot has no value" in command("fuse.py", "--dataroot", status=2).stderr
+
+
 @pytest.mark.parametrize("learnt", ["standard", "percentile"])
 def test_a_run_fuses_as_its_weights_alone_in_the_range_they_learnt_from(
     command: Callable, tmp_path: Path, learnt: str
@@ -338,7 +352,7 @@ def test_help_names_every_option(command: Callable) -> None:
 
 def test_default_options_are_trainings_own() -> None:
     options = FuseOptions().with_data(TrainOptions().data, None)
-    assert options.data.dataroot is None and options.data.for_root() == TrainOptions().data.roots[0]
+    assert options.data.roots == TrainOptions().data.roots
 
 
 def test_names_that_are_no_text_are_fused_scored_and_printed(tmp_path: Path, weights: Path) -> None:
