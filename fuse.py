@@ -40,7 +40,7 @@ from options.fuse import FuseOptions, NetworkOptions
 from options.fusion_gan import FusionGANOptions
 from options.shared import WeightsOptions
 from options.train import TrainOptions
-from scripts.report import announce, cases_of, print_scores, score_results, tell, tell_skipped, write_results_page
+from scripts.report import announce, cases_of, print_scores, score_results, tell, tell_skipped, write_page, write_scores
 from util.command_line import given, run_command, to_dict
 from util.device import select_device
 from util.files import check_folder, digest, write_whole
@@ -240,14 +240,10 @@ def report(
 ) -> None:
     """Records, scores, page. images: name -> facts. rows: name -> column of the gallery -> file. count: of all."""
     write_whole(folder / "results.json", json.dumps({**facts, "images": images}, indent=2).encode())
-    if scores is not None and scores.sheet.rows:
-        scores.sheet.write(folder / "scores.json", scores.facts | facts)
+    if write_scores(folder, scores, facts):
         print_scores(scores, f"{plural(len(scores.sizes), 'image')}; range: {facts['range']}")
-    else:  # an earlier command's, perhaps of other images
-        for name in ("scores.json", "scores.csv"):
-            (folder / name).unlink(missing_ok=True)
     about = {key: str(facts[key]) for key in ("weights", "range", "infrared", "device")}
-    write_results_page(folder, "fused", rows, scores, about | {"images": f"{len(rows)} of {count} shown"})
+    write_page(folder, "fused", rows, scores, about | {"images": f"{len(rows)} of {count} shown"})
 
 
 @ranks.sharing

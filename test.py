@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -34,24 +33,19 @@ from scripts.report import (
     tell,
     tell_skipped,
     write_evaluation,
-    write_results_page,
+    write_page,
+    write_scores,
 )
 from util.command_line import given, run_command
 from util.device import Device, select_device
-from util.files import check_folder, write_whole
-from util.metrics.generation import METRICS
+from util.files import check_folder
 from util.metrics.learned import LearnedMetrics
-from util.metrics.score_sheet import finite
-from util.text import metric_title, plural
+from util.text import plural
 from util.training import ranks
 
 FEW_SIZES = 4  # of images; each costs a search for the fastest algorithms, or a compilation
 GENERATED = "generated"
 KINDS = {"infrared": ".png", "visible": ".jpg", "real": ".jpg"}  # folder of results -> how its files end
-CONVENTION = (
-    "8-bit grey levels, at the real image's size; SSIM Gaussian 11x11 sigma 1.5, peak 255; CC Pearson correlation of "
-    "grey levels, edge CC of Sobel magnitudes: none of a constant image"
-)
 
 
 def finish(results: Results, job: Job, image: torch.Tensor, copies: Mapping[str, torch.Tensor], wait: Wait) -> None:
@@ -114,27 +108,10 @@ def score(
         return scores
     about = "none" if constant is None else f"grey level {constant:.0f}, mean of {whose} images"
     print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {about}")
-    if scores.resized:
-        tell("note", [f"generated images were resized to their real image's size in {len(scores.resized)} cases"])
     if learned is not None:
         kept = {key: str(facts[key]) for key in ("weights", "epoch", "scale") if key in facts} | {"constant": about}
-        scored = [case for case in cases if case.stem in scores.sizes]
-        write_evaluation(results.folder / "evaluation.json", f"{opts.result_name}: scores", scores, scored, kept)
+        write_evaluation(results.folder / "evaluation.json", f"{opts.result_name}: scores", scores, cases, kept)
     return scores
-
-
-def write_scores(path: Path, scores: Scores, facts: Mapping[str, Any]) -> None:
-    """Write scores.json: means of the generated images and of the baselines, and every image's values."""
-    titles = {metric: metric_title(metric) for metric in METRICS}
-
-    def named(values: Mapping[str, float]) -> dict[str, float | None]:
-        return finite({metric: values[title] for metric, title in titles.items()})
-
-    means = {row: named(values) for row, values in scores.sheet.means().items()}
-    images = {stem: named(values) for stem, values in sorted(scores.sheet.rows[GENERATED].items())}
-    content = {"convention": CONVENTION, "count": len(images), **facts}
-    content |= {"mean": means.pop(GENERATED), "baselines": means, "images": images}
-    write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode())
 
 
 def manifest_facts(options: TestOptions, preprocess: Preprocess | None, device: Device, statistics: str | None) -> dict:
@@ -219,14 +196,11 @@ def report(
         return 0
     if learned is not None and (scores is None or not scores.sheet.rows):
         tell("note", ["--evaluate: no generated image has a real one that can be read: none is scored"])
-    if scores is not None and scores.sheet.rows:
-        write_scores(results.folder / "scores.json", scores, facts)
-    else:
-        (results.folder / "scores.json").unlink(missing_ok=True)  # an earlier run's, of other images
+    write_scores(results.folder, scores, facts)
     rows = {job.visible.stem: columns(results, job) for job in done if job.visible.stem in shown}
     about = {"weights": facts["weights"], "epoch": facts.get("epoch", "?"), "scale": facts["scale"]}
     about |= {"device": device.describe(), "images": f"{len(rows)} of {len(inputs.jobs)} shown"}
-    write_results_page(results.folder, "generated infrared", rows, scores, about)
+    write_page(results.folder, "generated infrared", rows, scores, about)
     unscored = scores.errors if scores is not None else []
     status = tell_skipped([*results.errors, *inputs.skipped]) | tell_skipped(unscored, ", not scored")
     print(f"images    {len(done)} in {results.folder / 'infrared'}")

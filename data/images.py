@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from data.counts import ThermalRange, bytes_from_counts, grey_from_counts, largest, stretched, white_of
 from data.files import IMAGE_SUFFIXES, Met, image_files, is_image_name, is_video_name, unique_stems
 from data.pictures import ImageError as ImageError
-from data.pictures import decode, opened
+from data.pictures import decode, header_of, opened
 from util.files import beside
 from util.images import BT601, grey_bytes
 
@@ -179,15 +179,9 @@ def brightest(source: Source) -> float | None:
         return white_of(largest(counts), counts.dtype.kind == "f")
 
 
-def probe(path: Path) -> tuple[str, tuple[int, int]]:
-    """(mode as of Header, upright (width, height)), from the header alone. ImageError if unreadable."""
-    with opened(path) as (_, header):
-        return header.mode, header.size
-
-
 def pixel_size(path: Path) -> tuple[int, int]:
     """(width, height) of the upright picture, from the header alone. ImageError if unreadable."""
-    return probe(path)[1]
+    return header_of(path).size
 
 
 def view_size(source: Source) -> tuple[int, int]:

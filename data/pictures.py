@@ -180,6 +180,12 @@ def opened(path: Path) -> Iterator[tuple[Image.Image, Header]]:
             yield image, Header.of(image)
 
 
+def header_of(path: Path) -> Header:
+    """The header of a picture. ImageError if unreadable."""
+    with opened(path) as (_, header):
+        return header
+
+
 def _turned(array: np.ndarray, turn: int) -> np.ndarray:
     """[H, W(, C)] upright."""
     array = array.swapaxes(0, 1) if turn >= 5 else array

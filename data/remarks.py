@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.images import CAMERAS, ImageError, Source, brightest, camera_box, read_visible, view_size
-from data.pictures import Header, opened
+from data.pictures import Header, header_of
 from data.threads import of_headers
 from util.text import first_few, plural
 
@@ -20,12 +20,6 @@ WIDE = ((1800, 1600), (1224, 1024))  # (width, height) of FLIR ADAS's visible pi
 TOLERANCE = math.log(1.06)  # between two width / height, of which the layouts' own crops leave up to 5.2 %
 CUTS = "--dataroot ROOT, in place of {}, cuts those of FLIR ADAS to the thermal view"  # a remedy
 Size = tuple[int, int]  # height, width
-
-
-def header_of(path: Path) -> Header:
-    """The header of a picture. ImageError if unreadable."""
-    with opened(path) as (_, header):
-        return header
 
 
 def headers_of(sources: Iterable[Source]) -> dict[Path, Header]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,7 @@ class VideoWriter:
         frame.pts, frame.time_base = self.last, self.tick
         self.container.mux(self.stream.encode(frame))
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         if self.container is None:
             return
         try:

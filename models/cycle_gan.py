@@ -139,18 +139,10 @@ class CycleGAN(Method):
                 loss = content_loss(image, reference, o.content_layers, o.content_weights)
                 terms[f"content_{name}"] = o.lambda_content * loss
         if o.lambda_self:
+            chosen = (o.self_layers, o.self_patch_sizes, o.self_patches, o.self_query, o.self_keep)
             of_fakes = features_of(self.vgg, fake_infrared, fake_visible, layers=o.self_layers)
             for name, image, reference in zip(("infrared", "visible"), of_fakes, (of_x, of_y), strict=True):
-                loss = self_similarity_loss(
-                    image,
-                    reference,
-                    o.self_layers,
-                    o.self_patch_sizes,
-                    o.self_patches,
-                    o.self_query,
-                    o.self_keep,
-                )
-                terms[f"self_{name}"] = o.lambda_self * loss
+                terms[f"self_{name}"] = o.lambda_self * self_similarity_loss(image, reference, *chosen)
         if o.lambda_identity:
             same_infrared = self.generators.to_infrared(y.expand(-1, VISIBLE_CHANNELS, -1, -1))
             grey = luminance(x)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from models import fused
+from util.images import sobel
 
 Features = Mapping[str, torch.Tensor]
 
@@ -158,23 +159,17 @@ def best_shift(image: torch.Tensor, reference: torch.Tensor, most: int) -> torch
     return reference[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def _shifted(image: torch.Tensor) -> list[list[torch.Tensor]]:
-    """3x3 neighbours of every pixel of [..., H, W], zero outside; [row][column], [1][1] is the pixel itself."""
-    height, width = image.shape[-2:]
-    padded = F.pad(image.float(), (1, 1, 1, 1))
-    return [[padded[..., i : i + height, j : j + width] for j in range(3)] for i in range(3)]
-
-
 def sobel_gradient(image: torch.Tensor) -> torch.Tensor:
     """|horizontal| + |vertical| Sobel derivative of [..., H, W], zero outside; float32, at least 0."""
-    (a, b, c), (d, _, f), (g, h, i) = _shifted(image)
-    return ((c + 2 * f + i) - (a + 2 * d + g)).abs() + ((g + 2 * h + i) - (a + 2 * b + c)).abs()
+    right, down = sobel(image.float(), "constant")
+    return right.abs() + down.abs()
 
 
 def laplacian(image: torch.Tensor) -> torch.Tensor:
     """Four neighbours minus four times the pixel, of [..., H, W], zero outside; float32."""
-    (_, up, _), (left, centre, right), (_, down, _) = _shifted(image)
-    return up + left + right + down - 4 * centre
+    p = F.pad(image.float(), (1, 1, 1, 1))
+    beside = p[..., :-2, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:] + p[..., 2:, 1:-1]
+    return beside - 4 * p[..., 1:-1, 1:-1]
 
 
 def weighted_l1(a: torch.Tensor, b: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -19,18 +19,12 @@ from util.json_file import read_json
 T = TypeVar("T")
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 WORDS |= {types.NoneType: "null"}
-RETIRED = {("compile", "reduce-overhead"): "default", ("compile", "max-autotune"): "default"}
-"""Values that earlier runs recorded, and what stands for them now."""
 
 
 def _as(hint: Any, value: Any) -> Any:
     """The value as one plain type; TypeError where it is of another."""
-    if typing.get_origin(hint) is tuple:
-        item = typing.get_args(hint)[0]
-        if isinstance(value, list):
-            return tuple(_as(item, each) for each in value)
-        if item is Path:  # earlier runs had one --dataroot
-            return (_as(item, value),)
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_as(typing.get_args(hint)[0], each) for each in value)
     if typing.get_origin(hint) is typing.Literal and value in typing.get_args(hint):
         return value
     if hint in (bool, types.NoneType, int) and type(value) is hint:
@@ -57,8 +51,6 @@ def _typed(hint: Any, value: Any, name: str, where: str) -> Any:
     """A value of a JSON file as the option's type, of which text is none of a number, or the other way round."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
-    if type(value) is str:
-        value = RETIRED.get((name, value), value)
     choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     for choice in choices:
         with contextlib.suppress(TypeError, OverflowError):

@@ -41,8 +41,7 @@ def main(argv: list[str]) -> int:
     print_scores(scores, about)
     policy = ranges[0] if len(ranges) == 1 else policies
     facts = {"range": policy, "sources": found.where, "infrared": thermal.text()}
-    cases = [case for case in found.cases if case.stem in scores.sizes]
-    write_evaluation(options.out, "Scores of fused images", scores, cases, facts, {"device": device} | folders)
+    write_evaluation(options.out, "Scores of fused images", scores, found.cases, facts, {"device": device} | folders)
     if scores.resized:
         pairs = plural(len(scores.resized), "pair")
         tell("note", [f"infrared resized to its visible image's size in {pairs}: {first_few(scores.resized)}"])

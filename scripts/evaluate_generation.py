@@ -5,7 +5,7 @@ from __future__ import annotations
 from data.scoring.cases import find_generation_cases, note_generation
 from data.scoring.generation import TRIVIAL, GeneratedScorer, load_for_all, mean_grey
 from options.evaluate import EvaluateGenerationOptions, methods_of
-from scripts.report import choose_range, print_scores, score_all, tell, tell_cases, tell_skipped, write_evaluation
+from scripts.report import choose_range, print_scores, score_all, tell_cases, tell_skipped, write_evaluation
 from util.command_line import parse
 from util.device import select_device
 from util.files import check_file
@@ -39,9 +39,5 @@ def main(argv: list[str]) -> int:
     print_scores(scores, f"{plural(len(scores.sizes), 'image')}; constant: {source}")
     facts = {"constant": source, "real": found.where, "device": str(device)}
     facts |= {name: str(folder) for name, folder in folders.items()}
-    cases = [case for case in found.cases if case.stem in scores.sizes]
-    write_evaluation(options.out, "Scores of generated infrared images", scores, cases, facts)
-    if scores.resized:
-        count = plural(len(scores.resized), "case")
-        tell("note", [f"generated images were resized to their real image's size in {count}"])
+    write_evaluation(options.out, "Scores of generated infrared images", scores, found.cases, facts)
     return tell_skipped(scores.errors)

@@ -23,7 +23,7 @@ from options.shared import DeviceOptions
 from util.command_line import parse, run_command
 from util.device import select_device
 from util.files import ROOT
-from util.text import duration, format_number, metric_title
+from util.text import duration, format_number
 
 # The generator that comes with the project learns on: from guessed pairs, infrared in the range that it knows.
 FROM_SHIPPED = (
@@ -39,7 +39,7 @@ WITHOUT_BF16 = f"{ON_CPU} --max_dataset_size 100"  # a step takes more than twic
 ON_CUDA = f"{FROM_SHIPPED} --load_size 640 --crop_size 384 --batch_size 4 --n_epochs 20 --n_epochs_decay 20 --ema 0.99"
 PICTURES = [f"result_images/RGB{i}.png" for i in (1, 2, 3)]  # of README, in no data set
 PICTURES_RESULTS = "results/result_images"
-METRICS = ("cc", "psnr", "ssim")
+METRICS = ("CC", "PSNR", "SSIM")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def comparison(before: Path, after: Path) -> list[str]:
     baselines = [values(mean) for mean in new["baselines"].values()]
     best = [max((v for v in column if not math.isnan(v)), default=math.nan) for column in zip(*baselines, strict=True)]
     rows = {"as it comes": values(old["mean"]), "after training": values(new["mean"]), "best baseline": best}
-    lines = [f"{'':16}" + "".join(f"{metric_title(metric):>9}" for metric in METRICS)]
+    lines = [f"{'':16}" + "".join(f"{metric:>9}" for metric in METRICS)]
     return lines + [f"{name:16}" + "".join(f"{format_number(v):>9}" for v in row) for name, row in rows.items()]
 
 

@@ -143,6 +143,17 @@ def _joined(facts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {text[:12] if len(text) == 64 else text}" for name, text in texts.items())
 
 
+def write_scores(folder: Path, scores: Scores | None, facts: Mapping[str, Any]) -> bool:
+    """Write scores.json and .csv of a folder of results; whether there are any, else an earlier command's are removed,
+    which are perhaps of other images."""
+    scored = scores is not None and bool(scores.sheet.rows)
+    if scored:
+        scores.sheet.write(folder / "scores.json", dict(facts) | scores.facts)
+    for name in ("scores.json", "scores.csv") if not scored else ():
+        (folder / name).unlink(missing_ok=True)
+    return scored
+
+
 def write_evaluation(
     out: Path,
     title: str,
@@ -180,7 +191,7 @@ def remove_evaluation(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_results_page(
+def write_page(
     folder: Path, kind: str, images: Mapping[str, Mapping[str, Path]], scores: Scores | None, facts: Mapping[str, str]
 ) -> None:
     """Write the gallery of a folder of results, or remove an earlier one where nothing is shown. kind: of the results.

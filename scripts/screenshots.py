@@ -22,6 +22,7 @@ from util.visdom.files import missing, static_folder
 from util.visdom.server import free_port, start_server
 
 PICTURE = "picture of scripts.screenshots"  # in its file, which tells it from others
+HEIGHT = 1330  # of the browser's window, pixels
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
@@ -40,15 +41,8 @@ class ScreenshotOptions:
     """Gallery page to show; by default the run's own. test.py and fuse.py write results/NAME/index.html."""
     out: Path = Path("result_images")
     """Folder of the pictures, dashboard.png and gallery.png."""
-    width: int = 1366
-    """Width of the browser's window, pixels, at least 320."""
-    height: int = 1330
-    """Height of the browser's window, pixels, at least 240."""
 
     def __post_init__(self) -> None:
-        for name, low in (("width", 320), ("height", 240)):
-            if not getattr(self, name) >= low:
-                raise ValueError(f"--{name} is {getattr(self, name)}: give at least {low} pixels")
         if not (self.checkpoints_dir / self.name / "losses.jsonl").is_file():
             raise ValueError(f"{self.checkpoints_dir / self.name}: no run; bash scripts/quickstart.sh makes one")
         if self.gallery is not None and not self.gallery.is_file():
@@ -108,13 +102,13 @@ def main() -> int:
         try:
             client = VisdomClient("http://127.0.0.1", port, options.name)
             RunView(run, client).update()
-            page = browser.new_page(viewport={"width": options.width, "height": options.height})
+            page = browser.new_page(viewport={"width": 1366, "height": HEIGHT})
             open_dashboard(page, client.url, 6)
             save(page.screenshot(), options.out / "dashboard.png")
         finally:
             process.terminate()
             process.wait()
-        page = browser.new_page(viewport={"width": 1280, "height": options.height})
+        page = browser.new_page(viewport={"width": 1280, "height": HEIGHT})
         page.goto((options.gallery or run / "web" / "index.html").absolute().as_uri())
         if options.gallery is None:
             page.locator(".images").evaluate("section => section.scrollIntoView()")

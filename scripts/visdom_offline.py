@@ -15,7 +15,7 @@ class VisdomOfflineOptions:
     """Put the scripts, styles and fonts of visdom's page in place, from the npm registry. What is there stays."""
 
     registry: str | None = None
-    """Address of the npm registry; by default the one that npm, or the variable npm_config_registry, names."""
+    """Address of the npm registry; by default what npm_config_registry names, else npm's own."""
     check: bool = False
     """Only say what is missing; exit status 1 if anything is."""
 

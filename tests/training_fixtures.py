@@ -45,6 +45,20 @@ def begun(
     return state
 
 
+def yields(method: nn.Module, batch: dict[str, torch.Tensor]) -> list[tuple[str, set[str]]]:
+    """(player, names of its terms) of each yield of a method, which must move that player alone."""
+    optimizers, found = Optimizers(method.players(), 1e-3, 0.5, None, select_device("cpu", "fp32")), []
+    for player, terms in method.updates(batch):
+        before = {name: [p.clone() for p in part.parameters()] for name, part in method.players().items()}
+        optimizers.backward(player, terms)
+        optimizers.step(player)
+        for name, part in method.players().items():
+            moved = any(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True))
+            assert moved == (name == player), (player, name)
+        found.append((player, set(terms)))
+    return found
+
+
 def train(state: TrainingState, count: int) -> None:
     """Steps of the first player, which depend on random numbers, the pool and the other player."""
     for _ in range(count):

@@ -7,12 +7,12 @@ from dataclasses import replace
 from PIL import Image
 
 from data.files import image_files, name_key
-from data.images import ImageError, probe
 from data.layouts.folders import Folder
 from data.layouts.listing import Split
 from data.layouts.lists import list_files, share_by_lists
 from data.layouts.pairing import complete, paired_split
 from data.layouts.scan import Scan
+from data.pictures import ImageError, header_of
 
 _LISTS = ("train", "val", "test")
 
@@ -24,7 +24,7 @@ def detect(folder: Folder) -> bool:
         return False
     first = image_files(images)[:5]
     try:
-        if not first or any(probe(path)[0] != "RGBA" for path in first):
+        if not first or any(header_of(path).mode != "RGBA" for path in first):
             return False
         with Image.open(first[0]) as image:
             low, high = image.getchannel("A").getextrema()

@@ -10,8 +10,8 @@ from pathlib import Path
 from data.files import image_files, name_key
 from data.images import ImageError, Source, ThermalRange, camera_box, read_infrared
 from data.layouts.listing import Pair, Split
-from data.pictures import Header
-from data.remarks import header_of, note_pages, note_palettes, with_one_white
+from data.pictures import Header, header_of
+from data.remarks import note_pages, note_palettes, with_one_white
 from data.threads import of_headers
 from options.data import DataOptions
 from util.text import first_few

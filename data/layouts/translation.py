@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.files import image_files
-from data.images import ImageError, probe
+from data.images import ImageError, pixel_size
 from data.layouts.folders import Folder, split_folders
 from data.layouts.listing import Split
 from data.layouts.pairing import complete, paired_split
@@ -46,7 +46,7 @@ def _is_side_by_side(place: Path) -> bool:
     sizes = []
     for path in image_files(place)[:5]:
         with suppress(ImageError):
-            sizes.append(probe(path)[1])
+            sizes.append(pixel_size(path))
     return bool(sizes) and all(width >= SIDE_BY_SIDE * height for width, height in sizes)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ import torch
 from data.images import to_uint8, write_image
 from data.transforms import as_tensor
 from data.visible_images import BATCH_PIXELS
-from util.images import grey_bytes, luminance, resize
-from util.metrics.strips import by_strips
+from util.images import by_strips, grey_bytes, luminance, resize
 from util.training.progress import Counting
 
 WAITING_BYTES = 64 << 20  # of images that may wait to be written
@@ -90,9 +88,7 @@ class Writers:
     def __enter__(self) -> Writers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         try:
             with Counting(len(self.waiting), "writing") if self.waiting else nullcontext() as bar:
                 while self.waiting and kind is None:

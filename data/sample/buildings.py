@@ -133,21 +133,8 @@ def house(rng: np.random.Generator, climate: Climate, corners: np.ndarray, eye: 
     looks = []
     for k in range(4):
         width = float(np.linalg.norm(corners[(k + 1) % 4] - corners[k]))
-        looks.append(
-            wall(
-                climate,
-                style,
-                rgb,
-                shift,
-                floor,
-                width / max(1, round(width / 3.4)),
-                seed + k,
-                lit,
-                False,
-                height,
-                width,
-            )
-        )
+        fit = width / max(1, round(width / 3.4))
+        looks.append(wall(climate, style, rgb, shift, floor, fit, seed + k, lit, False, height, width))
     parts = [_around(corners, looks, height)]
     near, far, back_far, back_near = (c + [0, height, 0] for c in corners)
     rise = rng.uniform(1.6, 3.0)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from data.counts import COUNT_MODES, ThermalRange
-from data.images import ImageError, Source, probe, read_infrared, read_result, read_visible
+from data.images import ImageError, Source, read_infrared, read_result, read_visible
+from data.pictures import header_of
 from data.remarks import size_remedy, size_text
 from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
@@ -28,7 +29,7 @@ def read_saved(source: Source, made: bool = False) -> torch.Tensor:
     """uint8 [1, H, W] of a picture saved with one channel, else [3, H, W]. made: by a method, as read_result reads it.
     ImageError if unreadable."""
     image = as_tensor(read_result(source) if made else read_visible(source))
-    return image[:1] if probe(source.path)[0] in GREY_MODES else image
+    return image[:1] if header_of(source.path).mode in GREY_MODES else image
 
 
 class FusedScorer:
@@ -59,7 +60,7 @@ class FusedScorer:
         """(Visible uint8 [1 or 3, H, W] as saved, infrared of its size, whether that was resized). in_colour: whether
         infrared saved in colour keeps its channels; else it has one."""
         visible = read_saved(case.visible)
-        if in_colour and probe(case.infrared.path)[0] not in GREY_MODES:
+        if in_colour and header_of(case.infrared.path).mode not in GREY_MODES:
             infrared = read_saved(case.infrared)
         else:
             infrared = grey_tensor(read_infrared(case.infrared, self.thermal))

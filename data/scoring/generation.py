@@ -14,7 +14,7 @@ from data.scoring.cases import EvaluationCase
 from data.scoring.scores import CaseScores, Scores
 from data.threads import in_threads
 from data.transforms import as_tensor, grey_tensor
-from util.images import luminance, resize
+from util.images import by_strips, luminance, resize
 from util.metrics import generation
 from util.metrics.learned import (
     LPIPS_SIDE,
@@ -25,8 +25,7 @@ from util.metrics.learned import (
     lpips_scores,
     set_scores,
 )
-from util.metrics.strips import by_strips
-from util.text import metric_title
+from util.text import metric_title, plural
 from util.training import ranks
 
 QUICK = {metric_title(name): metric for name, metric in generation.METRICS.items()}
@@ -137,6 +136,9 @@ class GeneratedScorer:
     def explain(self, scores: Scores) -> None:
         """Give FID and KID of the sets, and tell what they depend on."""
         scores.facts = {"convention": CONVENTION, "range": self.thermal.text()}
+        if scores.resized:
+            cases = plural(len(scores.resized), "case")
+            scores.notes.append(f"generated images were resized to their real image's size in {cases}")
         if self.learned is None:
             return
         sheet, count = scores.sheet, len(scores.sizes)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import time
-
 import torch
-from tqdm import tqdm
 
 from data.detection import Labelled, draw_batch, standardise
 from models.detection.detectors import DETECTORS, Detector
 from options.detection import DetectionOptions
 from util.device import Device
 from util.metrics.detection import Boxes
-from util.text import duration
+from util.training.progress import Counting
 
 WARM_UP = 0.15  # of the steps
 WEIGHT_DECAY = 1e-2
 CLIP = 5.0  # norm of the gradient
-LINE_SECONDS = 30.0  # between lines where there is no terminal to draw a bar on
 
 
 def train_detector(
@@ -35,23 +30,22 @@ def train_detector(
     )
     order, changes = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed + 2)
     waiting: list[int] = []
-    shown = sys.stderr.isatty()
-    began = lined = time.monotonic()
-    for step in tqdm(range(options.steps), unit="step", desc=name, leave=False, disable=not shown):
-        while len(waiting) < options.batch_size:
-            waiting += torch.randperm(len(data), generator=order).tolist()
-        places, waiting = waiting[: options.batch_size], waiting[options.batch_size :]
-        draws = torch.rand(options.batch_size, 5, generator=changes)
-        batch = draw_batch(data, places, draws, device.device)
-        loss = torch.stack(list(detector.losses(batch.images, batch.boxes, batch.labels, batch.ignored).values())).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-        optimizer.step()
-        schedule.step()
-        if not shown and (now := time.monotonic()) - lined >= LINE_SECONDS:
-            lined, left = now, (now - began) / (step + 1) * (options.steps - step - 1)
-            print(f"{name}: step {step + 1}/{options.steps}, loss {loss.item():.3g}, {duration(left)} left", flush=True)
+    with Counting(options.steps, name, "step") as counting:
+        for _ in range(options.steps):
+            while len(waiting) < options.batch_size:
+                waiting += torch.randperm(len(data), generator=order).tolist()
+            places, waiting = waiting[: options.batch_size], waiting[options.batch_size :]
+            draws = torch.rand(options.batch_size, 5, generator=changes)
+            batch = draw_batch(data, places, draws, device.device)
+            loss = torch.stack(
+                list(detector.losses(batch.images, batch.boxes, batch.labels, batch.ignored).values())
+            ).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            optimizer.step()
+            schedule.step()
+            counting.update()
     return detector
 
 

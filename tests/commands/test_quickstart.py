@@ -57,8 +57,8 @@ def test_steps_are_run_in_order_and_a_rerun_goes_on(
     (tmp_path / "checkpoints/quickstart").mkdir(parents=True)
     (tmp_path / "checkpoints/quickstart/last.pt").touch()
     for name, cc in (("to_infrared", 0.5), ("quickstart", 0.75)):
-        mean = {"cc": cc, "psnr": 10.0, "ssim": 0.25}
-        baselines = {"luminance": {"cc": -0.125, "psnr": 11.0, "ssim": 0.5}, "constant": {"cc": None, "psnr": 12.5}}
+        mean = {"CC": cc, "PSNR": 10.0, "SSIM": 0.25}
+        baselines = {"luminance": {"CC": -0.125, "PSNR": 11.0, "SSIM": 0.5}, "constant": {"CC": None, "PSNR": 12.5}}
         (tmp_path / "results" / name).mkdir(parents=True)
         (tmp_path / "results" / name / "scores.json").write_text(json.dumps({"mean": mean, "baselines": baselines}))
     quickstart.main()

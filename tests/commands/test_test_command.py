@@ -31,7 +31,7 @@ from util.training.state import save_weights
 SERIAL = ("--num_threads", 0, "--device", "cpu", "--precision", "fp32")
 
 
-def write_weights(path: Path, seed: int = 0) -> Path:
+def write_weights(path: Path, seed: int = 0, **more: str) -> Path:
     """A generator that nobody trained."""
     torch.manual_seed(seed)
     generator = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "transpose")
@@ -40,7 +40,7 @@ def write_weights(path: Path, seed: int = 0) -> Path:
         "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose"))),
     }
     facts |= {"direction": "to_infrared", "in_channels": "3", "out_channels": "1"}
-    save_weights(path, {f"to_infrared.{k}": v for k, v in generator.state_dict().items()}, facts)
+    save_weights(path, {f"to_infrared.{k}": v for k, v in generator.state_dict().items()}, facts | more)
     return path
 
 
@@ -151,7 +151,7 @@ def test_images_of_a_few_pixels_are_made_and_copied(command: Callable, tmp_path:
         made = read_infrared(tmp_path / f"results/w/infrared/{number:03d}.png", ThermalRange())
         assert made.shape == size
     scores = json.loads((tmp_path / "results/w/scores.json").read_text(), parse_constant=pytest.fail)
-    assert scores["images"]["000"]["ssim"] is None and scores["mean"]["ssim"] == scores["images"]["006"]["ssim"]
+    assert scores["images"]["000"]["SSIM"] is None and scores["mean"]["SSIM"] == scores["images"]["006"]["SSIM"]
 
 
 def test_copies_of_long_images_fit_a_jpeg(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_test_command_generates_every_image_at_its_own_size(
     assert grey.shape == (40, 48) and grey.dtype == "uint8"
     scores = json.loads((results / "scores.json").read_text())
     assert set(scores["images"]) == {"018", "019"} and set(scores["baselines"]) >= {"luminance", "constant"}
-    assert scores["mean"]["ssim"] == pytest.approx(sum(s["ssim"] for s in scores["images"].values()) / 2)
+    assert scores["mean"]["SSIM"] == pytest.approx(sum(s["SSIM"] for s in scores["images"].values()) / 2)
     assert "inverted luminance" in done.stdout and str(results / "index.html") in done.stdout
     assert "018" in (results / "index.html").read_text()
 

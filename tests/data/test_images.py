@@ -14,7 +14,6 @@ from data.images import (
     Source,
     ThermalRange,
     pixel_size,
-    probe,
     read_infrared,
     read_reduced,
     read_visible,
@@ -22,6 +21,7 @@ from data.images import (
     to_uint8,
     write_image,
 )
+from data.pictures import header_of
 from data.transforms import as_tensor, to_size
 from options.data import DataOptions
 from util.images import resize
@@ -64,7 +64,7 @@ def test_exif_orientation_turns_both_kinds_and_the_size(tmp_path, suffix, orient
     assert np.abs(read_infrared(path, KELVIN) - expected).max() < 4
     assert np.abs(read_visible(path)[:, :, 1] - expected).max() < 4
     assert pixel_size(path) == expected.shape[::-1]
-    assert probe(path) == ("L", expected.shape[::-1])
+    assert header_of(path).mode == "L"
 
 
 def test_16_bit_visible_is_scaled_by_its_depth_not_clipped(tmp_path):
@@ -180,7 +180,7 @@ def test_every_kind_of_damage_is_an_image_error(tmp_path, monkeypatch, kind):
         assert "\n" not in caught.value.reason
     if kind != "truncated":  # a header does not show it
         with pytest.raises(ImageError):
-            probe(path)
+            header_of(path)
     known = {"missing": "no such file", "empty": "empty file (0 bytes)", "text": "not an image"}
     assert caught.value.reason == known.get(kind, caught.value.reason)
 

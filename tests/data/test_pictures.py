@@ -17,13 +17,13 @@ from data.images import (
     ThermalRange,
     brightest,
     pixel_size,
-    probe,
     read_infrared,
     read_labels,
     read_visible,
     view_size,
     write_image,
 )
+from data.pictures import header_of
 
 CENTIKELVIN = ThermalRange(kelvin_per_count=0.01)
 COUNTS = np.linspace(27000, 31000, 35).reshape(5, 7).astype(np.uint16)  # [H 5, W 7], 270 to 310 K
@@ -157,7 +157,7 @@ def test_deep_colour_that_pillow_halves_is_an_error_that_says_so(tmp_path: Path)
     for path in (grey_and_alpha, ppm):
         with pytest.raises(ImageError, match="more than 8 bits, of which Pillow reads 8"):
             read_infrared(path, CENTIKELVIN)
-        assert read_visible(path).shape == (5, 7, 3) and probe(path)[0].endswith(";deep")
+        assert read_visible(path).shape == (5, 7, 3) and header_of(path).mode.endswith(";deep")
 
 
 CELSIUS = COUNTS.astype(float) / 100 - 273.15
@@ -188,10 +188,10 @@ def test_a_tiff_that_pillow_does_not_know_is_no_lesser_image(tmp_path: Path) -> 
         with pytest.raises(ImageError, match=f"a TIFF of 1 x {size}, .*which Pillow cannot read"):
             read_infrared(tiff(tmp_path / "x.tif", CELSIUS.astype(kind), kind=3), CENTIKELVIN)
     with pytest.raises(ImageError, match="signed 8-bit numbers"):
-        probe(tiff(tmp_path / "x.tif", np.full((4, 5), -3, np.int8), kind=2))
+        header_of(tiff(tmp_path / "x.tif", np.full((4, 5), -3, np.int8), kind=2))
     (tmp_path / "x.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(ImageError, match="HEIC"):
-        probe(tmp_path / "x.jpg")
+        header_of(tmp_path / "x.jpg")
 
 
 def test_what_is_no_number_or_declared_to_be_no_data_is_left_out(tmp_path: Path) -> None:

@@ -161,14 +161,6 @@ def test_a_value_of_another_type_is_one_line(tmp_path: Path, group: str, name: s
         assert "\n" not in message and len(message) < len(str(file)) + 120
 
 
-def test_values_of_earlier_runs_that_are_retired_are_read_as_what_stands_for_them(tmp_path: Path) -> None:
-    file = tmp_path / "options.json"
-    values = to_dict(parse_train([], TABLE)[0])
-    values["run"]["compile"] = "reduce-overhead"
-    file.write_text(json.dumps({"options": values}))
-    assert read_train(file, TABLE).run.compile == "default"
-
-
 def test_whole_numbers_are_numbers_and_an_option_may_be_null(tmp_path: Path) -> None:
     file = tmp_path / "options.json"
     values = to_dict(parse_train([], TABLE)[0])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from pycocotools import coco
 
@@ -18,12 +17,9 @@ from data.coco import Placement, find_folder, read_coco
 from data.images import camera_box, write_image
 from data.output.augmented import Written, carry
 from data.output.results import Results
-from models.generators import make_generator
 from options.augment import AugmentOptions
-from options.cycle_gan import CycleGANOptions
+from tests.commands.test_test_command import write_weights
 from tests.conftest import modified
-from util.command_line import to_dict
-from util.training.state import save_weights
 
 SIZE = (122, 102)  # width, height; FLIR's 1224 x 1024 in small, of which the thermal camera sees a part
 LEFT, TOP, RIGHT, BOTTOM = camera_box("flir_v2", SIZE)
@@ -64,17 +60,7 @@ def write_visible(root: Path, folder: str = "images_rgb_train", count: int = 3) 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A generator that nobody trained."""
-    torch.manual_seed(0)
-    generator = make_generator("resnet_6blocks", 3, 1, 4, "instance", False, "transpose")
-    facts = {
-        "model": "cycle_gan",
-        "options": json.dumps(to_dict(CycleGANOptions(ngf=4, netG="resnet_6blocks", upsample="transpose"))),
-    }
-    facts |= {"direction": "to_infrared", "in_channels": "3", "out_channels": "1", "epoch": "5"}
-    path = tmp_path / "w.safetensors"
-    save_weights(path, {f"to_infrared.{k}": v for k, v in generator.state_dict().items()}, facts)
-    return path
+    return write_weights(tmp_path / "w.safetensors", epoch="5")
 
 
 def test_boxes_move_with_the_view() -> None:

@@ -17,8 +17,9 @@ import torch
 
 import scripts.benchmark as dispatcher
 from data.images import read_infrared, read_visible, write_image
-from scripts.benchmarks import common, generate
+from scripts.benchmarks import common, generate, metrics
 from tests.conftest import ROOT
+from util.metrics.fusion import FUSION_METRICS
 
 CPU = torch.device("cpu")
 
@@ -180,3 +181,22 @@ def test_generate_measures_network_stages_and_commands(tmp_path: Path, monkeypat
     assert {"read, one worker", "write, one thread", "to 8 bits and back", "test.py"} <= rows.keys()
     assert rows["test.py"]["images_per_second"] == 5 and ran[0][:3] == ("test.py", 2, 8)
     assert content["facts"]["size"] == "32x20"
+
+
+def test_benchmark_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(metrics, "HEIGHT", 48)
+    monkeypatch.setattr(metrics, "WIDTH", 64)
+    assert metrics.main(["--device", "cpu", "--repeats", "1", "--out", str(tmp_path / "b.json")]) == 0
+    rows = {row["metric"]: row for row in json.loads((tmp_path / "b.json").read_text())["rows"]}
+    assert set(rows) == {*FUSION_METRICS, "all"}
+    assert all({"standard_1", "standard_3"} <= row.keys() for row in rows.values())
+    assert "vifb_1" in rows["SF"] and "vifb_1" not in rows["VIF"] and "one core" in capsys.readouterr().out
+
+
+def test_the_pair_is_as_said() -> None:
+    for channels in (1, 3):
+        assert {tuple(image.shape) for image in metrics.pair(channels)} == {(1, channels, 480, 640)}
+
+
+def test_metrics_with_no_repeat(command: Callable) -> None:
+    assert "--repeats is 0" in command("scripts.benchmark", "metrics", "--repeats", 0, status=2).stderr

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.images import Source, list_images, probe, read_visible, write_image
+from data.images import Source, list_images, read_visible, write_image
+from data.pictures import header_of
 from data.remarks import cut_sizes, unlike
 from data.scoring.cases import EvaluationCase, note_sources, range_policy, record_of
 from data.scoring.methods import by_stem, named_methods
@@ -33,7 +34,8 @@ def textured(root: Path) -> Path:
     """The same tree with noise in place of its flat 8-bit pictures."""
     rng = np.random.default_rng(0)
     for source in list_images(root):
-        mode, (width, height) = probe(source.path)
+        header = header_of(source.path)
+        mode, (width, height) = header.mode, header.size
         if mode in ("L", "RGB"):
             shape = (height, width) if mode == "L" else (height, width, 3)
             write_image(source.path, rng.integers(0, 256, shape, dtype=np.uint8))

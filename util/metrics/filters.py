@@ -1,21 +1,10 @@
-"""Linear filters that the metrics share: Sobel, symmetric separable kernels, radial frequency responses."""
+"""Linear filters that the metrics share: symmetric separable kernels, radial frequency responses."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-import torch.nn.functional as F
-
-
-def sobel(image: torch.Tensor, border: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """[N, C, H, W] -> (right minus left, below minus above), same shape, weights 1 2 1 unnormalised.
-
-    border: "constant" (zeros) | "replicate" | "reflect" (without the edge pixel)."""
-    padded = F.pad(image, (1, 1, 1, 1), mode=border)
-    columns = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
-    rows = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
-    return columns[..., 2:] - columns[..., :-2], rows[..., 2:, :] - rows[..., :-2, :]
 
 
 def gaussian(size: int, sigma: float, like: torch.Tensor) -> torch.Tensor:

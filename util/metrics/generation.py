@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from util.images import luminance
-from util.metrics.filters import blur, sobel
-from util.metrics.strips import by_strips, means_of_maps
-from util.metrics.structure import MS_SSIM_WEIGHTS, halve
+from util.images import by_strips, luminance, sobel, strips
+from util.metrics.filters import blur
+from util.metrics.structure import MS_SSIM_WEIGHTS, halve, similarity
 
 WINDOW = 11  # side of SSIM's, pixels
 HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "mae": False, "cc": True, "edge_cc": True}
@@ -24,6 +23,23 @@ def grey_levels(images: torch.Tensor) -> torch.Tensor:
     return images.float().clamp(-1, 1).add(1).mul(127.5).round()
 
 
+def means_of_maps(
+    maps: Callable[[torch.Tensor, torch.Tensor], Sequence[torch.Tensor]],
+    a: torch.Tensor,
+    b: torch.Tensor,
+    lost: int = 0,
+) -> list[torch.Tensor]:
+    """Means [N], float64, of each of the maps [N, 1, H - lost, W'] of two images [N, 1, H, W], a value of which
+    depends on `lost` + 1 rows."""
+    height, width = a.shape[-2:]
+    sums, count = [], 0
+    for rows in strips(height - lost, width):
+        parts = maps(*(image[..., rows.start : rows.stop + lost, :] for image in (a, b)))
+        sums.append([part.sum((1, 2, 3), dtype=torch.float64) for part in parts])
+        count += parts[0][0].numel()
+    return [sum(of_one) / count for of_one in zip(*sums, strict=True)]
+
+
 def psnr(generated: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """[N, 1, H, W] in 0..255, twice -> [N] dB, peak 255; equal images give infinity."""
     (error,) = means_of_maps(lambda a, b: [(a.float() - b.float()).square()], generated, real)
@@ -34,12 +50,7 @@ def similarity_maps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, tor
     """[N, 1, H, W] in 0..255, twice -> SSIM's maps [N, 1, H - 10, W - 10] of luminance and of contrast and
     structure, float64."""
     a, b = a.double(), b.double()
-    mean_a, mean_b = (blur(image, WINDOW, 1.5) for image in (a, b))
-    variances = blur(a**2 + b**2, WINDOW, 1.5) - mean_a**2 - mean_b**2
-    covariance = blur(a * b, WINDOW, 1.5) - mean_a * mean_b
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    luminance_term = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return luminance_term, (2 * covariance + c2) / (variances + c2)
+    return similarity(*(blur(image, WINDOW, 1.5) for image in (a, b, a**2 + b**2, a * b)))
 
 
 def mean_similarities(a: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from util.metrics.filters import sobel
+from util.images import sobel
 from util.metrics.triplet import Triplet
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from util.files import digest
-from util.metrics.strips import strips
+from util.images import strips
 from util.text import plural
 
 PATIENCE = 10.0  # seconds that a download may stand still

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from util.metrics.filters import blur, cycles, filter_frequencies, gaussian, separable, sobel
+from util.images import sobel
+from util.metrics.filters import blur, cycles, filter_frequencies, gaussian, separable
 from util.metrics.triplet import Triplet
 
 TINY = 1e-10

@@ -79,17 +79,23 @@ def blurred_square(image: torch.Tensor) -> torch.Tensor:
     return blur(image**2, 11, 1.5)
 
 
+def similarity(
+    mean_a: torch.Tensor, mean_b: torch.Tensor, squares: torch.Tensor, products: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """SSIM's factors (luminance, contrast-structure) of images a and b in 0..255, from the means under its window: of
+    each, of a^2 + b^2, of a b."""
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    product, both = mean_a * mean_b, mean_a**2 + mean_b**2
+    return (2 * product + c1) / (both + c1), (2 * (products - product) + c2) / (squares - both + c2)
+
+
 def structure_maps(triplet: Triplet) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """For each source the SSIM map's factors (luminance, contrast-structure), [N, C, H - 10, W - 10]."""
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     fused = triplet.fused
-    fused_mean, fused_square = blur(fused, 11, 1.5), blurred_square(fused)
+    mean, square = blur(fused, 11, 1.5), blurred_square(fused)
     for source in triplet.sources:
-        mean = source.once(blur, 11, 1.5)
-        product, squares = mean * fused_mean, mean**2 + fused_mean**2
-        covariance = blur(source.image * fused, 11, 1.5) - product
-        variances = source.once(blurred_square) + fused_square - squares
-        yield (2 * product + c1) / (squares + c1), (2 * covariance + c2) / (variances + c2)
+        products = blur(source.image * fused, 11, 1.5)
+        yield similarity(source.once(blur, 11, 1.5), mean, source.once(blurred_square) + square, products)
 
 
 def ssim(triplet: Triplet) -> torch.Tensor:
@@ -114,7 +120,7 @@ def multiscale_ssim(triplet: Triplet) -> torch.Tensor:
     products = [torch.ones(()), torch.ones(())]
     for scale, weight in enumerate(MS_SSIM_WEIGHTS, start=1):
         for index, (luminance, contrast) in enumerate(structure_maps(triplet)):
-            similarity = luminance * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
-            products[index] = products[index] * similarity.mean((-2, -1)).clamp(min=0) ** weight
+            term = luminance * contrast if scale == len(MS_SSIM_WEIGHTS) else contrast
+            products[index] = products[index] * term.mean((-2, -1)).clamp(min=0) ** weight
         triplet = triplet.changed(halve)
     return products[0] + products[1]

@@ -125,12 +125,10 @@ class RunState:
         self.reason = last.get("reason", "") if last else ""
         self.silent_s = now - run.time if self.word == "running" and run.time else 0.0
         self.steps = starts[-1]["steps"] if starts else 0
-        self.epochs = starts[-1]["epochs"] if starts else _epochs_of(run.options())
+        self.epochs = starts[-1]["epochs"] if starts else 0
         self.metric = starts[-1].get("metric", "") if starts else ""  # the score that decides which weights are best
         self.begun = starts[0]["time"] if starts else None
         self.resumed = len(starts) - 1
-        if last is None and self.epochs and run.epoch >= self.epochs:
-            self.word = "finished"
         self.seconds = _worked(run)
         self.left_s = None
         if self.word == "running" and starts and run.step > starts[-1]["step"]:
@@ -141,12 +139,6 @@ class RunState:
     def is_silent(self) -> bool:
         """Whether a run that never ended has written nothing for long: it may have been killed."""
         return self.silent_s > SILENT_S
-
-
-def _epochs_of(options: Mapping[str, Any]) -> int:
-    loop = options.get("options", {}).get("loop", {})
-    counts = [loop.get(name, 0) for name in ("n_epochs", "n_epochs_decay")]
-    return sum(counts) if all(type(count) is int for count in counts) else 0
 
 
 def _worked(run: RunReader) -> float:

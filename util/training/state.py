@@ -96,14 +96,6 @@ class EMA:
         for own, other in zip(self.average.buffers(), self.network.buffers(), strict=True):
             own.copy_(other)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Give the averaged weights, for a checkpoint."""
-        return self.average.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over averaged weights."""
-        self.average.load_state_dict(state)
-
 
 def on_cpu(state: Any) -> Any:
     """The same nest of dicts and lists with its tensors on the CPU."""
@@ -199,7 +191,7 @@ class TrainingState:
             "data": self.fingerprint,
             "method": {name: part.state_dict() for name, part in self._saved(modules=True)},
             "optimizers": self.optimizers.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
+            "ema": self.ema.average.state_dict() if self.ema else None,
             "best": self.best,
             "mean_infrared": self.mean_infrared,
             "judged_by": self.judged_by,
@@ -242,7 +234,7 @@ class TrainingState:
             part.load_state_dict(own["pools"][name])
         self.optimizers.load_state_dict(state["optimizers"])
         if self.ema:
-            self.ema.load_state_dict(state["ema"] or self.trained.state_dict())
+            self.ema.average.load_state_dict(state["ema"] or self.trained.state_dict())
         self.epoch, self.step, self.total = state["epoch"], state["step"], state["total"]
         self.best, self.mean_infrared = state["best"], state["mean_infrared"]
         for name, buffer in self._statistics(self.method).items():

@@ -10,17 +10,17 @@ import importlib.util
 import io
 import json
 import os
-import shutil
-import subprocess
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from util.files import write_whole
+
 VERSION = "0.2.4"  # of visdom, whose server/build.py names the versions below
-NPM_TIMEOUT_S = 30
+REGISTRY = "https://registry.npmjs.org"
+TIMEOUT_S = 30
 
 _GLYPHICONS = "glyphicons-halflings-regular"
 _MATHJAX = (
@@ -88,35 +88,21 @@ def mark_built(static: Path) -> None:
     (static / "version.built").write_text(VERSION)
 
 
-def _by_npm(package: str, registry: str | None) -> bytes:
-    """The package's archive by `npm pack`, which checks it against the registry's sum."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["npm", "pack", package, "--loglevel=error", "--pack-destination", folder]
-        words += ["--fetch-retries=0", f"--fetch-timeout={1000 * NPM_TIMEOUT_S}"]  # its own settings wait for minutes
-        words += ["--registry", registry] if registry else []
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        archives = list(Path(folder).glob("*.tgz"))
-        if done.returncode or not archives:
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise OSError(f"npm pack {package} failed: {said[0] if said else f'status {done.returncode}'}")
-        return archives[0].read_bytes()
-
-
-def _read(url: str, timeout_s: float) -> bytes:
+def _read(url: str) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             return answer.read()
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
         raise OSError(f"{url}: {getattr(error, 'reason', None) or error}") from None
 
 
-def _by_https(package: str, registry: str, timeout_s: float = 30.0) -> bytes:
+def _fetched(package: str, registry: str) -> bytes:
     """The package's archive from the registry, checked against the sum in its metadata."""
     name, _, version = package.rpartition("@")
     address = f"{registry.rstrip('/')}/{name}/{version}"
     try:
-        facts = json.loads(_read(address, timeout_s))["dist"]
-        archive = _read(facts["tarball"], timeout_s)
+        facts = json.loads(_read(address))["dist"]
+        archive = _read(facts["tarball"])
         if "integrity" in facts:
             kind, _, wanted = facts["integrity"].split()[0].partition("-")
             found = base64.b64encode(hashlib.new(kind, archive).digest()).decode()
@@ -129,37 +115,18 @@ def _by_https(package: str, registry: str, timeout_s: float = 30.0) -> bytes:
     return archive
 
 
-def source(registry: str | None) -> Callable[[str], bytes]:
-    """How archives are got here: npm where it is installed, else the registry that is named.
-
-    registry: its address; None for npm's own setting, or the environment variable npm_config_registry."""
-    registry = registry or os.environ.get("npm_config_registry") or None  # noqa: SIM112
-    if shutil.which("npm"):
-        return lambda package: _by_npm(package, registry)
-    if registry:
-        return lambda package: _by_https(package, registry)
-    raise OSError(
-        "npm is not installed; install it (on Debian: apt-get install npm), or name a registry: --registry URL"
-    )
-
-
 def put_in_place(static: Path, registry: str | None = None, say: Callable[[str], None] = lambda line: None) -> int:
     """Fetch what is missing; returns the number of files written. OSError where a package cannot be had."""
     wanted = set(missing(static))
-    fetch, written = source(registry) if wanted else None, 0
+    registry, written = registry or os.environ.get("npm_config_registry") or REGISTRY, 0  # noqa: SIM112
     for package, files in FILES.items():
         places = {inner: place for inner, place in files.items() if place in wanted}
         if not places:
             continue
         say(f"{package}: {len(places)} file{'s' * (len(places) > 1)}")
-        with tarfile.open(fileobj=io.BytesIO(fetch(package))) as archive:
+        with tarfile.open(fileobj=io.BytesIO(_fetched(package, registry))) as archive:
             for inner, place in places.items():
-                content = archive.extractfile(f"package/{inner}")
-                path = static / place
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part = path.with_name(f".{path.name}.part")
-                part.write_bytes(content.read())
-                part.replace(path)
+                write_whole(static / place, archive.extractfile(f"package/{inner}").read())
                 written += 1
     mark_built(static)
     return written

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
@@ -60,9 +59,7 @@ class Watch:
         self.log.note(event="start", **self.facts)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         reason = {"reason": " ".join(f"{error}".split())} if error is not None and str(error) else {}
         with nullcontext() if error is None else suppress(OSError):  # the first error is the one to tell
             if isinstance(error, NotFinite):

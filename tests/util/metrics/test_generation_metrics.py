@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from util.metrics import generation, strips
+from util.images import strips
+from util.metrics import generation
 from util.metrics.generation import (
     METRICS,
     baselines,
@@ -118,7 +119,7 @@ def test_large_images_are_scored_in_strips_as_whole(size: tuple[int, int], monke
         return maps(a, b)
 
     monkeypatch.setattr(generation, "similarity_maps", watched)
-    monkeypatch.setattr(strips, "STRIP_PIXELS", 5000)
+    monkeypatch.setattr("util.images.STRIP_PIXELS", 5000)
     parts = {name: metric(other, real) for name, metric in METRICS.items()} | {"ms_ssim": ms_ssim(other, real)}
     for name, values in whole.items():
         assert parts[name].tolist() == pytest.approx(values.tolist(), rel=1e-9), name
@@ -127,9 +128,9 @@ def test_large_images_are_scored_in_strips_as_whole(size: tuple[int, int], monke
 
 def test_strips_cover_every_row_once() -> None:
     for height, width, pixels in ((7, 5, 10), (1, 9, 4), (100, 3, 50), (9000, 12000, 1 << 21), (12, 4, 1000)):
-        rows = [row for part in strips.strips(height, width, pixels) for row in range(height)[part]]
+        rows = [row for part in strips(height, width, pixels) for row in range(height)[part]]
         assert rows == list(range(height))
-        assert all(part.start % 2 == 0 for part in strips.strips(height, width, pixels))
+        assert all(part.start % 2 == 0 for part in strips(height, width, pixels))
 
 
 def test_baselines() -> None:

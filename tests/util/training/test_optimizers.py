@@ -132,7 +132,7 @@ def test_ema_follows_and_is_saved() -> None:
     assert ema.average[0].weight.item() == pytest.approx(start + 0.1)
     assert ema.average[1].running_mean.item() == 2
     other = EMA(network, 0.9)
-    other.load_state_dict(ema.state_dict())
+    other.average.load_state_dict(ema.average.state_dict())
     assert torch.equal(other.average[0].weight, ema.average[0].weight)
     network[0].requires_grad_(False)
     frozen = EMA(network, 0.9)
