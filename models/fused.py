@@ -109,7 +109,9 @@ def run(
     """Normalise each channel of each image of x [N, C, H, W] (eps: of the variance; None for no norm), take the ReLU
     (slope: below 0; None for none), enlarge `up` times by repetition and mirror `pad` pixels at each side, in this
     order -> [N, C, up H + 2 pad, up W + 2 pad] in x's dtype, channels_last. Differentiable once. pad must be less than
-    up H and up W."""
+    up H and up W. N may be 0, as where tiles stop once a norm of theirs is measured."""
+    if not len(x):
+        return one_by_one(x, eps, slope, up, pad)
     return _Pass.apply(x, eps, slope, up, pad)
 
 

@@ -55,7 +55,7 @@ fi
 
 measure train 90 train "${train[@]}" --batch_size 1 16 "${beside[@]}"
 measure kernels 40 train "${train[@]}" --batch_size 16 --objective plain --cuda_graph on off --profile 30
-measure compiled 100 train "${train[@]}" --batch_size 16 --objective plain --compile default
+measure compiled 160 train "${train[@]}" --batch_size 16 --objective plain --compile default
 measure generate 45 generate "${generate[@]}"
 measure fuse 40 fuse "${fuse[@]}"
 measure metrics 20 metrics --repeats 1

@@ -3,6 +3,8 @@ registry: what is yielded can be minimised, and the networks used afterwards nee
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ import torch.nn.functional as F
 from models import METHODS
 from models.cycle_gan import CycleGAN
 from models.discriminators import ImagePool, discriminator_terms
-from models.losses import content_loss, gradient_penalty
+from models.losses import adversarial_loss, content_loss, gradient_penalty
 from models.vgg import features_of
 from options.cycle_gan import CycleGANOptions
 from tests.training_fixtures import yields
@@ -135,6 +137,17 @@ def test_the_penalty_weighs_as_in_its_paper_against_both_distances() -> None:
     judged = [method.discriminators.infrared(image).mean().item() for image in (fake, b["infrared"])]
     whole = judged[0] - judged[1] + 10 * penalty.item()  # Gulrajani et al., equation 3
     assert sum(term.item() for term in terms.values()) == pytest.approx(whole / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_discriminator_judges_real_and_made_images_apart(norm: str) -> None:
+    """Joined in one batch, batch norms would tell it which are real."""
+    method = make(norm_D=norm)
+    judge, real, fake = method.discriminators.infrared.train(), batch(2)["infrared"], batch(2)["infrared"] / 4 - 0.5
+    alone = copy.deepcopy(judge)
+    terms = discriminator_terms(judge, real, fake, method.options)
+    expected = [0.5 * adversarial_loss(alone(image), image is real, "lsgan").item() for image in (real, fake)]
+    assert [terms["real"].item(), terms["fake"].item()] == pytest.approx(expected, rel=1e-4)
 
 
 def test_generating_needs_no_vgg_and_no_discriminator() -> None:

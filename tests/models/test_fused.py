@@ -35,14 +35,18 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 
 
 def compare(device: str, dtype: torch.dtype, tolerance: float, *larger: tuple[int, ...]) -> None:
-    """Beside float64, where channels lie far from 0."""
+    """Beside float64, where channels lie far from 0. Which side of a ReLU's kink a number as near to it as rounding is
+    falls on, nobody can say: its copies have no weight in the gradient."""
     torch.manual_seed(0)
     for i, settings in enumerate(SETTINGS):
         for shape in (SHAPES[i % len(SHAPES)], *larger):
             exact = (3 * torch.randn(shape) + 4 * torch.randn(1, shape[1], 1, 1)).to(dtype).double().requires_grad_()
             x = exact.detach().to(device, dtype).contiguous(memory_format=LAST).requires_grad_()
             expected, made = fused.one_by_one(exact, **settings), fused.run(x, **settings)
-            weight = torch.randn_like(expected).to(dtype)
+            normed = fused.one_by_one(exact, settings.get("eps"))
+            clear = (normed.abs() > 1e-4).double()
+            where = {name: settings[name] for name in ("up", "pad") if name in settings}
+            weight = (torch.randn_like(expected) * fused.one_by_one(clear, **where)).to(dtype)
             (of_exact,) = torch.autograd.grad(expected, exact, weight.double())
             (of_x,) = torch.autograd.grad(made, x, weight.to(device))
             assert made.dtype == of_x.dtype == dtype and made.is_contiguous(memory_format=LAST), settings
@@ -80,9 +84,15 @@ def test_the_kernels_are_built_for_a_gpu_that_is_not_here(capability: int, up: i
         assert built.asm["cubin"] and f"sm_{capability}" in built.asm["ptx"]
 
 
+def test_nothing_gives_nothing_of_the_right_size() -> None:
+    """Tiles stop there once a norm of theirs is measured."""
+    assert fused.run(torch.zeros(0, 8, 4, 5), eps=1e-5, slope=0.0, up=2, pad=1).shape == (0, 8, 10, 12)
+
+
 @pytest.mark.cuda
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 6e-2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 6e-2), (torch.float16, 1e-2)])
 def test_a_pass_is_its_layers_one_by_one_on_cuda(dtype: torch.dtype, tolerance: float) -> None:
+    assert fused.works(torch.device("cuda", 0), dtype)
     compare("cuda", dtype, tolerance, (2, 130, 40, 70), (3, 64, 96, 33))
 
 
@@ -146,9 +156,13 @@ def test_what_is_differentiated_twice_runs_as_it_is_written() -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_on_cuda_are_as_written(name: str) -> None:
+def test_networks_on_cuda_are_as_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # which makes much of rounding
+    make, count = NETWORKS[name]
+    run, passes = fused.run, []
+    monkeypatch.setattr(fused, "run", lambda x, **settings: passes.append(settings) or run(x, **settings))
     torch.manual_seed(0)
-    network = NETWORKS[name][0]().eval().cuda().to(memory_format=LAST)
+    network = make().eval().cuda().to(memory_format=LAST)
     x = (torch.rand(2, 3, 128, 128) * 2 - 1).cuda().contiguous(memory_format=LAST)
     results = []
     for written in (False, True):
@@ -157,8 +171,9 @@ def test_networks_on_cuda_are_as_written(name: str) -> None:
             made = part(x)
         made.float().square().mean().backward()
         results.append([made, *(p.grad for p in part.parameters() if p.grad is not None)])
+    assert len(passes) == count
     for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(one, two, rtol=2e-2, atol=2e-2 * two.abs().max().item() + 1e-6)
+        torch.testing.assert_close(one, two, rtol=4e-2, atol=4e-2 * two.abs().max().item() + 1e-6)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any, Literal
@@ -28,6 +29,10 @@ def _lay_out_as_parameters(adam: torch.optim.Adam) -> None:
                     shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
                     raise ValueError(f"moments of shape {shapes}")
                 kept[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+# As a CUDA graph's steps need it: what warms up, and what no graph can hold, runs so too, and is no mistake.
+warnings.filterwarnings("ignore", r".*capturable=True.*running without CUDA graph capture", UserWarning)
 
 
 class Optimizers:

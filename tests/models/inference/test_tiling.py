@@ -217,6 +217,14 @@ def test_exact_statistics_give_the_whole(name: str, size: tuple[int, int], tile:
     assert ((whole + 1) * 127.5 - tiled).abs().max() <= 1
 
 
+def test_each_large_image_of_a_batch_is_made() -> None:
+    translate = Translator(generator("resnet_6blocks"), select_device("cpu", "fp32"), 160)
+    images = torch.cat([scene(150, 180), 255 - scene(150, 180)])
+    with torch.inference_mode():
+        alone = [translate(image[None]) for image in images]
+        assert torch.equal(translate(images), torch.cat(alone)) and not torch.equal(*alone)
+
+
 def test_a_scene_is_seen_at_the_size_of_training_and_drawn_at_its_own() -> None:
     """With and without tiles; an image of the size of training, in any way, is what it was."""
     network, device, large = load_network(SHIPPED, "generation")[0], select_device("cpu", "fp32"), scene(150, 610)

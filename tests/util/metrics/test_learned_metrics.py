@@ -7,10 +7,12 @@ import socket
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from util.metrics import learned
 from util.metrics.learned import (
     KID_SUBSET_SIZE,
     LearnedMetrics,
@@ -60,7 +62,7 @@ def test_fid_by_its_formula() -> None:
     assert set_scores(a, a)["FID"] == pytest.approx(0, abs=1e-6)
 
 
-def test_kid_by_its_formula_and_repeatably() -> None:
+def test_kid_by_its_formula_and_repeatably(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(2)
     a, b = torch.randn(12, 4).double(), (torch.randn(12, 4) + 0.5).double()
     kernel = [((x @ y.T) / 4 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b))]
@@ -75,6 +77,9 @@ def test_kid_by_its_formula_and_repeatably() -> None:
     assert torch.equal(torch.rand(1), drawn), "the caller's random numbers are left alone"
     torch.manual_seed(4)
     assert set_scores(a, c)["KID"] == first
+    monkeypatch.setattr(learned, "KID_SUBSETS", 1)
+    apart = [set_scores(a, c[torch.randperm(20)])["KID"] for _ in range(100)]
+    assert abs(first - np.mean(apart)) < np.std(apart) / 3, "the mean over many subsets, not one of them"
 
 
 def test_sets_are_of_the_images_given_whatever_other_ranks_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from util.device import select_device
+from util.device import Device, select_device
 from util.training.optimizers import Optimizers
 from util.training.state import EMA
 
@@ -111,9 +111,12 @@ def test_a_run_goes_on_alike_in_another_memory_layout(layouts: str) -> None:
     torch.testing.assert_close(other.weight, same.weight, rtol=1e-5, atol=1e-6)
 
 
-def test_clipping_bounds_the_step_direction() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_clipping_bounds_the_step_direction(dtype: torch.dtype) -> None:
+    """In half precision too, where the loss is scaled: what is clipped is the gradient, not its multiple."""
     network = nn.Linear(1, 1, bias=False)
-    optimizers = Optimizers({"a": network}, 1e-3, 0.5, 0.25, select_device("cpu", "fp32"))
+    device = Device(torch.device("cpu"), dtype, torch.contiguous_format)
+    optimizers = Optimizers({"a": network}, 1e-3, 0.5, 0.25, device)
     optimizers.schedule("linear", 1, 1, 1, True)
     optimizers.backward("a", {"big": 1e6 * network(torch.ones(1, 1)).sum()})
     optimizers.step("a")

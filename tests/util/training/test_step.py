@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import types
 from collections.abc import Iterator
 from dataclasses import replace
@@ -174,19 +175,26 @@ def test_what_cannot_be_recorded_is_no_step_lost(
 
 
 def trained(
-    method: torch.nn.Module, device: Device, replays: bool = False, disturbance: float = 0.0, fall: int = 5
+    method: torch.nn.Module,
+    device: Device,
+    replays: bool = False,
+    disturbance: float = 0.0,
+    fall: int = 5,
+    clip: float | None = None,
+    accumulate: int = 1,
+    side: int = 76,
 ) -> tuple[dict[str, float], Stepper]:
     """The terms of the last of eight steps, on images that change, disturbed by that share; the learning rate falls
-    after step number `fall`, of 0 to 7."""
+    after step number `fall`, of 0 to 7. accumulate: batches in a step."""
     torch.manual_seed(1)
-    optimizers = Optimizers(method.players(), 1e-4, 0.5, None, device)
+    optimizers = Optimizers(method.players(), 1e-4, 0.5, clip, device)
     optimizers.schedule("linear", 0, 3, 50, True)
     stepper = Stepper(method, optimizers, device, replays)
     for seed in range(8):
-        batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, 76, 76).items()}
+        batch = {key: device.images(image.roll(seed, -1)) for key, image in images(2, side, side).items()}
         batch["mask"] = (batch["infrared"] > 0).float()
         batch = {key: image * (1 + disturbance) for key, image in batch.items()}
-        terms = stepper.take([batch])
+        terms = stepper.take([batch] * accumulate)
         if seed == fall:
             optimizers.end_epoch(None)
     return {key: term.item() for key, term in terms.items()}, stepper
@@ -244,6 +252,26 @@ def test_steps_replayed_on_cuda_are_the_steps_as_written(
     assert stepper.graph is not None, "it was recorded"
     assert terms == pytest.approx(expected, rel=0.3 if compiled else 2e-2, abs=1e-3)
     assert moved_alike(begun, written, replayed)
+
+
+AS_TRAINED = [
+    ("cycle_gan", {"pool_size": 3, "dropout": True}),
+    ("pix2pix", {"netG": "efficientnet_unet", "draw_scale": 1.5, "norm_D": "spectral"}),
+    ("stdfusion_net", {}),
+]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize(("name", "changed"), AS_TRAINED)
+def test_what_train_does_by_default_is_recorded(name: str, changed: dict, device: str) -> None:
+    """On CUDA, in its precision, with gradients that are clipped and gathered; elsewhere the same steps as written."""
+    where = select_device(device, "bf16", "on")
+    torch.manual_seed(0)
+    method = where.place(METHODS[name](METHODS[name].Options(**FEW_CHANNELS[name] | changed)))
+    begun = copy.deepcopy(method)
+    terms, stepper = trained(method, where, replays=True, clip=1.0, accumulate=2, side=96)
+    assert (stepper.graph is not None) == (device == "cuda")
+    assert all(math.isfinite(value) for value in terms.values()) and not moved_alike(begun, begun, method)
 
 
 @pytest.mark.cuda
