@@ -25,6 +25,9 @@ KEPT = 2**30  # bytes
 PAYS_STEPS = 5000  # compiling takes a minute or two, and saves some ten milliseconds a step and more
 
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 @dataclass(frozen=True)
 class Device:
     """device: where; dtype: of autocast regions, float32 for none; memory_format: of networks and images."""
@@ -38,13 +41,18 @@ class Device:
         """Whether gradients can vanish in this dtype, so that the loss must be scaled."""
         return self.dtype == torch.float16
 
+    @property
+    def precision(self) -> str:
+        """Name of the dtype, as --precision spells it."""
+        return next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
+
     def describe(self) -> str:
         """Name the device and the arithmetic, e.g. "cpu (2 threads), bf16"."""
         if self.device.type == "cuda":
             where = f"{self.device} ({torch.cuda.get_device_name(self.device)})"
         else:
             where = f"{self.device} ({plural(torch.get_num_threads(), 'thread')})"
-        name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+        name = self.precision
         if self.device.type == "cuda" and self.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
             name += " (TF32 in convolutions)"
         return f"{where}, {name}" + (", channels_last" if self.is_channels_last else "")
@@ -160,7 +168,7 @@ def select_device(device: str = "auto", precision: str = "auto", channels_last: 
         raise ValueError(f"--device {device}: give auto, cpu, cuda or cuda:N")
     if precision == "auto":
         precision = "bf16" if _native_bf16(where) else "fp32"
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
+    dtype = PRECISIONS[precision]
     if where.type == "cpu":
         _keep_freed_memory()
     # On the CPU channels_last gains nothing.

@@ -50,14 +50,9 @@ class Options(BenchmarkOptions):
     """Side of the crop."""
     batch_size: int = 8
     """Pairs of a batch."""
-    goal: float = 300.0
-    """Pairs a second that the device is hoped to need ..."""
-    goal_cores: int = 16
-    """... from that many processor cores."""
 
     def __post_init__(self) -> None:
-        self.check_at_least(pairs=1, batch_size=1, goal_cores=1)
-        self.check_positive("goal")
+        self.check_at_least(pairs=1, batch_size=1)
         if self.pairs < self.batch_size:
             raise ValueError(f"--pairs {self.pairs} is less than --batch_size {self.batch_size}: raise it")
         for name in ("workers", "cache"):
@@ -179,9 +174,4 @@ def main(argv: list[str]) -> int:
             report.add(loader_row(options, root, cache, workers, scratch))
         report.add(*stage_rows(options, root, scratch))
     report.show()
-    needed = options.goal / options.goal_cores
-    print(f"needed    {needed:.4g} pairs a second and core, for {options.goal:g} from {options.goal_cores} cores")
-    for row in report.rows:
-        if "pairs_per_core_second" in row:
-            print(f"reached   {row['pairs_per_core_second']:.4g} pairs a second and core, without a cache")
     return 0

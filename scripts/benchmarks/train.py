@@ -76,16 +76,15 @@ class Options(BenchmarkOptions):
     profile: int = 0
     """Print, for each combination, that many of the operators and kernels in which its steps spend most time."""
     reference: Path | None = None
-    """Checkout of pytorch-CycleGAN-and-pix2pix to time beside it, plain objective, on the same images and sizes."""
-    reference_batch_size: tuple[int, ...] = ()
-    """Its batch sizes; none given means 1, its default, and those of --batch_size."""
+    """Checkout of pytorch-CycleGAN-and-pix2pix to time beside it, plain objective, on the same images and sizes; at
+    batch size 1, its default, too."""
 
     def __post_init__(self) -> None:
         self.check_at_least(steps=1, warm_up=1, seconds=0, profile=0)
         for name in ("objective", "batch_size", "precision", "cuda_graph", "compile"):
             if not getattr(self, name):
                 raise ValueError(f"--{name}: give at least one value")
-        if not all(size >= 1 for size in (*self.batch_size, *self.reference_batch_size)):
+        if not all(size >= 1 for size in self.batch_size):
             raise ValueError("--batch_size: give whole numbers of at least 1")
 
 
@@ -137,7 +136,7 @@ def measure(options: Options, train: TrainOptions, objective: str, rates: dict[s
     if options.profile:
         table = bench.dearest(options.profile, 3)
         print(table if ranks.is_writer() else "", end="")
-    precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[device.dtype]
+    precision = device.precision
     if precision not in rates:
         rates[precision] = matrix_rate(device.device, device.dtype)
     return {
@@ -190,8 +189,7 @@ def main(argv: list[str]) -> int:
     references: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         root = options.dataroot or write_streets(Path(scratch))
-        sizes = options.reference_batch_size or tuple(dict.fromkeys((1, *options.batch_size)))
-        for size in sizes if options.reference and ranks.is_writer() else ():
+        for size in dict.fromkeys((1, *options.batch_size)) if options.reference and ranks.is_writer() else ():
             references[size] = reference_row(options, root, size, device)
             report.add(references[size])
         ranks.barrier()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
 from data.images import ThermalRange
 from data.layouts import find
@@ -15,8 +15,6 @@ from scripts.inspect_data import InspectOptions, inspect, main, report
 from scripts.pair_sheet import EDGE_COLOUR, draw_sheet, edges, overlay, shares, split_rows
 from tests import layout_fixtures as make
 from util.command_line import run_command
-from util.pages import sheet
-from util.pages.sheet import label, lacks
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,28 +157,6 @@ def test_the_report_says_what_the_camera_crop_cuts(tmp_path):
     assert line == "camera crop:    flir_v2 cuts 122x102 (12) to 100x79"
     text = report(find(DataOptions(dataroot=tmp_path, camera_crop=False)))
     assert "\ncamera crop:    none" in text
-
-
-def test_labels_are_drawn_with_characters_that_the_font_has(monkeypatch):
-    plain, font = label("train  1_a", 13)
-    assert plain == "train  1_a" and not lacks(font, plain)
-    monkeypatch.setattr(sheet, "_font_files", list)
-    sheet._font_for.cache_clear()
-    for name, spelling in (("\u4e2d 1", "\\u4e2d 1"), ("e\u0301t\u00e9", "ete"), ("a\udcff", "a\\udcff")):
-        shown, font = label(name, 13)
-        assert not lacks(font, shown)
-        assert shown in (spelling, "\u00e9t\u00e9"), "Pillow's own font may come to have accents"
-    sheet._font_for.cache_clear()
-
-
-def test_a_font_that_has_all_characters_is_preferred():
-    files = [file for file in sheet._font_files() if file.name == "DejaVuSans.ttf"]
-    if not files:
-        pytest.skip("DejaVu Sans is not installed")
-    if not lacks(ImageFont.load_default(13), "\u00e9\u03c9"):
-        pytest.skip("Pillow's own font has these characters")
-    shown, font = label("\u00e9t\u00e9 \u03c9", 13)
-    assert shown == "\u00e9t\u00e9 \u03c9" and not lacks(font, shown)
 
 
 @pytest.mark.parametrize(

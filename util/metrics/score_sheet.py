@@ -39,13 +39,18 @@ def ranks(values: Mapping[str, float], higher: bool) -> dict[str, float]:
     return dict(zip(known, map(float, rankdata(list(known.values()))), strict=True))
 
 
-def mean_ranks(table: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool]) -> dict[str, float]:
-    """Name -> metric -> value  to  name -> mean over the metrics of its rank among the names; nan without any."""
-    places: dict[str, list[float]] = {name: [] for name in table}
+def places(table: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool]) -> dict[str, Values]:
+    """Name -> metric -> value  to  name -> metric -> rank among the names, as of ranks."""
+    found: dict[str, Values] = {name: {} for name in table}
     for metric, up in higher.items():
         for name, place in ranks({n: values.get(metric, math.nan) for n, values in table.items()}, up).items():
-            places[name].append(place)
-    return {name: sum(found) / len(found) if found else math.nan for name, found in places.items()}
+            found[name][metric] = place
+    return found
+
+
+def mean_ranks(places: Mapping[str, Values]) -> dict[str, float]:
+    """As of places -> name -> mean over the metrics; nan without any."""
+    return {name: sum(row.values()) / len(row) if row else math.nan for name, row in places.items()}
 
 
 class ScoreSheet:
@@ -99,10 +104,13 @@ class ScoreSheet:
             name: {metric: pair[0] for metric, pair in values.items()} for name, values in self.statistics().items()
         }
 
+    def places(self) -> dict[str, Values]:
+        """Method -> metric -> its rank among the methods, where it has one; trivial rows take no part."""
+        return places({name: row for name, row in self.means().items() if name not in self.trivial}, self.ranked)
+
     def ranking(self) -> dict[str, float]:
-        """Method -> mean rank over the metrics among the methods, best first; trivial rows take no part."""
-        means = {name: values for name, values in self.means().items() if name not in self.trivial}
-        found = mean_ranks(means, self.ranked)
+        """Method -> mean rank over the metrics among the methods, best first."""
+        found = mean_ranks(self.places())
         return dict(sorted(found.items(), key=lambda item: (math.isnan(item[1]), item[1])))
 
     def beaten(self, method: str) -> list[str]:
@@ -122,7 +130,7 @@ class ScoreSheet:
     def image_ranks(self, method: str) -> dict[str, float]:
         """Stem -> mean over the metrics of its rank among the images of the method, best first."""
         per_image = {metric: up for metric, up in self.ranked.items() if self.values(method, metric)}
-        found = mean_ranks(self.rows[method], per_image)
+        found = mean_ranks(places(self.rows[method], per_image))
         return dict(sorted(found.items(), key=lambda item: (math.isnan(item[1]), item[1])))
 
     def text(self) -> str:

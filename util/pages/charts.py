@@ -18,7 +18,7 @@ from xml.sax.saxutils import quoteattr
 from dominate import tags
 from dominate.util import raw
 
-from util.metrics.score_sheet import ScoreSheet, ranks
+from util.metrics.score_sheet import ScoreSheet
 from util.text import format_number, plural
 
 if TYPE_CHECKING:
@@ -201,15 +201,11 @@ def distribution_panel(sheet: ScoreSheet, metric: str) -> tags.html_tag | None:
 
 def ranking_panel(sheet: ScoreSheet) -> tags.html_tag:
     """Return the panel of several methods, best first: a dot for its rank in each metric, a bar at their mean."""
-    ranking, all_means, colours = sheet.ranking(), sheet.means(), _colours(sheet)
-    places: dict[str, list[float]] = {name: [] for name in ranking}
-    for metric, up in sheet.ranked.items():
-        for name, place in ranks({name: all_means[name][metric] for name in ranking}, up).items():
-            places[name].append(place)
+    ranking, places, colours = sheet.ranking(), sheet.places(), _colours(sheet)
 
     def draw(axes: Axes) -> None:
         for row, (name, place) in enumerate(ranking.items()):
-            _dots(axes, row, sorted(places[name]), colours[name])
+            _dots(axes, row, sorted(places[name].values()), colours[name])
             axes.vlines(place, row - 0.3, row + 0.3, color=colours[name], linewidth=3.5)
         _named_rows(axes, ranking)
         axes.set_xlim(0.9, max(2, len(ranking)) + 0.1)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from util.metrics.score_sheet import ScoreSheet, ranks
+from util.metrics.score_sheet import ScoreSheet
 from util.pages.charts import score_panels
 from util.pages.gallery import Table, write_gallery
 from util.pages.image_rows import Row
@@ -42,11 +42,10 @@ def _deviation(value: float) -> str | float:
 
 def ranking_table(sheet: ScoreSheet) -> Table:
     """Methods, best first: mean rank, in how many metrics a trivial row is better, rank in each metric."""
-    means, ranking = sheet.means(), sheet.ranking()
-    places = {m: ranks({name: means[name][m] for name in ranking}, up) for m, up in sheet.ranked.items()}
+    places = sheet.places()
     rows = [
-        [name, place, len(sheet.beaten(name)), *(places[metric].get(name, math.nan) for metric in sheet.ranked)]
-        for name, place in ranking.items()
+        [name, place, len(sheet.beaten(name)), *(places[name].get(metric, math.nan) for metric in sheet.ranked)]
+        for name, place in sheet.ranking().items()
     ]
     note = "Ranks among the methods, 1 the best. Trivial row better: in how many metrics its mean is better."
     return Table("Ranking", ["", "mean rank", "trivial row better", *sheet.ranked], rows, note, {"mean rank": "min"})

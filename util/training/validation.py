@@ -117,7 +117,7 @@ class Validation:
         metrics = list(self.task.higher_is_better)
         sums = torch.zeros(len(methods), len(metrics), dtype=torch.float64, device=self.device.device)
         counts = torch.zeros_like(sums)
-        for sample in self.samples[ranks.rank() :: ranks.world()]:
+        for sample in ranks.share(self.samples):
             batch = self._batch(sample)
             for row, count, make in zip(sums, counts, methods.values(), strict=True):
                 scores = self.task.score(make(batch), batch)

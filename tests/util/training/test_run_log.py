@@ -1,4 +1,4 @@
-"""The run folder, losses and scores on their way to it, progress lines, batches, the choice of device and precision."""
+"""The run folder, losses and scores on their way to it, progress lines, batches."""
 
 from __future__ import annotations
 
@@ -280,44 +280,6 @@ def test_previews_are_listed_newest_first(tmp_path: Path) -> None:
     (tmp_path / "images" / "epoch_0011-b-visible.png").touch()  # as a kill left it, when they were written in place
     (tmp_path / "images" / "epoch_0012-b-visible.png").write_bytes(rows[0][1]["visible"].read_bytes()[:-9])
     assert previews.rows() == rows and not list(tmp_path.rglob("*.part"))
-
-
-def test_device_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert select_device("cpu", "fp32").dtype == torch.float32
-    assert select_device("cpu", "fp16").needs_scaling and not select_device("cpu", "bf16").needs_scaling
-    assert select_device("cpu", "bf16").memory_format == torch.contiguous_format
-    assert select_device("cpu", "fp32", "on").is_channels_last
-    for wrong in ("gpu", "cuda:99", "mps"):
-        with pytest.raises(ValueError, match="--device"):
-            select_device(wrong)
-
-
-def test_every_rank_takes_its_own_gpu_and_never_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert select_device("cuda", "fp32").device == torch.device("cuda", 1)
-    assert select_device("cuda:0", "fp32").device == torch.device("cuda", 0)
-    monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ValueError, match="--nproc_per_node to 2"):
-        select_device("cuda", "fp32")
-    assert [device.index for device in taken] == [1, 0]
-
-
-def test_the_cpu_is_told_that_it_emulates_fp16() -> None:
-    assert "emulated" in select_device("cpu", "fp16").remarks("off")[0]
-    assert (
-        not select_device("cpu", "bf16").remarks("off")
-        and "compiled (default)" in select_device("cpu", "bf16").remarks("default")[0]
-    )
-
-
-def test_images_reach_the_device_in_range() -> None:
-    device = select_device("cpu", "fp32")
-    assert device.images(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist() == [-1, 1]
-    floats = torch.tensor([-0.5, 0.25]).view(1, 1, 1, 2)
-    assert torch.equal(device.images(floats), floats), "floats are in range already"
 
 
 def test_a_checkpoint_of_another_format_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -292,35 +292,3 @@ def test_what_cannot_be_recorded_runs_as_it_is_written(capsys: pytest.CaptureFix
         stepper.take([{"x": torch.ones(1, device="cuda")}])
     assert "not as a CUDA graph" in capsys.readouterr().out and stepper.graph is None
     assert method.weight.weight.item() == pytest.approx(before - 0.6, abs=1e-3), "no step is lost or taken twice"
-
-
-def test_auto_compiles_long_runs_on_cuda_with_images_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = select_device("cpu", "fp32")
-    cuda = replace(cpu, device=torch.device("cuda", 0))
-    monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
-    assert cuda.compile_mode("auto", True, 10**6, False) == "default"
-    assert cuda.compile_mode("auto", False, 10**6, False) == cuda.compile_mode("auto", True, 100, False) == "off"
-    assert cpu.compile_mode("auto", True, 10**6, False) == "off"
-    assert cuda.compile_mode("auto", True, 10**6, True) == "off", "one pass does it"
-    assert cpu.compile_mode("default", True, 1, True) == "default"
-    monkeypatch.setattr("util.device.shutil.which", lambda name: None)
-    assert cuda.compile_mode("auto", True, 10**6, False) == "off", "Triton needs a C compiler"
-
-
-@pytest.mark.parametrize("forgiving", [True, False])
-def test_what_cannot_be_compiled_runs_as_it_is_written_where_nobody_asked(
-    forgiving: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("util.device.shutil.which", lambda name: "/usr/bin/g++")
-    network, image = torch.nn.Conv2d(3, 2, 3), torch.rand(1, 3, 6, 6)
-    expected = network(image)
-    torch.compiler.reset()
-    missing = torch._inductor.config.patch({"cpp.cxx": (None, "/nowhere/g++")})
-    with torch._dynamo.config.patch(suppress_errors=False), missing:
-        select_device("cpu", "fp32").compile([network], "default", forgiving)
-        if forgiving:
-            torch.testing.assert_close(network(image), expected)
-        else:
-            with pytest.raises(Exception, match="C\\+\\+ compiler|CxxCompiler"):
-                network(image)
-    torch.compiler.reset()
