@@ -193,6 +193,8 @@ class Training:
             for name in names:
                 self.save_weights(name)
             self.run.save_checkpoint(checkpoint)
+            if self.state.best is None:
+                self.run.set_aside_best()
         self.saved_at = time.monotonic()
 
     def save_weights(self, name: str) -> None:
@@ -235,7 +237,7 @@ def begin(training: Training, listing: Listing, remarks: Sequence[str]) -> None:
     """Before the first step, on rank 0: the dashboard's server, the first page of output, the run's folder."""
     options, run, state = training.options, training.run, training.state
     shown = options.display
-    if shown.start_visdom and shown.display != "none":
+    if shown.start_visdom:
         start_dashboard(shown.display_server, shown.display_port, shown.visdom_public)
     if options.run.continue_train:
         run.check_unchanged()
@@ -245,7 +247,8 @@ def begin(training: Training, listing: Listing, remarks: Sequence[str]) -> None:
         run.clear()
     print(first_page(training, listing, remarks), flush=True)
     data = {"fingerprint": state.fingerprint, "summary": listing.summary()}
-    recorded = to_dict(replace(options, run=replace(options.run, continue_train=False)))
+    run_alone, display = replace(options.run, continue_train=False), replace(shown, start_visdom=False)
+    recorded = to_dict(replace(options, run=run_alone, display=display))
     run.write_options(recorded, {"data": data, "loss_groups": state.method.loss_groups})
     run.forget_after(state.total)
 
@@ -258,9 +261,8 @@ def other_folder(options: TrainOptions) -> list[str]:
 
 def next_command(options: TrainOptions) -> list[str]:
     """What uses the weights of a finished run, with its arguments."""
-    generates, roots = METHODS[options.run.model].score_kind == "generation", list(map(str, options.data.dataroot))
-    words = ["--name", options.run.name, *other_folder(options), "--dataroot"]
-    return ["test.py", *words, *roots] if generates else ["fuse.py", *words, roots[0]]
+    command = "test.py" if METHODS[options.run.model].score_kind == "generation" else "fuse.py"
+    return [command, "--name", options.run.name, *other_folder(options)]
 
 
 def train_watched(training: Training, loader: Loader) -> int:
@@ -312,7 +314,8 @@ def train(options: TrainOptions, device: Device, run: RunFolder, stored: dict[st
     if not validation.samples:
         if options.loop.lr_policy == "plateau":
             raise ValueError("--lr_policy plateau watches the validation score, and there are no validation pairs here")
-        remarks.append("no validation (no readable pairs, or --val_epoch_freq 0): the last weights are the ones to use")
+        ones = "last weights are" if state.best is None else "best weights so far stay"
+        remarks.append(f"no validation (no readable pairs, or --val_epoch_freq 0): the {ones} the ones to use")
     if state.epoch >= options.loop.epochs:
         remarks.append(f"all {state.epoch} epochs are done: a higher --n_epochs or --n_epochs_decay trains on")
     loader = make_loader(dataset, options, ranks.rank(), ranks.world(), state.epoch, state.step)

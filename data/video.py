@@ -38,6 +38,7 @@ def _av() -> ModuleType:
         import av
     except ImportError:
         raise ValueError("videos need PyAV, which is not installed here: python -m pip install av") from None
+    av.logging.set_level(None)  # its default; older torchvision changes it, and FFmpeg's threads then wait for Python's
     return av
 
 
@@ -97,7 +98,7 @@ class VideoReader:
         """All frames in order, one in memory at a time. ImageError where decoding fails."""
         number, start = 0, None
         try:
-            with self.av.open(str(self.path)) as container:
+            with _av().open(str(self.path)) as container:
                 container.streams.video[0].thread_type = "AUTO"
                 for picture in container.decode(video=0):
                     time = float(number / self.rate) if picture.time is None else picture.time

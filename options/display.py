@@ -49,3 +49,10 @@ class DisplayOptions(ServerOptions):
     comes later. none: no dashboard."""
     display_env: str | None = None
     """Environment of visdom that shows the run; by default the run's name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start_visdom and self.display == "none":
+            raise ValueError(
+                "--start_visdom and --display none: leave one out; a run begun so also wants --display auto"
+            )

@@ -69,6 +69,11 @@ class NetworkOptions(PrecisionOptions, WeightsOptions):
     of the whole image; 0 never cuts. By default 184 on the CPU, where such tiles stay in the cache, and 1024 on
     CUDA."""
 
+    @property
+    def result_name(self) -> str:
+        """Name of the results' folder."""
+        return self.name or (self.weights.stem if self.weights else self.model)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.name is not None and self.weights is not None:

@@ -108,7 +108,7 @@ def find(options: DataOptions, pictures: bool = False) -> Listing:
         seen: set[Path] = set()
         for one in options.roots:
             if (place := one.dataroot.resolve()) in seen:
-                raise ValueError(f"--dataroot {one.dataroot} is given twice: --dataroot_weights gives a larger share")
+                raise ValueError(f"--dataroot {one.dataroot} is given twice: give it once")
             seen.add(place)
         return join([find(one, pictures) for one in options.roots])
     (options,) = options.roots

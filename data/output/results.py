@@ -78,6 +78,28 @@ def inputs_of(job: Job) -> list[Any]:
     return [[stamp_of(source.path), source.camera, source.half, source.white] for source in sources]
 
 
+def check_others(
+    folder: Path, kinds: Mapping[str, str], key: Mapping[str, Any], jobs: Sequence[Job], overwrite: bool
+) -> None:
+    """ValueError where results of other inputs than these jobs' lie in the folder that were made by another key: they
+    cannot lie beside what is made now, and only overwrite lets them go. All ranks must call it."""
+    line = ""
+    if ranks.is_writer() and not overwrite:
+        lines, stems = read_lines(folder / MANIFEST), {job.visible.stem for job in jobs}
+        others = [
+            name
+            for name in records_in(lines)
+            if name not in stems and any((folder / kind / f"{name}{end}").exists() for kind, end in kinds.items())
+        ]
+        if others and (changed := other_than(key, lines)):
+            line = (
+                f"{folder} holds {plural(len(others), 'image')} of other inputs, made with other "
+                f"{' and '.join(changed)}: give another --results_dir, or --overwrite, which removes them"
+            )
+    if line := ranks.from_writer(line):
+        raise ValueError(line)
+
+
 class Results:
     """A folder of results, each with a name, a record and a file of several kinds. Several threads may add records,
     each is one line, and several ranks, whose records come together in `collect`. errors: of inputs that could not be
@@ -158,8 +180,8 @@ class Results:
 
     def left(self, jobs: Sequence[Job], needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
         """The jobs that are still to be done: those without a record of the same inputs, or without one of the files
-        that are needed; a machine that loses its power can leave empty ones. Their records are dropped. Images of other
-        weights or options, which must not lie among those that are made now, are removed. All ranks must call it, and
+        that are needed; a machine that loses its power can leave empty ones. Their records are dropped. With overwrite,
+        images of other inputs are removed. All ranks must call it, and
         have the answer of rank 0."""
         for name in set(self.forgotten) - {job.visible.stem for job in jobs}:
             for kind in self.kinds:

@@ -67,7 +67,11 @@ def select_weights(run: RunFolder, epoch: str) -> Path:
         epoch = "best" if run.weights("best").is_file() else "last"
     path = run.weights(epoch)
     if not path.is_file():
-        kept = sorted(file.stem.removeprefix("epoch_").lstrip("0") for file in run.path.glob("*.safetensors"))
+        kept = sorted(
+            file.stem.removeprefix("epoch_").lstrip("0")
+            for file in run.path.glob("*.safetensors")
+            if file.stem != "best_before"
+        )
         raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
     return path
 
@@ -110,7 +114,11 @@ def load_initial(network: nn.Module, named: str, path: Path, options: Any) -> di
             raise ValueError(f"--init_from {named}: its {part} is another network than this run's: {_remedy(source)}")
         loaded |= found
     if not loaded:
-        raise ValueError(f"--init_from {named}: {path} has no weights for {', '.join(sorted(ours))[:60]}...")
+        parts = ", ".join(sorted({name.partition(".")[0] for name in ours}))
+        raise ValueError(
+            f"--init_from {named}: {path} is for {metadata.get('model') or 'no method it names'}, and has nothing of "
+            f"this run's networks ({parts})"
+        )
     network.load_state_dict(ours | loaded)
     return metadata
 

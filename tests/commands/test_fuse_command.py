@@ -71,7 +71,7 @@ def make_run(folder: Path, model: str, options: object, network: torch.nn.Module
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    return weights_file(tmp_path / "w.safetensors")
+    return weights_file(tmp_path / "stdfusion_net.safetensors")
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_sizes_colour_and_what_is_written(
 @pytest.mark.parametrize("model", ["stdfusion_net", "fusion_gan"])
 def test_tiles_are_the_whole(command: Callable, tmp_path: Path, model: str) -> None:
     root = write_pairs(tmp_path / "data", 1, (101, 150))
-    file = weights_file(tmp_path / "w.safetensors", model)
+    file = weights_file(tmp_path / f"{model}.safetensors", model)
     arguments = ("--visible", root / "visible", "--infrared", root / "infrared", "--weights", file, *CPU)
     made = {}
     for tile in (0, 40):
@@ -143,7 +143,7 @@ def test_tiles_are_the_whole(command: Callable, tmp_path: Path, model: str) -> N
 
 def test_image_statistics_are_of_the_whole_image(command: Callable, tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "data", 1, (20, 1500))
-    file = weights_file(tmp_path / "w.safetensors", "fusion_gan", bn_statistics="image")
+    file = weights_file(tmp_path / "fusion_gan.safetensors", "fusion_gan", bn_statistics="image")
     arguments = ("--visible", root / "visible", "--infrared", root / "infrared", "--weights", file, *CPU)
     command("fuse.py", *arguments, "--results_dir", "a")
     command("fuse.py", *arguments, "--results_dir", "b", "--tile", 0)
@@ -153,7 +153,7 @@ def test_image_statistics_are_of_the_whole_image(command: Callable, tmp_path: Pa
 
 def test_range_policies(command: Callable, folders: tuple[Path, Path], tmp_path: Path) -> None:
     visible, infrared = folders
-    file = weights_file(tmp_path / "w.safetensors", range="minmax")
+    file = weights_file(tmp_path / "stdfusion_net.safetensors", range="minmax")
     arguments = ("--visible", visible / "002.png", "--infrared", infrared / "002.png", "--weights", file, *CPU)
     _, network = small("stdfusion_net")
     with torch.no_grad():
@@ -278,6 +278,10 @@ def test_a_run_fuses_as_its_weights_alone_in_the_range_they_learnt_from(
     assert len(made["run"]) == 2 and made["weights"] == made["run"]
     scores = [next((tmp_path / name).rglob("scores.csv")).read_text() for name in ("run", "weights")]
     assert scores[0] == scores[1]
+    words = ("scripts.evaluate", "fusion", "--fused", tmp_path / "run" / "std", "--dataroot", root, "--device", "cpu")
+    command(*words, "--out", "later.json")  # beside the images as they are, whatever the network saw
+    at_once, later = (json.loads(file.read_text()) for file in ((tmp_path / "run/std/scores.json"), Path("later.json")))
+    assert later["mean"] == pytest.approx(at_once["mean"], nan_ok=True)
     plain = tmp_path / "plain.safetensors"
     save_weights(plain, network.state_dict(), facts | {"infrared_range": "asis"})
     command("fuse.py", "--weights", plain, "--dataroot", root, "--results_dir", "plain", "--evaluate", *CPU)

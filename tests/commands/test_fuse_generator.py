@@ -54,7 +54,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    return weights_file(tmp_path / "w.safetensors")
+    return weights_file(tmp_path / "stdfusion_net.safetensors")
 
 
 @pytest.fixture

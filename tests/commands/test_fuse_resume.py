@@ -44,7 +44,7 @@ def of(root: Path, weights: Path, *more: object) -> tuple[object, ...]:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    return weights_file(tmp_path / "w.safetensors")
+    return weights_file(tmp_path / "stdfusion_net.safetensors")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_other_weights_or_options_make_every_image_anew(
 ) -> None:
     fused = tmp_path / "results/stdfusion_net/fused"
     command(*of(root, weights))
-    words = of(root, weights_file(tmp_path / "other.safetensors", range="clip"))
+    words = of(root, weights_file(tmp_path / "x" / "stdfusion_net.safetensors", range="clip"))
     cases = {"weights": (), "gray": ("--gray",), "range": ("--range", "minmax"), "tiles": ("--tile", 30)}
     for what, more in cases.items():
         before, words = modified(fused), (*words, *more)
@@ -122,7 +122,7 @@ def test_scores_alone_are_made_where_they_lack(command: Callable, tmp_path: Path
     assert not (results / "index.html").exists()
 
 
-def test_what_is_of_no_input_is_told_and_forgotten_images_go(
+def test_what_is_of_no_input_is_told_and_only_overwrite_lets_it_go(
     command: Callable, tmp_path: Path, root: Path, weights: Path
 ) -> None:
     fused = tmp_path / "results/stdfusion_net/fused"
@@ -134,7 +134,11 @@ def test_what_is_of_no_input_is_told_and_forgotten_images_go(
     assert "3 of 3 images are there already" in done.stdout and len(list(fused.iterdir())) == 4
     record = json.loads((fused.parent / "results.json").read_text())
     assert set(record["images"]) == {"000", "001", "003"} and "002" not in (fused.parent / "index.html").read_text()
-    done = command(*of(root, weights, "--range", "minmax"))
+    before = modified(fused), (fused.parent / "made.jsonl").read_bytes()
+    error = command(*of(root, weights, "--range", "minmax"), status=2).stderr
+    assert "holds 1 image of other inputs, made with other range: give another --results_dir" in error
+    assert (modified(fused), (fused.parent / "made.jsonl").read_bytes()) == before
+    done = command(*of(root, weights, "--range", "minmax", "--overwrite"))
     assert "stay" not in done.stdout, "those of another range do not lie among these"
     assert {path.name for path in fused.iterdir()} == {"000.png", "001.png", "003.png"}
     assert not (fused.parent / "previews/visible/002.jpg").exists()

@@ -83,6 +83,11 @@ def test_only_what_changed_is_made_anew(command: Callable, tmp_path: Path, weigh
     assert all(third[name] > second[name] for name in second)
     done = command("test.py", "--weights", tmp_path / "other.safetensors", *words[:-2], "--precision", "bf16")
     assert "other precision" in done.stdout
+    other = write_folder(tmp_path / "elsewhere", [(24, 32)])
+    (other / "000.png").rename(other / "new.png")
+    error = command("test.py", "--weights", moved, "--name", "n", "--dataroot", other, *SERIAL, status=2).stderr
+    assert "holds 4 images of other inputs, made with other precision and weights: give another" in error
+    assert set(modified(images)) == set(third), "nothing is lost"
 
 
 def test_what_is_of_no_input_any_more_is_told(command: Callable, tmp_path: Path, weights: Path) -> None:

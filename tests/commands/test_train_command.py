@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from data.images import ThermalRange, read_infrared, write_image
+from models.inference.trained import select_weights
 from tests.conftest import ROOT, TINY, write_pairs
 from util.training.run_folder import RunFolder
 from util.training.state import load_weights
@@ -325,6 +326,13 @@ def test_a_cache_of_its_own_on_disk_serves_the_run_and_its_return(
     assert kept
     done = command("train.py", *words, "--n_epochs", 2, "--best_metric", "psnr", "--continue_train")
     assert f"{len(kept)} of them are there already" in done.stdout and "the best weights are chosen anew" in done.stdout
+    folder = tmp_path / "checkpoints" / "c"
+    assert select_weights(RunFolder(folder), "auto") == folder / "best.safetensors"
+    command("train.py", *words, "--n_epochs", 3, "--best_metric", "cc", "--continue_train", "--val_epoch_freq", 0)
+    assert select_weights(RunFolder(folder), "auto") == folder / "last.safetensors", (
+        "the best of before are not the best"
+    )
+    assert (folder / "best_before.safetensors").is_file()
 
 
 def test_leftovers_of_a_run_without_checkpoint_are_removed(command: Callable, pairs_root: Path, tmp_path: Path) -> None:

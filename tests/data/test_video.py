@@ -90,7 +90,7 @@ def test_variable_rates_keep_their_times(command: Callable, tmp_path: Path) -> N
             for number, time in enumerate(times):
                 video.write(time, np.full((48, 64), level(number), np.uint8))
     assert [frame.time for frame in VideoReader(tmp_path / "day.mp4").frames()] == pytest.approx(times, abs=1e-3)
-    weights = weights_file(tmp_path / "w.safetensors")
+    weights = weights_file(tmp_path / "stdfusion_net.safetensors")
     command("fuse.py", "--visible", "day.mp4", "--infrared", "heat.mp4", "--weights", weights, *CPU)
     fused = VideoReader(tmp_path / "results" / "stdfusion_net" / "fused" / "day.mp4")
     assert [frame.time for frame in fused.frames()] == pytest.approx(times, abs=1e-3)
@@ -114,6 +114,18 @@ def test_counts_of_a_thermal_video_go_through_the_thermal_range(tmp_path: Path, 
         VideoFrame(0.0, frame).grey()
 
 
+def test_frames_are_read_though_torchvision_listens_to_ffmpeg(tmp_path: Path) -> None:
+    """Its older versions do, by a callback that needs Python's lock, for which FFmpeg's threads then wait."""
+    needs_av()
+    import av
+
+    video = VideoReader(make(tmp_path / "a.mp4", 5))
+    av.logging.set_level(av.logging.ERROR)
+    frames = video.frames()
+    next(frames)
+    assert av.logging.get_level() is None and len(list(frames)) == 4
+
+
 def test_broken_videos(tmp_path: Path) -> None:
     needs_av()
     (tmp_path / "no.mp4").write_bytes(b"no video at all")
@@ -128,7 +140,7 @@ def test_fuse_videos(command: Callable, tmp_path: Path, size: tuple[int, int]) -
     needs_av()
     visible = make(tmp_path / "day.mp4", 10, size=size)
     heat = make(tmp_path / "heat.mp4", 8, size=(30, 40), colour=False)
-    weights = weights_file(tmp_path / "w.safetensors")
+    weights = weights_file(tmp_path / "stdfusion_net.safetensors")
     done = command("fuse.py", "--visible", visible, "--infrared", heat, "--weights", weights, "--batch_size", 3, *CPU)
     assert "heat.mp4 ends before day.mp4: 8 frames" in done.stdout
     results = tmp_path / "results" / "stdfusion_net"
@@ -160,7 +172,7 @@ def test_a_broken_video_leaves_what_was_fused(command: Callable, tmp_path: Path)
     needs_av()
     visible, heat = make(tmp_path / "day.mp4", 3), tmp_path / "heat.mp4"
     heat.write_bytes(b"no video")
-    weights = weights_file(tmp_path / "w.safetensors")
+    weights = weights_file(tmp_path / "stdfusion_net.safetensors")
     arguments = ("fuse.py", "--visible", visible, "--weights", weights, *CPU)
     assert "cannot be read as a video" in command(*arguments, "--infrared", heat, status=2).stderr
     picture = tmp_path / "x.png"
@@ -173,7 +185,7 @@ def test_without_pyav_one_line_says_what_to_install(
     command: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    weights = weights_file(tmp_path / "w.safetensors")
+    weights = weights_file(tmp_path / "stdfusion_net.safetensors")
     (tmp_path / "a.mp4").write_bytes(b"")
     error = command("fuse.py", "--visible", "a.mp4", "--infrared", "a.mp4", "--weights", weights, *CPU, status=2).stderr
     assert error == "error: videos need PyAV, which is not installed here: python -m pip install av\n"

@@ -49,7 +49,7 @@ def weights(tmp_path: Path) -> Path:
     options = STDFusionNetOptions(ngf=4)
     network = METHODS["stdfusion_net"].network(options)
     initialise(network, options)
-    path = tmp_path / "small.safetensors"
+    path = tmp_path / "stdfusion_net.safetensors"
     save_weights(path, network.state_dict(), {"model": "stdfusion_net", "options": json.dumps(to_dict(options))})
     return path
 

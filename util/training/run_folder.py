@@ -43,6 +43,12 @@ class RunFolder:
         with beside(self.checkpoint) as part, part.open("wb") as file:
             torch.save(state, file)
 
+    def set_aside_best(self) -> None:
+        """Rename the best weights, whose score later ones are not compared with, so that nobody takes them for the
+        best."""
+        if (best := self.weights("best")).is_file():
+            best.replace(self.weights("best_before"))
+
     def check_free(self) -> None:
         """ValueError where a new run cannot have this folder: it is a run's that has come to something, or no run's."""
         if self.checkpoint.exists():
@@ -72,7 +78,10 @@ class RunFolder:
     def load_checkpoint(self) -> dict[str, Any]:
         """The state last saved, on the CPU; ValueError where there is none or it is damaged."""
         if not self.checkpoint.is_file():
-            raise ValueError(f"{self.checkpoint}: no checkpoint to go on from; leave out --continue_train")
+            remedy = "leave out --continue_train"
+            if any(self.path.glob("*.safetensors")):
+                remedy = f"train with another --name, and --init_from {self.path.name} for its weights"
+            raise ValueError(f"{self.checkpoint}: no checkpoint to go on from; {remedy}")
         self.loaded = stamp(self.checkpoint)
         with self.checkpoint.open("rb"):  # an OSError names the file
             pass
