@@ -121,6 +121,16 @@ class Placement:
             return None, cut
         return [left, top, inside_w, inside_h], cut
 
+    def keypoints(self, points: Sequence[float]) -> list[float]:
+        """COCO keypoints (x0, y0, v0, ...), moved; those that are not labelled, or outside the image, are 0, 0, 0.
+        ValueError where they are no triples."""
+        found: list[float] = []
+        for x, y, seen in zip(points[::3], points[1::3], points[2::3], strict=True):
+            right, down = (x - self.left) * self.scale_x, (y - self.top) * self.scale_y
+            inside = seen and 0 <= right < self.width and 0 <= down < self.height
+            found += (right, down, seen) if inside else (0, 0, 0)
+        return found
+
     def outline(self, points: Sequence[float]) -> list[float]:
         """A COCO polygon (x0, y0, x1, y1, ...), moved and cut at the borders of the image; [] where nothing is left."""
         moved = [

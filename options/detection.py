@@ -81,6 +81,10 @@ class DetectionOptions(DeviceOptions):
     def __post_init__(self) -> None:
         if self.generated and self.name is not None:
             raise ValueError("--generated DIR ..., --name RUN: give one of them")
+        if self.generated and not {"generated", "mixed"} & set(self.arms):
+            raise ValueError(f"--generated: no detector of --arms {' '.join(self.arms)} learns from it; leave one out")
+        if len({folder.resolve() for folder in self.generated}) < len(self.generated):
+            raise ValueError("--generated: one folder is given twice; give each once")
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise ValueError(f"--arms {' '.join(self.arms)}: give some of {', '.join(ARMS)}, each once")
         if not all(side >= 64 and side % 32 == 0 for side in self.size):

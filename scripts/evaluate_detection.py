@@ -24,9 +24,11 @@ from scripts import augment
 from scripts.detection.drawing import draw_boxes
 from scripts.detection.report import GREY, MARK, DetectionReport, Result, shown
 from scripts.detection.training import find_all, train_detector, truth_of
+from scripts.report import tell
 from util.command_line import parse, run_command
 from util.device import Device, select_device
 from util.files import alone_in, check_apart, check_file, check_folder, code_version
+from util.json_file import read_json
 from util.metrics.detection import Boxes, average_precision
 from util.pages.image_rows import Row
 from util.text import plural
@@ -87,6 +89,19 @@ def shared_image(test: CocoFolder, training: Sequence[CocoFolder]) -> str | None
     return None
 
 
+def check_generated(folder: Path, root: Path) -> None:
+    """ValueError for a folder that scripts.augment has not finished; a line where it was made of another data set than
+    that at root."""
+    try:
+        record = read_json(folder / augment.RECORD)
+    except ValueError:  # of another program
+        return
+    if record.get("finished") is False:
+        raise ValueError(f"--generated {folder}: is half done; run scripts.augment on it again, which goes on")
+    if (source := record.get("generated_from")) not in (None, str(root)):
+        tell("note", [f"{folder} was generated from {source}, not from {root}"])
+
+
 def generated_folders(options: DetectionOptions) -> tuple[dict[str, CocoFolder], int]:
     """Name -> labels of each generated training set, and how many images were not to be had; without --generated they
     are made first."""
@@ -109,6 +124,7 @@ def generated_folders(options: DetectionOptions) -> tuple[dict[str, CocoFolder],
     for folder in folders:
         if folder.resolve() == root:
             raise ValueError(f"--generated {folder}: is --dataroot itself; give a folder that scripts.augment wrote")
+        check_generated(folder, root)
         name = options.name or folder.name
         found[f"{name} {len(found) + 1}" if name in found else name] = labels_in(folder, "images_thermal_train")
     return found, skipped

@@ -145,7 +145,7 @@ def check_names(labels: CocoFolder) -> None:
 
 def carry(labels: CocoFolder, written: Mapping[str, Written], provenance: Mapping[str, Any]) -> tuple[dict, Carried]:
     """(content of the infrared coco.json, what became of the labels). Images, annotations and categories keep their
-    ids and all that is said of them; boxes, areas and outlines follow the camera's cut and the new size.
+    ids and all that is said of them; boxes, areas, outlines and keypoints follow the camera's cut and the new size.
 
     written: file_name -> image; images that are not in it are left out. provenance: what is put into "info"
     and beside each image as "generated"."""
@@ -161,7 +161,12 @@ def carry(labels: CocoFolder, written: Mapping[str, Written], provenance: Mappin
                 continue
             count.cut += cut
             count.runs += isinstance(note.get("segmentation"), dict)
-            kept.append(note | {"bbox": box, "area": _area(note, box)} | _outlines(note, made.place))
+            kept.append(
+                note
+                | {"bbox": box, "area": _area(note, box)}
+                | _outlines(note, made.place)
+                | _keypoints(note, made.place)
+            )
         source = f"{labels.path.name}/{image['file_name']}"
         images.append(
             image
@@ -195,6 +200,17 @@ def _outlines(note: Mapping[str, Any], place: Placement) -> dict[str, Any]:
         return {}
     polygons = outlines if isinstance(outlines, list) else []
     return {"segmentation": [moved for outline in polygons if (moved := place.outline(outline))]}
+
+
+def _keypoints(note: Mapping[str, Any], place: Placement) -> dict[str, Any]:
+    """Keypoints move with the box; what are none are left out."""
+    if "keypoints" not in note:
+        return {}
+    try:
+        moved = place.keypoints(note["keypoints"])
+    except (TypeError, ValueError):
+        moved = []
+    return {"keypoints": moved, "num_keypoints": sum(seen > 0 for seen in moved[2::3])}
 
 
 def read_index(file: Path) -> Index | None:

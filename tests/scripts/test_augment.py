@@ -87,10 +87,15 @@ def test_outlines_and_areas_follow(tmp_path: Path) -> None:
     labels = read_coco(write_visible(tmp_path) / "images_rgb_train")
     labels.annotations[0][0]["segmentation"] = [[LEFT, TOP, RIGHT, TOP, RIGHT, BOTTOM]]
     labels.annotations[0][1]["segmentation"] = {"counts": "x", "size": [2, 2]}
+    labels.annotations[0][0]["keypoints"] = [LEFT + 1, TOP + 2, 2, 9, 9, 0, RIGHT + 5, TOP, 1]
+    labels.annotations[0][1]["keypoints"] = [1, "x"]
     place = Placement.of(SIZE, SIZE, "flir_v2", (40, 80))
     content, count = carry(labels, {labels.images[0]["file_name"]: Written(place, 1, "m")}, {"run": "r"})
     person, car = content["annotations"]
     assert person["segmentation"] == [pytest.approx([0, 0, 80, 0, 80, 40])] and car["segmentation"] == []
+    wide, high = 80 / (RIGHT - LEFT), 40 / (BOTTOM - TOP)
+    assert person["keypoints"] == pytest.approx([wide, 2 * high, 2, 0, 0, 0, 0, 0, 0]) and person["num_keypoints"] == 1
+    assert car["keypoints"] == [] and car["num_keypoints"] == 0
     assert person["area"] == pytest.approx(person["bbox"][2] * person["bbox"][3] / 2)
     assert (count.images, count.boxes, count.cut, count.dropped) == (1, 2, 1, 1)
     assert count.text().endswith("; 1 mask of run lengths left out")

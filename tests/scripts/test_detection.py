@@ -267,11 +267,21 @@ def test_only_images_made_otherwise_are_made_again(
     assert called == ([False, True] if otherwise else [False])
 
 
-def test_mistakes_are_named_before_training(tmp_path: Path, flir: Path, command: Callable) -> None:
+def test_mistakes_are_named_before_training(
+    tmp_path: Path, flir: Path, command: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
     call = ("scripts.evaluate_detection", "--dataroot", flir, "--size", *SIZE, *CPU, "--min_boxes", 1)
     assert "is --dataroot itself" in command(*call, "--generated", flir, status=2).stderr
     assert "has no images_thermal_train/coco.json" in command(*call, "--generated", "none", status=2).stderr
     real = (*call, "--arms", "real")
+    assert "no detector of --arms real" in command(*real, "--generated", "gen", status=2).stderr
+    assert "given twice" in command(*call, "--generated", "gen", "gen/../gen", status=2).stderr
+    record = tmp_path / "gen" / "augment.json"
+    record.write_text(json.dumps({"finished": False}))
+    assert "gen: is half done" in command(*call, "--generated", "gen", status=2).stderr
+    record.write_text(json.dumps({"finished": True, "generated_from": "/other"}))
+    evaluate_detection.check_generated(tmp_path / "gen", flir)
+    assert "was generated from /other, not from" in capsys.readouterr().out
     assert "not in all labels, which have" in command(*real, "--classes", "ufo", status=2).stderr
     assert "lower --min_boxes" in command(*real, "--min_boxes", 9, status=2).stderr
     assert "has no images_thermal_val/coco.json" in command(*real, "--test", "val", status=2).stderr
