@@ -66,8 +66,8 @@ def note_unlisted(labels: CocoFolder) -> None:
 def note_exchanged(labels: CocoFolder, names: Sequence[str]) -> None:
     """Print a line where images of a coco.json, of these names, have width and height exchanged."""
     if names:
-        line = f"width and height of {plural(len(names), 'image')} exchanged; the files' own were taken"
-        print(f"note      {labels.path}/coco.json has {line}: {first_few(names)}", flush=True)
+        line = f"width and height of {plural(len(names), 'image')} exchanged; the files' own and the boxes as they are"
+        print(f"note      {labels.path}/coco.json has {line} were taken: {first_few(names)}", flush=True)
 
 
 def exchanged(image: Mapping[str, Any], file: tuple[int, int]) -> bool:
