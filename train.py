@@ -247,8 +247,8 @@ def begin(training: Training, listing: Listing, remarks: Sequence[str]) -> None:
         run.clear()
     print(first_page(training, listing, remarks), flush=True)
     data = {"fingerprint": state.fingerprint, "summary": listing.summary()}
-    run_alone, display = replace(options.run, continue_train=False), replace(shown, start_visdom=False)
-    recorded = to_dict(replace(options, run=run_alone, display=display))
+    began = replace(options.run, continue_train=False)  # what holds for this command alone is not recorded
+    recorded = to_dict(replace(options, run=began, display=replace(shown, start_visdom=False)))
     run.write_options(recorded, {"data": data, "loss_groups": state.method.loss_groups})
     run.forget_after(state.total)
 

@@ -181,8 +181,7 @@ class Results:
     def left(self, jobs: Sequence[Job], needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
         """The jobs that are still to be done: those without a record of the same inputs, or without one of the files
         that are needed; a machine that loses its power can leave empty ones. Their records are dropped. With overwrite,
-        images of other inputs are removed. All ranks must call it, and
-        have the answer of rank 0."""
+        images of other inputs are removed. All ranks must call it, and have the answer of rank 0."""
         for name in set(self.forgotten) - {job.visible.stem for job in jobs}:
             for kind in self.kinds:
                 self.file(kind, name).unlink(missing_ok=True)
