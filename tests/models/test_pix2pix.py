@@ -155,7 +155,7 @@ def test_weights_of_another_architecture_are_one_line_with_the_options_to_give(t
     with pytest.raises(ValueError, match="another network than this run's: give .*--norm instance"):
         load_initial(make(ngf=8, norm="none").generator, "w", path, make(ngf=8, norm="none").options)
     save_weights(path, {"fuser.weight": torch.zeros(1)}, {"model": "stdfusion_net"})
-    with pytest.raises(ValueError, match="--init_from w.*no weights for"):
+    with pytest.raises(ValueError, match="--init_from w.*is for stdfusion_net, and has nothing"):
         load_initial(make().generator, "w", path, make().options)
 
 
