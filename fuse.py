@@ -109,6 +109,10 @@ class Partner:
         levels = (torch.from_numpy(stretched(image.numpy(), self.thermal)) for image in images[:, 0].cpu())
         return torch.stack(list(levels))[:, None].to(images.device)
 
+    def made_by(self) -> list[Any]:
+        """By what its images are made, as JSON."""
+        return [digest(self.weights), asdict(self.sees) if self.sees else "input", self.statistics]
+
     def of_frames(self, visible: torch.Tensor) -> torch.Tensor:
         """Whole images, uint8 [N, 3, H, W] -> uint8 [N, 1, H, W], where the generator leaves it."""
         size = tuple(visible.shape[-2:])
@@ -200,15 +204,9 @@ def fuse_images(
                 writers.submit(held, finish, results, item, image, span, gray, copied, wait)
 
 
-def manifest_facts(
-    facts: Mapping[str, Any], options: FuseOptions, fuser: Fuser, partner: Partner | None
-) -> dict[str, Any]:
+def manifest_facts(facts: Mapping[str, Any], options: FuseOptions, fuser: Fuser) -> dict[str, Any]:
     """By what images are fused, besides the weights. facts: with the range."""
-    sees, made = partner and partner.sees, None
-    if partner:
-        made = [digest(partner.weights), asdict(sees) if sees else "input", partner.statistics]
     return {
-        "generator": made,
         "thermal range": asdict(ThermalRange.from_options(options.data)),
         "exposure": "standard" if fuser.standard else "as given",
         "precision": str(fuser.device.dtype),
@@ -296,11 +294,11 @@ def run_images(
         pairs = [(job.visible, job.ground_truth) for job in jobs if job.ground_truth is not None]
         remedy, why = CUTS.format("--visible and --infrared"), "they are fused pixel by pixel"
         tell("note", note_views(pairs, "visible images", "their infrared partners", remedy, why=why))
-    key = manifest_key(Path(facts["weights"]), manifest_facts(facts, options, fuser, partner))
+    key = manifest_key(Path(facts["weights"]), manifest_facts(facts, options, fuser))
     shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
     with own_folder(options.output.results_dir, folder, inputs.paths, KINDS):
         check_others(folder, KINDS, key, jobs, options.output.overwrite)
-        results = Results(folder, KINDS, key, options.output.overwrite, fits)
+        results = Results(folder, KINDS, key, options.output.overwrite, fits, partner and partner.made_by())
         left = results.left(jobs, lambda job: needed(results, job, job.visible.stem in shown))
         tell("note", results.notes(jobs, left, "fused"))
         fuse_images(options, left, fuser, partner, results, shown)

@@ -112,11 +112,14 @@ class Results:
         key: Mapping[str, Any],
         overwrite: bool = False,
         fits: Callable[[Mapping[str, Any]], bool] = bool,
+        maker: Any = None,
     ) -> None:
         """kinds: sub-folder -> how its files end. key: by what results are made. Records made by another key, or if
         overwrite, are forgotten. fits: whether a record is as it should be; others count as none, as damaged lines do.
+        maker: what makes the real images that a job lacks, as JSON; it counts as one of the job's inputs.
         What killed commands left half-written is removed."""
         self.folder, self.kinds, self.lock = folder, kinds, threading.Lock()
+        self.maker = json.loads(json.dumps(maker))
         self.path = folder / (MANIFEST if ranks.is_writer() else OF_RANK.format(ranks.rank()))
         self.first_line = json.dumps({"made_by": key}) + "\n"
         self.errors: list[ImageError] = []
@@ -170,10 +173,15 @@ class Results:
             self.records[name] = line
             file.write(("" if file.tell() else self.first_line) + json.dumps(line) + "\n")
 
+    def _inputs(self, job: Job) -> list[Any]:
+        made = [self.maker] if job.ground_truth is None and self.maker is not None else []
+        return inputs_of(job) + made
+
     def inputs(self, job: Job) -> list[Any] | None:
-        """Give inputs_of a job; None where a file is gone, which is added to the errors."""
+        """Give inputs_of a job, and the maker of what it lacks; None where a file is gone, which is added to the
+        errors."""
         try:
-            return inputs_of(job)
+            return self._inputs(job)
         except ImageError as error:
             self.errors.append(error)
             return None
@@ -194,7 +202,7 @@ class Results:
     def _stands(self, job: Job, files: Iterable[Path]) -> bool:
         record = self.records.get(job.visible.stem)
         try:
-            made_of = record is not None and record.get("inputs") == inputs_of(job)
+            made_of = record is not None and record.get("inputs") == self._inputs(job)
             return made_of and all(path.is_file() and path.stat().st_size for path in files)
         except ImageError:  # reading says so
             return False

@@ -161,9 +161,11 @@ def test_generated_infrared_is_kept_with_its_generator(
     for name in ("scores.json", "results.json"):
         assert (results / name).read_bytes() == (tmp_path / "through/stdfusion_net" / name).read_bytes()
     made = pixels(results / "infrared/001.png")
-    assert "other generator: every image is made anew" in command(*words, "other").stdout
+    assert "already" not in command(*words, "other").stdout
     assert not np.array_equal(made, pixels(results / "infrared/001.png"))
-    assert "other generator" in command(*of(root, weights)).stdout
+    assert "already" not in command(*of(root, weights)).stdout
+    (root / "visible/000.png").rename(root / "visible/alone.png")
+    assert "image of no input of this command stays" in command(*words, "gen").stdout, "pairs and others lie together"
 
 
 def test_an_unreadable_image_is_tried_again(command: Callable, tmp_path: Path, root: Path, weights: Path) -> None:
