@@ -16,7 +16,7 @@ from data.counts import ThermalRange, stretched
 from data.images import write_image
 from data.inputs import Job, evenly, find_to_fuse
 from data.output.fused_video import fuse_video, note_videos, open_videos
-from data.output.results import MANIFEST, Results, check_others, manifest_key, own_folder, remove_all_parts
+from data.output.results import MANIFEST, Results, manifest_key, own_folder, remove_all_parts
 from data.output.writing import Wait, Writers, at_own_size, coloured, copy_small, fetch
 from data.remarks import CUTS, note_views
 from data.scoring.fusion import FUSED, FusedScorer
@@ -297,10 +297,10 @@ def run_images(
     key = manifest_key(Path(facts["weights"]), manifest_facts(facts, options, fuser))
     shown = {job.visible.stem for job in evenly(jobs, options.output.gallery)}
     with own_folder(options.output.results_dir, folder, inputs.paths, KINDS):
-        check_others(folder, KINDS, key, jobs, options.output.overwrite)
-        results = Results(folder, KINDS, key, options.output.overwrite, fits, partner and partner.made_by())
-        left = results.left(jobs, lambda job: needed(results, job, job.visible.stem in shown))
-        tell("note", results.notes(jobs, left, "fused"))
+        maker = partner and partner.made_by()
+        results = Results(folder, KINDS, key, options.output.overwrite, fits, jobs, maker)
+        left = results.left(lambda job: needed(results, job, job.visible.stem in shown))
+        tell("note", results.notes(left, "fused"))
         fuse_images(options, left, fuser, partner, results, shown)
         results.collect()
         done = [job for job in jobs if job.visible.stem in results.records]

@@ -14,7 +14,7 @@ import torch
 from data.counts import ThermalRange
 from data.images import write_image
 from data.inputs import Inputs, Job, evenly, find_to_generate
-from data.output.results import Results, check_others, manifest_key, own_folder
+from data.output.results import Results, manifest_key, own_folder
 from data.output.writing import Wait, Writers, at_own_size, copy_small, fetch
 from data.scoring.generation import GeneratedScorer, load_for_all, mean_grey
 from data.scoring.scores import Scores, are_scores
@@ -160,10 +160,9 @@ def main() -> int:
     key = manifest_key(weights, manifest_facts(options, preprocess, device, metadata.get("norm_statistics")))
     shown = {job.visible.stem for job in evenly(jobs, opts.gallery)}
     with own_folder(opts.results_dir, folder, inputs.paths, KINDS):
-        check_others(folder, KINDS, key, jobs, opts.overwrite)
-        results = Results(folder, KINDS, key, opts.overwrite, fits)
-        left = results.left(jobs, lambda job: columns(results, job, job.visible.stem in shown).values())
-        tell("note", [*inputs.notes, *results.notes(jobs, left, "infrared")])
+        results = Results(folder, KINDS, key, opts.overwrite, fits, jobs)
+        left = results.left(lambda job: columns(results, job, job.visible.stem in shown).values())
+        tell("note", [*inputs.notes, *results.notes(left, "infrared")])
         generate(translator, VisibleImages(left, thermal, preprocess, limits[1]), options, results, shown)
         results.collect()
         if left and ranks.is_writer():  # of other images

@@ -81,7 +81,7 @@ class DetectionOptions(DeviceOptions):
     def __post_init__(self) -> None:
         if self.generated and self.name is not None:
             raise ValueError("--generated DIR ..., --name RUN: give one of them")
-        if self.generated and not {"generated", "mixed"} & set(self.arms):
+        if self.generated and not self.learns_from_generated:
             raise ValueError(f"--generated: no detector of --arms {' '.join(self.arms)} learns from it; leave one out")
         if len({folder.resolve() for folder in self.generated}) < len(self.generated):
             raise ValueError("--generated: one folder is given twice; give each once")
@@ -93,9 +93,14 @@ class DetectionOptions(DeviceOptions):
         self.check_positive("lr")
 
     @property
+    def learns_from_generated(self) -> bool:
+        """Whether a detector learns from generated images."""
+        return bool({"generated", "mixed"} & set(self.arms))
+
+    @property
     def generates(self) -> bool:
         """Whether a generator makes images first: the named run's, or the one that comes with the project."""
-        return bool({"generated", "mixed"} & set(self.arms)) and not self.generated
+        return self.learns_from_generated and not self.generated
 
     def folder(self) -> Path:
         """Where the page goes."""

@@ -105,7 +105,7 @@ def check_generated(folder: Path, root: Path) -> None:
 def generated_folders(options: DetectionOptions) -> tuple[dict[str, CocoFolder], int]:
     """Name -> labels of each generated training set, and how many images were not to be had; without --generated they
     are made first."""
-    if not {"generated", "mixed"} & set(options.arms):
+    if not options.learns_from_generated:
         return {}, 0
     folders, skipped = options.generated, 0
     if options.generates:

@@ -146,12 +146,12 @@ def _joined(facts: Mapping[str, Any]) -> str:
 def write_scores(folder: Path, scores: Scores | None, facts: Mapping[str, Any]) -> bool:
     """Write scores.json and .csv of a folder of results; whether there are any, else an earlier command's are removed,
     which are perhaps of other images."""
-    scored = scores is not None and bool(scores.sheet.rows)
-    if scored:
+    if scores is not None and scores.sheet.rows:
         scores.sheet.write(folder / "scores.json", dict(facts) | scores.facts)
-    for name in ("scores.json", "scores.csv") if not scored else ():
+        return True
+    for name in ("scores.json", "scores.csv"):
         (folder / name).unlink(missing_ok=True)
-    return scored
+    return False
 
 
 def write_evaluation(

@@ -23,8 +23,6 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST = 2**26  # bytes; larger ones, few and of many sizes, would leave holes that nothing fills
 KEPT = 2**30  # bytes
 PAYS_STEPS = 5000  # compiling takes a minute or two, and saves some ten milliseconds a step and more
-
-
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -78,28 +78,6 @@ def inputs_of(job: Job) -> list[Any]:
     return [[stamp_of(source.path), source.camera, source.half, source.white] for source in sources]
 
 
-def check_others(
-    folder: Path, kinds: Mapping[str, str], key: Mapping[str, Any], jobs: Sequence[Job], overwrite: bool
-) -> None:
-    """ValueError where results of other inputs than these jobs' lie in the folder that were made by another key: they
-    cannot lie beside what is made now, and only overwrite lets them go. All ranks must call it."""
-    line = ""
-    if ranks.is_writer() and not overwrite:
-        lines, stems = read_lines(folder / MANIFEST), {job.visible.stem for job in jobs}
-        others = [
-            name
-            for name in records_in(lines)
-            if name not in stems and any((folder / kind / f"{name}{end}").exists() for kind, end in kinds.items())
-        ]
-        if others and (changed := other_than(key, lines)):
-            line = (
-                f"{folder} holds {plural(len(others), 'image')} of other inputs, made with other "
-                f"{' and '.join(changed)}: give another --results_dir, or --overwrite, which removes them"
-            )
-    if line := ranks.from_writer(line):
-        raise ValueError(line)
-
-
 class Results:
     """A folder of results, each with a name, a record and a file of several kinds. Several threads may add records,
     each is one line, and several ranks, whose records come together in `collect`. errors: of inputs that could not be
@@ -112,14 +90,17 @@ class Results:
         key: Mapping[str, Any],
         overwrite: bool = False,
         fits: Callable[[Mapping[str, Any]], bool] = bool,
+        jobs: Sequence[Job] = (),
         maker: Any = None,
     ) -> None:
         """kinds: sub-folder -> how its files end. key: by what results are made. Records made by another key, or if
         overwrite, are forgotten. fits: whether a record is as it should be; others count as none, as damaged lines do.
-        maker: what makes the real images that a job lacks, as JSON; it counts as one of the job's inputs.
-        What killed commands left half-written is removed."""
+        jobs: what is to be made. maker: what makes the real images that a job lacks, as JSON; it counts as one of the
+        job's inputs. What killed commands left half-written is removed. All ranks must call it. ValueError where
+        results of none of these jobs were made by another key: they cannot lie beside what is made now, and only
+        overwrite lets them go."""
         self.folder, self.kinds, self.lock = folder, kinds, threading.Lock()
-        self.maker = json.loads(json.dumps(maker))
+        self.jobs, self.stems, self.maker = jobs, {job.visible.stem for job in jobs}, maker
         self.path = folder / (MANIFEST if ranks.is_writer() else OF_RANK.format(ranks.rank()))
         self.first_line = json.dumps({"made_by": key}) + "\n"
         self.errors: list[ImageError] = []
@@ -129,8 +110,15 @@ class Results:
         """Names of results whose records are forgotten; their files may still be there."""
         self.records: dict[str, Mapping[str, Any]] = {}
         """Name -> record; on ranks but the first those of all from `left` and `collect` on."""
-        if not ranks.is_writer():
-            return
+        if ranks.is_writer():
+            self._read(key, overwrite, fits)
+        if line := ranks.from_writer(self._misplaced()):
+            raise ValueError(line)
+        if ranks.is_writer():
+            self._write()
+            remove_all_parts(folder, kinds)
+
+    def _read(self, key: Mapping[str, Any], overwrite: bool, fits: Callable[[Mapping[str, Any]], bool]) -> None:
         for path in (self.path, *self._of_ranks()):
             lines = read_lines(path)
             if _key_of(lines) == key and not overwrite:
@@ -138,8 +126,16 @@ class Results:
             else:
                 self.changed = self.changed or ([] if overwrite else other_than(key, lines))
                 self.forgotten += records_in(lines)
-        self._write()
-        remove_all_parts(folder, kinds)
+
+    def _misplaced(self) -> str:
+        """A line where results of other inputs stand in the way; "" where none do."""
+        others = set(self.forgotten) - self.stems if self.changed else set()
+        if not (count := sum(any(self.file(kind, name).exists() for kind in self.kinds) for name in others)):
+            return ""
+        return (
+            f"{self.folder} holds {plural(count, 'image')} of other inputs, made with other "
+            f"{' and '.join(self.changed)}: give another --results_dir, or --overwrite, which removes them"
+        )
 
     def _of_ranks(self) -> list[Path]:
         """The files of other ranks than the first."""
@@ -186,18 +182,18 @@ class Results:
             self.errors.append(error)
             return None
 
-    def left(self, jobs: Sequence[Job], needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
+    def left(self, needed: Callable[[Job], Iterable[Path]]) -> list[Job]:
         """The jobs that are still to be done: those without a record of the same inputs, or without one of the files
         that are needed; a machine that loses its power can leave empty ones. Their records are dropped. With overwrite,
         images of other inputs are removed. All ranks must call it, and have the answer of rank 0."""
-        for name in set(self.forgotten) - {job.visible.stem for job in jobs}:
+        for name in set(self.forgotten) - self.stems:
             for kind in self.kinds:
                 self.file(kind, name).unlink(missing_ok=True)
-        for job in jobs if ranks.is_writer() else ():
+        for job in self.jobs if ranks.is_writer() else ():
             if not self._stands(job, needed(job)):
                 self.records.pop(job.visible.stem, None)
         self.records = ranks.from_writer(self.records)
-        return [job for job in jobs if job.visible.stem not in self.records]
+        return [job for job in self.jobs if job.visible.stem not in self.records]
 
     def _stands(self, job: Job, files: Iterable[Path]) -> bool:
         record = self.records.get(job.visible.stem)
@@ -207,17 +203,15 @@ class Results:
         except ImageError:  # reading says so
             return False
 
-    def notes(self, jobs: Sequence[Job], left: Sequence[Job], kind: str) -> list[str]:
-        """Lines on what was there already. jobs: all that are wanted. left: those of them that are still to be done.
-        kind: of the results."""
-        lines, kept, folder, suffix = [], len(jobs) - len(left), self.folder / kind, self.kinds[kind]
+    def notes(self, left: Sequence[Job], kind: str) -> list[str]:
+        """Lines on what was there already. left: the jobs that are still to be done. kind: of the results."""
+        lines, kept, folder, suffix = [], len(self.jobs) - len(left), self.folder / kind, self.kinds[kind]
         if self.changed:
             lines.append(f"what is there was made with other {' and '.join(self.changed)}: every image is made anew")
         elif kept:
-            lines.append(f"{kept} of {len(jobs)} images are there already (--overwrite makes them anew)")
-        stems = {job.visible.stem for job in jobs}
+            lines.append(f"{kept} of {len(self.jobs)} images are there already (--overwrite makes them anew)")
         there = (path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
-        other = [path.name for path in there if path.stem not in stems]
+        other = [path.name for path in there if path.stem not in self.stems]
         if other:
             count = (
                 f"{plural(len(other), 'image')} of no input of this command {'stays' if len(other) == 1 else 'stay'}"

@@ -17,7 +17,7 @@ from options.shared import WeightsOptions
 from options.train import TrainOptions
 from util.command_line import given, parse
 from util.json_file import JsonError, parse_json
-from util.training.run_folder import RunFolder
+from util.training.run_folder import BEST_BEFORE, RunFolder
 from util.training.state import load_weights
 
 SUFFIX = ".safetensors"  # of weights files
@@ -70,7 +70,7 @@ def select_weights(run: RunFolder, epoch: str) -> Path:
         kept = sorted(
             file.stem.removeprefix("epoch_").lstrip("0")
             for file in run.path.glob("*.safetensors")
-            if file.stem != "best_before"
+            if file.stem != BEST_BEFORE
         )
         raise ValueError(f"{path}: no such weights; --epoch can be {', '.join(kept) or 'nothing yet: train first'}")
     return path
@@ -107,17 +107,17 @@ def load_initial(network: nn.Module, named: str, path: Path, options: Any) -> di
     ours, loaded = network.state_dict(), {}
     source = _stored_options(metadata["model"], metadata, path) if metadata.get("model") in METHODS else None
     other = any(getattr(source, name, None) not in (None, getattr(options, name, None)) for name in SHAPELESS)
-    for part in {name.partition(".")[0] for name in ours}:
+    parts = sorted({name.partition(".")[0] for name in ours})
+    for part in parts:
         expected = {name: tensor.shape for name, tensor in ours.items() if name.startswith(f"{part}.")}
         found = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
         if found and (other or {name: tensor.shape for name, tensor in found.items()} != expected):
             raise ValueError(f"--init_from {named}: its {part} is another network than this run's: {_remedy(source)}")
         loaded |= found
     if not loaded:
-        parts = ", ".join(sorted({name.partition(".")[0] for name in ours}))
         raise ValueError(
             f"--init_from {named}: {path} is for {metadata.get('model') or 'no method it names'}, and has nothing of "
-            f"this run's networks ({parts})"
+            f"this run's networks ({', '.join(parts)})"
         )
     network.load_state_dict(ours | loaded)
     return metadata

@@ -48,9 +48,9 @@ def places(table: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool])
     return found
 
 
-def mean_ranks(places: Mapping[str, Values]) -> dict[str, float]:
-    """As of places -> name -> mean over the metrics; nan without any."""
-    return {name: sum(row.values()) / len(row) if row else math.nan for name, row in places.items()}
+def mean_ranks(ranked: Mapping[str, Values]) -> dict[str, float]:
+    """Name -> metric -> rank, as of places  to  name -> mean over the metrics; nan without any."""
+    return {name: sum(row.values()) / len(row) if row else math.nan for name, row in ranked.items()}
 
 
 class ScoreSheet:

@@ -15,6 +15,7 @@ from util.json_file import read_lines, record_in
 from util.training.run_reader import is_record
 
 CHECKPOINT_FORMAT = 3  # of last.pt; raised when what it holds changes
+BEST_BEFORE = "best_before"  # name of weights that were the best by scores which later ones are not compared with
 
 
 class RunFolder:
@@ -44,10 +45,9 @@ class RunFolder:
             torch.save(state, file)
 
     def set_aside_best(self) -> None:
-        """Rename the best weights, whose score later ones are not compared with, so that nobody takes them for the
-        best."""
+        """Rename the best weights, so that nobody takes them for the best of what comes."""
         if (best := self.weights("best")).is_file():
-            best.replace(self.weights("best_before"))
+            best.replace(self.weights(BEST_BEFORE))
 
     def check_free(self) -> None:
         """ValueError where a new run cannot have this folder: it is a run's that has come to something, or no run's."""
