@@ -158,6 +158,7 @@ def test_what_is_differentiated_twice_runs_as_it_is_written() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_on_cuda_are_as_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # which makes much of rounding
+    assert fused.works(torch.device("cuda", 0), torch.float32)  # once a process, by a pass that is not the network's
     make, count = NETWORKS[name]
     run, passes = fused.run, []
     monkeypatch.setattr(fused, "run", lambda x, **settings: passes.append(settings) or run(x, **settings))
@@ -173,7 +174,8 @@ def test_networks_on_cuda_are_as_written(name: str, monkeypatch: pytest.MonkeyPa
         results.append([made, *(p.grad for p in part.parameters() if p.grad is not None)])
     assert len(passes) == count
     for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(one, two, rtol=4e-2, atol=4e-2 * two.abs().max().item() + 1e-6)
+        # As a whole: rounding alone moves single ones of a U-Net's, whose inner norms are over four pixels, by 8 %.
+        assert (one - two).norm() <= 6e-2 * two.norm() + 1e-6
 
 
 if __name__ == "__main__":
