@@ -221,7 +221,7 @@ REPLAYED = [
 ]
 
 
-# How far terms may lie apart by rounding: weights of FusionGAN's discriminator begin at 1e-3, for which steps are large.
+# How far terms may lie apart by rounding: FusionGAN's discriminator begins with weights of 1e-3, which steps outweigh.
 APART = {"fusion_gan": 0.3}
 
 
