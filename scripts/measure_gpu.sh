@@ -53,11 +53,10 @@ else
     small=(--load_size 352 --crop_size 224 --batch_size 16 --num_threads 12 --val_size 100)
 fi
 
-measure train 90 train "${train[@]}" --batch_size 1 16 "${beside[@]}"
-measure kernels 40 train "${train[@]}" --batch_size 16 --objective plain --cuda_graph on off --profile 30
-measure compiled 160 train "${train[@]}" --batch_size 16 --objective plain --compile default
-measure generate 45 generate "${generate[@]}"
-measure fuse 40 fuse "${fuse[@]}"
+measure train 150 train "${train[@]}" --batch_size 1 16 "${beside[@]}"
+measure kernels 60 train "${train[@]}" --batch_size 16 --objective plain --cuda_graph on off --profile 30
+measure generate 70 generate "${generate[@]}"
+measure fuse 50 fuse "${fuse[@]}"
 measure metrics 20 metrics --repeats 1
 measure data 20 data "${data[@]}"
 # The tests compile much and time nothing, so they may run beside the training.
