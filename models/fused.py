@@ -23,7 +23,8 @@ try:
     import triton
     import triton.language as tl
 
-    jit: Any = triton.jit(do_not_specialize=["rows", "chunks"])
+    # Channels alone decide how numbers are read: one kernel for images of every size.
+    jit: Any = triton.jit(do_not_specialize=["height", "width", "rows", "chunks"])
     inlined: Any = triton.jit
 except ImportError:  # comes with PyTorch for CUDA on Linux alone
     triton = tl = None
