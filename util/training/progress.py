@@ -14,6 +14,7 @@ from util.training import ranks
 
 EVERY_S = 10.0  # between two lines of Counting
 RECENT_S = 30.0  # rates are of the last steps: neither the first, slow ones nor validations count
+FIRST = 5  # steps in which kernels are built and caches filled
 
 
 def grouped(terms: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -42,7 +43,7 @@ class Progress:
         """steps: of an epoch. done: before now. images: of each kind in a step. every: seconds between lines.
         groups: name -> loss terms that are shown as one."""
         self.epochs, self.steps, self.images, self.every, self.clock = epochs, steps, images, every, clock
-        self.done, self.groups = done, groups
+        self.done, self.groups, self.settled = done, groups, done + FIRST
         self.left = epochs * steps
         self.lined = clock()
         self.marks: deque[tuple[float, int, float]] = deque()  # (time, steps done, seconds waited) while stepping
@@ -80,7 +81,7 @@ class Progress:
         self.waited += waited
         now = self.clock()
         self.marks.append((now, self.done, self.waited))
-        while len(self.marks) > 2 and now - self.marks[1][0] > RECENT_S:
+        while len(self.marks) > 2 and (self.marks[0][1] < self.settled or now - self.marks[1][0] > RECENT_S):
             self.marks.popleft()
         if self.bar is not None:
             self.bar.update()
