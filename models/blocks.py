@@ -31,7 +31,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
             values = x.float()
             variance, mean = torch.var_mean(values, (2, 3), correction=0, keepdim=True)
             return ((values - mean) * torch.rsqrt(variance + self.eps)).to(x.dtype)
-        if len(x) == 1 and x.requires_grad and x.device.type == "cpu":
+        if x.requires_grad and x.device.type == "cpu" and x.shape[0] == 1:
             return F.batch_norm(x, None, None, training=True, eps=self.eps)
         return super().forward(x)
 

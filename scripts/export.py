@@ -107,10 +107,11 @@ def open_network(options: ExportOptions) -> tuple[Exportable, dict[str, str]]:
     facts: dict[str, str] = {
         key: str(about[key]) for key in ("model", "run", "epoch", "source", "range", "norm_statistics") if key in about
     }
+    inputs = ", ".join(f"{name} [N, {channels}, H, W]" for name, channels in what.inputs.items())
     facts |= {
         "run": about.get("run", options.name or ""),
         "weights": str(path),
-        "inputs": ", ".join(f"{name} [N, {channels}, H, W]" for name, channels in what.inputs.items()),
+        "inputs": inputs + (f", contiguous, H and W from {what.least} on" if options.format == "aoti" else ""),
         "channel_order": "RGB",
         "input_range": "[-1, 1]: 8-bit levels / 127.5 - 1",
         "output": f"{what.output} [N, 1, H, W] in [-1, 1]: (x + 1) * 127.5 are 8-bit levels",
@@ -152,7 +153,7 @@ def write_checked(what: Exportable, facts: dict[str, str], options: ExportOption
             run, place = to_torchscript(what, facts, part).to(device), device
         else:
             run, place = to_aoti(what, facts, part, device), device
-        for size, difference in differences(what, run, place):
+        for size, difference in differences(what, run, place, what.least if options.format == "aoti" else 1):
             print(f"checked   {size} (height x width): largest difference {difference:.1e}")
             if not difference <= TOLERANCE:
                 raise ValueError(

@@ -43,7 +43,8 @@ class AnySize(nn.Module):
         visible = self.before(visible)
         height, width = visible.shape[2], visible.shape[3]
         rows, columns = (
-            mirrored(side, side + (self.multiple - side % self.multiple) % self.multiple, visible.device)
+            # So written, the exporter can prove that halves and quarters of it are whole.
+            mirrored(side, (side + self.multiple - 1) // self.multiple * self.multiple, visible.device)
             for side in (height, width)
         )
         made = self.inside(visible.index_select(2, rows).index_select(3, columns))
@@ -84,6 +85,11 @@ class Exportable:
     sizes: tuple[tuple[int, int, int], ...]
     multiple: int
 
+    @property
+    def least(self) -> int:
+        """The least side of what to_aoti writes: the exporter wants innermost images of more than one pixel."""
+        return max(16, self.multiple + 1)
+
     def samples(self, count: int, height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
         """One tensor [count, C, height, width] in [-1, 1] for each input; no two are the same object, which an
         exporter would take for one input."""
@@ -111,12 +117,12 @@ def exportable(network: Any, kind: str, infrared_range: str = "asis") -> Exporta
     return Exportable(module, network, {"visible": 3}, "infrared", sizes, multiple)
 
 
-def dynamic(what: Exportable) -> tuple[dict[int, object], ...]:
-    """Name the axes of the inputs that may change: all but the channels, together."""
-    axes = {0: "n", 2: "h", 3: "w"}
-    return tuple(
-        {axis: torch.export.Dim(name, min=1 if axis == 0 else 16) for axis, name in axes.items()} for _ in what.inputs
-    )
+def exported(what: Exportable, device: torch.device) -> torch.export.ExportedProgram:
+    """Trace what is exported, on the device, for any number of images of any size from what.least on."""
+    samples = tuple(sample.to(device) for sample in what.samples(2, 2 * what.sizes[0][1], 2 * what.sizes[0][2]))
+    least = {"n": 1, "h": what.least, "w": what.least}
+    axes = {axis: torch.export.Dim(name, min=least[name]) for axis, name in ((0, "n"), (2, "h"), (3, "w"))}
+    return torch.export.export(what.module.to(device), samples, dynamic_shapes=tuple(dict(axes) for _ in what.inputs))
 
 
 def to_onnx(what: Exportable, facts: dict[str, str], path: Path) -> Runner:
@@ -162,17 +168,17 @@ def to_torchscript(what: Exportable, facts: dict[str, str], path: Path) -> Runne
 
 
 def to_aoti(what: Exportable, facts: dict[str, str], path: Path, device: torch.device) -> Runner:
-    """Write the file, compiled for the device; returns what runs it."""
-    samples = tuple(sample.to(device) for sample in what.samples(2, 2 * what.sizes[0][1], 2 * what.sizes[0][2]))
-    program = torch.export.export(what.module.to(device), samples, dynamic_shapes=dynamic(what))
+    """Write the file, compiled for the device; returns what runs it. Its inputs must be contiguous, which it does not
+    check."""
     config = {"aot_inductor.metadata": facts}
-    torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=config)
+    torch._inductor.aoti_compile_and_package(exported(what, device), package_path=str(path), inductor_configs=config)
     return torch._inductor.aoti_load_package(str(path))
 
 
-def differences(what: Exportable, run: Runner, device: torch.device) -> Iterator[tuple[str, float]]:
-    """Compare what `run` makes on the device with PyTorch: ("2 x 40x57", largest difference) at each size."""
-    for count, height, width in what.sizes:
+def differences(what: Exportable, run: Runner, device: torch.device, least: int = 1) -> Iterator[tuple[str, float]]:
+    """Compare what `run` makes on the device with PyTorch: ("2 x 40x57", largest difference) at each size of sides from
+    `least` on."""
+    for count, height, width in (size for size in what.sizes if min(size[1:]) >= least):
         inputs = what.samples(count, height, width, seed=1)
         expected = what.reference(*inputs)
         made = run(*(image.to(device) for image in inputs)).cpu()

@@ -15,11 +15,12 @@ from models.blocks import to_multiple
 from models.cycle_gan import CycleGAN
 from models.fusion_gan import FusionGAN
 from models.generators import make_generator
-from models.inference.exportable import Unpadded
+from models.inference.exportable import Unpadded, differences, exported
 from models.stdfusion_net import STDFusionNet, initialise
 from options.cycle_gan import CycleGANOptions
 from options.fusion_gan import FusionGANOptions
 from options.stdfusion_net import STDFusionNetOptions
+from scripts.export import ExportOptions
 from util.command_line import to_dict
 from util.files import check_file, part_of
 from util.training.state import save_weights
@@ -73,6 +74,18 @@ def test_torchscript_equals_pytorch_at_odd_sizes(command: Callable, tmp_path: Pa
     inputs = [torch.rand(1, channels, 99, 131) for channels in ((3, 1) if "fusion" in kind else (3,))]
     assert loaded(*inputs).shape == (1, 1, 99, 131)
     assert not list(tmp_path.glob(".*part*"))
+
+
+@pytest.mark.parametrize("kind", ["resnet", "imported", "unet", "efficientnet_unet", "stdfusion_net", "fusion_gan"])
+def test_what_is_compiled_ahead_of_time_is_traced_for_any_size(tmp_path: Path, kind: str) -> None:
+    """And equals PyTorch there; compiling it would take minutes."""
+    options = ExportOptions(weights=write(tmp_path / "w.safetensors", kind), format="aoti")
+    what, facts = scripts.export.open_network(options)
+    with torch.no_grad():
+        program = exported(what, torch.device("cpu")).module()
+        found = list(differences(what, program, torch.device("cpu"), what.least))
+    assert len(found) >= 3 and max(difference for _, difference in found) < 1e-4
+    assert f"from {max(16, what.multiple + 1)} on" in facts["inputs"]
 
 
 @needs_onnx
