@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import struct
 import sys
@@ -32,7 +33,8 @@ LEAST_SPARE = 2**25  # bytes of shared memory left to whatever else needs it
 FORMAT = 3  # of the files, and of how images are decoded: raised when either changes
 KINDS = (torch.uint8, torch.float32)
 HEAD = struct.Struct("<IB3x3I")  # checksum of what follows; kind, channels, height, width of the pixels behind
-SUFFIX = ".image"
+OWN = re.compile(r"[0-9a-f]{32}\.(image|part)")  # names of its files: a folder that is given may hold others
+LOCK = "images.lock"
 USE_S = 60.0  # seconds after which the use of an image is noted anew
 AT_ONCE = 32  # part of the space that is freed at once: to look through the folder takes time
 
@@ -53,7 +55,7 @@ class Cache:
         self.since = time.time() - 1 if since is None else since  # files' times may lag behind the clock
         self.full = False  # whether an image did not fit
         self.checked: set[bytes] = set()  # keys of images that were found whole
-        self.lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self.lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
 
     def __reduce__(self) -> tuple[type, tuple[Path, int, float]]:
         return Cache, (self.place, self.limit, self.since)
@@ -109,29 +111,34 @@ class Cache:
                 part.unlink(missing_ok=True)
 
     def claim(self, keys: Iterable[bytes]) -> int:
-        """Return how many of the images that a run will use are there; from now on they are not removed to make room
-        for its others. What is more than the limit, since that has become less, is removed."""
-        held = {path.name for path, _ in self._files()} & {self._file(key).name for key in keys}
-        for name in held:
-            with contextlib.suppress(FileNotFoundError):
-                os.utime(self.place / name)
+        """Return how many of the images that a run will use are there, within the limit; from now on they are not
+        removed to make room for its others. What is more than the limit, since that has become less, is removed."""
+        wanted = {self._file(key) for key in keys}
+        held = size = 0
+        for path, about in self._files():
+            if path in wanted and size + about.st_size <= self.limit:
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(path)
+                    held, size = held + 1, size + about.st_size
         with self._locked():
             self._make_room(0)
-        return len(held)
+        return held
 
     def taken(self) -> int:
         """Return the bytes of all images in the folder."""
         return sum(about.st_size for _, about in self._files())
 
     def _file(self, key: bytes) -> Path:
-        return self.place / f"{key.hex()}{SUFFIX}"
+        return self.place / f"{key.hex()}.image"
 
-    def _files(self) -> list[tuple[Path, os.stat_result]]:
-        """Return the file of each image, and what the system says of it; none where somebody has removed the folder."""
+    def _files(self, kind: str = "image") -> list[tuple[Path, os.stat_result]]:
+        """Return the file of each image, or "part" of one, and what the system says of it; none where somebody has
+        removed the folder."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self.place) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX):
+                own = OWN.fullmatch(entry.name)
+                if own is not None and own[1] == kind:
                     with contextlib.suppress(FileNotFoundError):  # another process has removed it
                         found.append((Path(entry.path), entry.stat()))
         return found
@@ -152,7 +159,7 @@ class Cache:
     def _make_room(self, more: int) -> int:
         """Remove images until there is room for so many bytes more, the one not used for longest first; none that was
         used since this run began. Return the bytes that are left, counted anew. Needs the lock."""
-        for part in self.place.glob("*.part"):  # of a process that was killed as it held the lock
+        for part, _ in self._files("part"):  # of a process that was killed as it held the lock
             part.unlink(missing_ok=True)
         files = sorted(self._files(), key=lambda file: file[1].st_mtime)
         taken = sum(about.st_size for _, about in files)
@@ -184,7 +191,7 @@ def _remove_left(top: Path) -> None:
     """Remove the caches of runs that were killed: those whose lock file no process holds any more."""
     for folder in top.glob("images-*"):
         with contextlib.suppress(OSError):  # it is held, somebody else's, or has just gone
-            lock = os.open(folder / "lock", os.O_RDWR)
+            lock = os.open(folder / LOCK, os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -220,7 +227,7 @@ def _shared_memory(limit: int, spare: int) -> Cache:
     folder = top / f"images-{key_of(*facts).hex()}"
     if ranks.is_first_here():  # under another name until it is locked: _remove_left of another job would take it
         new = Path(tempfile.mkdtemp(prefix="new-images-", dir=top))
-        lock = os.open(new / "lock", os.O_RDWR | os.O_CREAT)
+        lock = os.open(new / LOCK, os.O_RDWR | os.O_CREAT)
         fcntl.flock(lock, fcntl.LOCK_SH)
         with contextlib.suppress(OSError):  # it is there, held by a worker of this job from before a restart
             new.rename(folder)

@@ -165,7 +165,7 @@ def test_what_a_killed_run_left_in_memory_goes(pairs_root: Path, tmp_path: Path)
     alive.put(key_of(1), EIGHT_BIT)
     left = alive.place.with_name("images-left")
     left.mkdir()
-    (left / "lock").touch()
+    (left / "images.lock").touch()
     (left / "a.image").touch()
     assert open_cache(options).place != alive.place
     assert not left.exists() and torch.equal(alive.get(key_of(1)), EIGHT_BIT)
@@ -335,6 +335,20 @@ def test_a_lower_limit_is_kept_from_the_start(tmp_path: Path) -> None:
     run = Cache(tmp_path, 20 * BYTES)
     assert run.claim(key_of(number) for number in range(6)) == 6
     assert taken(tmp_path) <= 20 * BYTES and there(run, range(6)) == list(range(6))
+    age(tmp_path, range(6))
+    assert Cache(tmp_path, 3 * BYTES).claim(key_of(number) for number in range(64)) == 3, "also of its own"
+    assert taken(tmp_path) <= 3 * BYTES
+
+
+def test_other_files_in_its_folder_stay_as_they_are(tmp_path: Path) -> None:
+    names = "film.mp4.part", "lock", "disk.image", "a" * 32 + ".png", "b" * 32
+    for name in names:
+        (tmp_path / name).write_text("theirs")
+    (tmp_path / f"{'c' * 32}.part").write_text("of a killed run")
+    run = Cache(tmp_path, 2 * BYTES)
+    assert run.claim([]) == 0 and filled(run, range(4)) and len(run) == 2
+    assert Cache(tmp_path, 0).claim([]) == 0 and all((tmp_path / name).read_text() == "theirs" for name in names)
+    assert not list(tmp_path.glob("c*.part"))
 
 
 def test_a_folder_that_goes_away_is_no_error(tmp_path: Path) -> None:
