@@ -329,7 +329,7 @@ def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, fold
     if output.evaluate:
         raise ValueError("--evaluate scores images as they are saved, which a video's frames are not: leave it out")
     if ranks.world() > 1:
-        tell("note", [f"a video is fused by one process: {plural(ranks.world() - 1, 'other rank')} end here"])
+        tell("note", ["a video is fused by one process, rank 0; the others end here"])
     if not ranks.is_writer():
         return 0
     limits, pinned = batch_limits(options.network.batch_size, device), device.type == "cuda"
@@ -353,7 +353,8 @@ def run_videos(options: FuseOptions, fuser: Fuser, partner: Partner | None, fold
             tell("note", [pairs.steps.ended])
         report(folder, {**facts, "frames": count}, {}, rows, None, count)
         status = tell_skipped(pairs.errors)
-        print(f"video     {plural(count, 'frame')} in {video}")
+        if count:
+            print(f"video     {plural(count, 'frame')} in {video}")
         return status
 
 

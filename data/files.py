@@ -20,7 +20,10 @@ IMAGE_SUFFIXES = (
     ".ras", ".sgi", ".dds",
 )  # fmt: skip
 """What Pillow reads, of formats that hold one picture."""
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+VIDEO_SUFFIXES = (
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts", ".mts", ".m2ts", ".3gp", ".flv",
+    ".ogv",
+)  # fmt: skip
 BESIDE = (
     ".txt",
     ".xml",

@@ -73,11 +73,12 @@ class VideoFrame:
 
 class VideoReader:
     """A video on disk. rate: frames per second; tick: what all its times are multiples of, in seconds; size: (height,
-    width) as stored; count: its frames, as far as its header tells, else 0."""
+    width) as stored; count: its frames, as far as its header tells, else 0. damaged: once all frames were read, what
+    was wrong with them, or empty."""
 
     def __init__(self, path: Path) -> None:
         """ImageError where it is no video; ValueError where PyAV is missing."""
-        self.path, self.av = Path(path), _av()
+        self.path, self.av, self.damaged = Path(path), _av(), ""
         if self.path.exists() and not self.path.is_file():  # a pipe would be waited for
             raise ImageError(self.path, "a folder, pipe or device, no file")
         try:
@@ -86,27 +87,42 @@ class VideoReader:
                     raise ImageError(self.path, "holds no moving pictures")
                 stream = container.streams.video[0]
                 self.rate = Fraction(stream.average_rate or stream.guessed_rate or ASSUMED_RATE)
-                constant = stream.time_base is None or stream.guessed_rate in (None, self.rate)
-                self.tick = 1 / self.rate if constant else Fraction(stream.time_base)
+                # Matroska's rate is the one that its header gives, whatever the frames' times.
+                constant = stream.guessed_rate in (None, self.rate) and "matroska" not in container.format.name
+                self.tick = 1 / self.rate if constant or stream.time_base is None else Fraction(stream.time_base)
                 self.size = stream.height, stream.width
-                length = (stream.duration or 0) * (stream.time_base or 0)
-                self.count = stream.frames or round(length * self.rate)
+                self.length = float((stream.duration or 0) * (stream.time_base or 0))  # seconds, 0 if unknown
+                if not self.length and len(container.streams) == 1:
+                    self.length = (container.duration or 0) / self.av.time_base
+                self.count = stream.frames or round(self.length * self.rate)
         except self.av.error.FFmpegError as error:
             raise ImageError(self.path, f"cannot be read as a video ({error.strerror})") from None
 
     def frames(self) -> Iterator[VideoFrame]:
-        """All frames in order, one in memory at a time. ImageError where decoding fails."""
-        number, start = 0, None
+        """All frames in order, one in memory at a time; what cannot be decoded is left out. ImageError where reading
+        fails."""
+        number, broken, start, time = 0, 0, None, 0.0
         try:
             with _av().open(str(self.path)) as container:
                 container.streams.video[0].thread_type = "AUTO"
-                for picture in container.decode(video=0):
-                    time = float(number / self.rate) if picture.time is None else picture.time
-                    start = time if start is None else start
-                    yield VideoFrame(time - start, picture)
-                    number += 1
+                for packet in container.demux(video=0):
+                    try:
+                        pictures = packet.decode()
+                    except self.av.error.InvalidDataError:
+                        broken += 1
+                        continue
+                    for picture in pictures:
+                        time = float(number / self.rate) if picture.time is None else picture.time
+                        start = time if start is None else start
+                        yield VideoFrame(time - start, picture)
+                        number += 1
         except self.av.error.FFmpegError as error:
             raise ImageError(self.path, f"decoding ends at frame {number} ({error.strerror})") from None
+        self.damaged = f"{plural(broken, 'part')} of it cannot be decoded" if broken else ""
+        if not number:
+            self.damaged = "holds no frame that can be decoded"
+        elif time - (start or 0) + 3 / float(self.rate) < 0.95 * self.length:
+            self.damaged = f"ends after {plural(number, 'frame')}, before the {self.length:.1f} s that its header names"
 
 
 def _shorter(first: VideoReader, second: VideoReader, frames: int) -> str:
@@ -189,7 +205,8 @@ class VideoWriter:
 
 class FramePairs:
     """Iterates over batches (times in seconds, visible uint8 [N, 3, H, W], infrared uint8 [N, 1, H, W] or None) of
-    two videos in step, or of one; all at the size of the first visible frame. errors: why it ended, if broken."""
+    two videos in step, or of one; all at the size of the first visible frame. errors: what was wrong with them, once
+    they are read."""
 
     def __init__(
         self,
@@ -248,4 +265,6 @@ class FramePairs:
                 times, visible, infrared = zip(*batch, strict=True)
                 yield list(times), self._stack(visible), None if infrared[0] is None else self._stack(infrared)
             if len(batch) < count:
+                videos = (video for video in (self.visible, self.infrared) if video is not None and video.damaged)
+                self.errors.extend(ImageError(video.path, video.damaged) for video in videos)
                 return

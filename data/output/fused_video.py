@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from data.counts import ThermalRange
+from data.files import VIDEO_SUFFIXES
 from data.inputs import evenly
 from data.output.writing import Wait, coloured, copy_small
 from data.video import FramePairs, VideoWriter, is_video
@@ -68,7 +69,9 @@ def open_videos(sources: SourceOptions, thermal: ThermalRange, limits: tuple[int
     """The frames to fuse. limits, pinned: as of FramePairs. ImageError for what is no video."""
     paths = [path for path in (sources.visible, sources.infrared) if path is not None]
     if not all(map(is_video, paths)):
-        raise ValueError(f"--visible {sources.visible} and --infrared {sources.infrared}: give two videos or none")
+        other = next(path for path in paths if not is_video(path))
+        endings = ", ".join(VIDEO_SUFFIXES)
+        raise ValueError(f"{other} is no video beside one: give two videos or none, with names that end in {endings}")
     return FramePairs(sources.visible, sources.infrared, limits, sources.num_test, thermal, pinned)
 
 

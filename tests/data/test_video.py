@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -133,6 +133,60 @@ def test_broken_videos(tmp_path: Path) -> None:
         VideoReader(tmp_path / "no.mp4")
     with pytest.raises(ImageError, match="cannot be read"):
         VideoReader(tmp_path / "missing.mp4")
+
+
+def streamed(path: Path, form: str, times: Sequence[float], spoil: Sequence[int] = ()) -> Path:
+    """Frames of MJPEG, each whole by itself, in a container of a kind; those of the numbers in spoil are damaged."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream("mjpeg", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.codec_context.time_base = Fraction(1, 20)
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level(number), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(time * 20), Fraction(1, 20)
+            for packet in stream.encode(frame):
+                if number in spoil:
+                    spoiled = av.Packet(b"no picture")
+                    spoiled.pts, spoiled.dts, spoiled.time_base = packet.pts, packet.dts, packet.time_base
+                    spoiled.stream = packet.stream
+                    packet = spoiled
+                container.mux(packet)
+    return path
+
+
+def test_a_damaged_frame_is_left_out_and_told(command: Callable, tmp_path: Path) -> None:
+    needs_av()
+    video = VideoReader(streamed(tmp_path / "day.avi", "avi", [n / 20 for n in range(10)], spoil=[4]))
+    assert [number_of(frame.grey()) for frame in video.frames()] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert "1 part of it cannot be decoded" in video.damaged
+    make(tmp_path / "heat.mp4", 10, Fraction(20))
+    weights = weights_file(tmp_path / "stdfusion_net.safetensors")
+    call = ("fuse.py", "--visible", "day.avi", "--infrared", "heat.mp4", "--weights", weights, *CPU)
+    done = command(*call, status=1)
+    assert "9 frames in" in done.stdout and "day.avi: 1 part" in done.stderr
+    streamed(tmp_path / "day.avi", "avi", [0, 0.05], spoil=[0, 1])
+    done = command(*call, status=1)
+    assert "0 frames in" not in done.stdout and "day.avi" in done.stderr
+
+
+def test_a_video_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    needs_av()
+    whole = streamed(tmp_path / "whole.avi", "avi", [n / 20 for n in range(24)])
+    (tmp_path / "cut.avi").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    for name, says in (("whole", ""), ("cut", "that its header names")):
+        video = VideoReader(tmp_path / f"{name}.avi")
+        assert len(list(video.frames())) == (24 if not says else pytest.approx(11, abs=5))
+        assert says in video.damaged and bool(says) == bool(video.damaged)
+
+
+def test_matroska_keeps_its_times_and_knows_its_length(tmp_path: Path) -> None:
+    needs_av()
+    times = [n / 20 for n in range(10)] + [0.5 + n / 5 for n in range(5)]
+    video = VideoReader(streamed(tmp_path / "a.mkv", "matroska", times))
+    assert [frame.time for frame in video.frames()] == pytest.approx(times, abs=1e-3)
+    assert video.tick <= Fraction(1, 1000) and video.count >= 15 and not video.damaged
+    assert all(abs(time - round(time / video.tick) * video.tick) < 1e-3 for time in times)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63)])
