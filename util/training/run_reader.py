@@ -132,8 +132,10 @@ class RunState:
         self.seconds = _worked(run)
         self.left_s = None
         if self.word == "running" and starts and run.step > starts[-1]["step"]:
-            pace = (run.time - starts[-1]["time"]) / (run.step - starts[-1]["step"])
-            self.left_s = max(0.0, (self.steps * self.epochs - run.step) * pace)
+            begun, epoch, done = starts[-1]["step"], starts[-1]["epoch"], run.step - starts[-1]["step"]
+            inside = begun - epoch * self.steps  # of its epoch: epochs before may have had other numbers of steps
+            left = (self.epochs - epoch) * self.steps - (inside if 0 <= inside < self.steps else 0) - done
+            self.left_s = max(0.0, left * (run.time - starts[-1]["time"]) / done)
 
     @property
     def is_silent(self) -> bool:

@@ -91,7 +91,10 @@ def test_states(tmp_path: Path) -> None:
     resumed = state(1006)
     assert (resumed.word, resumed.resumed, resumed.seconds) == ("running", 1, 35)
     assert resumed.left_s == pytest.approx(30), "at the rate since it was resumed"
-    run.append({"step": 45, "epoch": 0, "event": "nan", "reason": "the loss a", "time": 1010.0})
+    run.append({"step": 1000, "epoch": 10, "event": "start", "time": 2000.0, "steps": 25, "epochs": 20})
+    run.append({"step": 1025, "epoch": 11, "losses": {"a": 1.0}, "time": 2025.0})
+    assert state(2026).left_s == pytest.approx(225), "epochs before had other numbers of steps"
+    run.append({"step": 1045, "epoch": 11, "event": "nan", "reason": "the loss a", "time": 2045.0})
     assert (state().word, state().reason) == ("NaN", "the loss a")
 
 
