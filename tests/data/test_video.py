@@ -92,7 +92,7 @@ def test_variable_rates_keep_their_times(command: Callable, tmp_path: Path) -> N
     assert [frame.time for frame in VideoReader(tmp_path / "day.mp4").frames()] == pytest.approx(times, abs=1e-3)
     weights = weights_file(tmp_path / "stdfusion_net.safetensors")
     command("fuse.py", "--visible", "day.mp4", "--infrared", "heat.mp4", "--weights", weights, *CPU)
-    fused = VideoReader(tmp_path / "results" / "stdfusion_net" / "fused" / "day.mp4")
+    fused = VideoReader(tmp_path / "results" / "stdfusion_net_day" / "fused" / "day.mp4")
     assert [frame.time for frame in fused.frames()] == pytest.approx(times, abs=1e-3)
 
 
@@ -197,7 +197,7 @@ def test_fuse_videos(command: Callable, tmp_path: Path, size: tuple[int, int]) -
     weights = weights_file(tmp_path / "stdfusion_net.safetensors")
     done = command("fuse.py", "--visible", visible, "--infrared", heat, "--weights", weights, "--batch_size", 3, *CPU)
     assert "heat.mp4 ends before day.mp4: 8 frames" in done.stdout
-    results = tmp_path / "results" / "stdfusion_net"
+    results = tmp_path / "results" / "stdfusion_net_day"
     fused = VideoReader(results / "fused" / "day.mp4")
     assert fused.rate == NTSC and fused.count == 8 and fused.size == size
     before, after = (next(video.frames()).rgb() for video in (VideoReader(visible), fused))
@@ -216,10 +216,10 @@ def test_videos_with_a_generator_and_a_limit(command: Callable, tmp_path: Path) 
     make_run(tmp_path / "checkpoints" / "std", "stdfusion_net", *small("stdfusion_net"))
     visible = make(tmp_path / "day.mp4", 26)
     command("fuse.py", "--visible", visible, "--generator", "gen", "--name", "std", "--num_test", 2, *CPU)
-    page = (tmp_path / "results" / "std" / "index.html").read_text()
+    page = (tmp_path / "results" / "std_day" / "index.html").read_text()
     assert "day_000000" in page and "day_000001" in page, "the gallery shows frames that are made"
     for kind in ("fused", "infrared"):
-        assert VideoReader(tmp_path / "results" / "std" / kind / "day.mp4").count == 2
+        assert VideoReader(tmp_path / "results" / "std_day" / kind / "day.mp4").count == 2
 
 
 def test_a_broken_video_leaves_what_was_fused(command: Callable, tmp_path: Path) -> None:
@@ -233,6 +233,26 @@ def test_a_broken_video_leaves_what_was_fused(command: Callable, tmp_path: Path)
     assert "two videos" in command(*arguments, "--infrared", picture, status=2).stderr
     assert "--evaluate" in command(*arguments, "--infrared", visible, "--evaluate", status=2).stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_each_video_has_results_of_its_own(command: Callable, tmp_path: Path) -> None:
+    needs_av()
+    heat, weights = make(tmp_path / "heat.mp4", 2, colour=False), weights_file(tmp_path / "stdfusion_net.safetensors")
+    arguments = ("fuse.py", "--infrared", heat, "--weights", weights, *CPU)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        make(tmp_path / folder / "day.mp4", 2)
+    command(*arguments, "--visible", "a/day.mp4")
+    command(*arguments, "--visible", make(tmp_path / "night.mp4", 2))
+    done = command(*arguments, "--visible", "b/day.mp4", status=2)
+    assert f"holds what was made of {tmp_path / 'a/day.mp4'}" in done.stderr and "--overwrite" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "stdfusion_net_day",
+        "stdfusion_net_night",
+    ]
+    command(*arguments, "--visible", "a/day.mp4")
+    command(*arguments, "--visible", "b/day.mp4", "--overwrite")
+    assert "b/day.mp4" in (tmp_path / "results/stdfusion_net_day/results.json").read_text()
 
 
 def test_without_pyav_one_line_says_what_to_install(
