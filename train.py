@@ -30,6 +30,7 @@ from util.device import Device, select_device
 from util.files import alone_in, check_folder
 from util.pages.previews import Previews
 from util.pages.training_page import write_training_page
+from util.text import plural
 from util.training import messages, ranks
 from util.training.optimizers import Optimizers
 from util.training.progress import Progress
@@ -219,6 +220,7 @@ def first_page(training: Training, listing: Listing, remarks: Sequence[str]) -> 
     together = f", {ranks.world()} ranks" if ranks.world() > 1 else ""
     size, accumulate = options.input.batch_size, options.loop.accumulate
     more = f", {accumulate} batches a step" if accumulate > 1 else ""
+    length = f"{plural(options.loop.epochs, 'epoch')} of {plural(state.steps, 'step')}"
     weights = run.weights("best" if training.validation.samples else "last").name
     lines = [
         ("run", f"{run.path.name} ({options.run.model}), {begun}"),
@@ -226,7 +228,7 @@ def first_page(training: Training, listing: Listing, remarks: Sequence[str]) -> 
         *(("", note) for note in listing.notes),
         ("networks", sizes),
         ("device", training.device.describe() + together),
-        ("length", f"{options.loop.epochs} epochs of {state.steps} steps, batch {size} a rank{more}"),
+        ("length", f"{length}, batch {size} a rank{more}"),
         *(("note", remark) for remark in (*state.method.remarks(), *remarks)),
         ("writes", f"{run.path}/: losses.jsonl, last.pt, {weights}, web/index.html"),
     ]

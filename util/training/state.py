@@ -218,7 +218,8 @@ class TrainingState:
         try:
             return self._load(state)
         except Exception as error:  # what does not fit fails in many ways inside torch
-            what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            what = lines[1] if lines[0].endswith(":") and lines[1:] else lines[0]  # torch's first line is a heading
             raise ValueError(f"does not fit the run's options: {what[:200]}") from None
 
     def _load(self, state: Mapping[str, Any]) -> list[str]:
