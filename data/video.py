@@ -94,7 +94,8 @@ class VideoReader:
                 self.length = float((stream.duration or 0) * (stream.time_base or 0))  # seconds, 0 if unknown
                 if not self.length and len(container.streams) == 1:
                     self.length = (container.duration or 0) / self.av.time_base
-                self.count = stream.frames or round(self.length * self.rate)
+                self.told = stream.frames  # by the header, 0 if it does not
+                self.count = self.told or round(self.length * self.rate)
         except self.av.error.FFmpegError as error:
             raise ImageError(self.path, f"cannot be read as a video ({error.strerror})") from None
 
@@ -121,8 +122,10 @@ class VideoReader:
         self.damaged = f"{plural(broken, 'part')} of it cannot be decoded" if broken else ""
         if not number:
             self.damaged = "holds no frame that can be decoded"
-        elif time - (start or 0) + 3 / float(self.rate) < 0.95 * self.length:
-            self.damaged = f"ends after {plural(number, 'frame')}, before the {self.length:.1f} s that its header names"
+        # A last frame may stand for long: time tells only where no number does.
+        reached, whole = (number, self.told) if self.told else (time - (start or 0), self.length)
+        if number and reached + (3 if self.told else 3 / float(self.rate)) < 0.95 * whole:
+            self.damaged = f"ends after {plural(number, 'frame')}, sooner than its header says"
 
 
 def _shorter(first: VideoReader, second: VideoReader, frames: int) -> str:

@@ -174,7 +174,7 @@ def test_a_video_that_was_cut_off_is_told(tmp_path: Path) -> None:
     needs_av()
     whole = streamed(tmp_path / "whole.avi", "avi", [n / 20 for n in range(24)])
     (tmp_path / "cut.avi").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    for name, says in (("whole", ""), ("cut", "that its header names")):
+    for name, says in (("whole", ""), ("cut", "sooner than its header says")):
         video = VideoReader(tmp_path / f"{name}.avi")
         assert len(list(video.frames())) == (24 if not says else pytest.approx(11, abs=5))
         assert says in video.damaged and bool(says) == bool(video.damaged)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from util.text import duration, format_number, metric_title
+from util.text import duration, format_number, metric_title, plural
 from util.training import ranks as distributed
 from util.training.run_folder import RunFolder
 from util.training.run_reader import RunReader, best_scores, comparable_scores
@@ -94,7 +94,7 @@ def finished(
     """The last lines of output: scores, where everything is, what to do next.
 
     seconds: how long it took. dashboard: its address. following: the next command, with its arguments."""
-    lines = [f"finished {state.epoch} epochs in {duration(seconds)}"]
+    lines = [f"finished {plural(state.epoch, 'epoch')} in {duration(seconds)}"]
     lines += [f"  {line}" for line in score_lines(run.path, task)]
     if state.best is not None:
         lines.append(
