@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from util.text import reason
+
 try:
     import triton
     import triton.language as tl
@@ -82,12 +84,12 @@ def works(device: torch.device, dtype: torch.dtype) -> bool:
             (of_exact,) = torch.autograd.grad((expected * weight).sum(), exact)
             within, pairs = 1e-3 if dtype == torch.float32 else 5e-2, ((made, expected), (of_x, of_exact))
             agree = all(torch.allclose(ours.float(), theirs, rtol=within, atol=within) for ours, theirs in pairs)
-        reason = "they give something else than the layers do"
+        why = "they give something else than the layers do"
     except Exception as error:  # no C compiler, an old GPU, ...: whatever Triton finds
-        agree, reason = False, (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        agree, why = False, reason(error)
     if not agree:
         where = f"on {device} in {str(dtype).removeprefix('torch.')}"
-        warnings.warn(f"Triton kernels do not work {where} ({reason}): layers run one by one, slower", stacklevel=2)
+        warnings.warn(f"Triton kernels do not work {where} ({why}): layers run one by one, slower", stacklevel=2)
     return agree
 
 

@@ -144,7 +144,7 @@ def time_all(what: Exportable, run: Runner, options: ExportOptions, device: torc
 
 def write_checked(what: Exportable, facts: dict[str, str], options: ExportOptions, device: torch.device) -> Runner:
     """Writes the file, of which PyTorch's outputs came too; returns what runs it. ValueError where it differs."""
-    path = options.file()
+    path, least = options.file(), 1
     with beside(path, path.suffix) as part, torch.inference_mode(options.format != "aoti"), torch.no_grad():
         if options.format == "onnx":
             with contextlib.redirect_stdout(sys.stderr):
@@ -152,8 +152,8 @@ def write_checked(what: Exportable, facts: dict[str, str], options: ExportOption
         elif options.format == "torchscript":
             run, place = to_torchscript(what, facts, part).to(device), device
         else:
-            run, place = to_aoti(what, facts, part, device), device
-        for size, difference in differences(what, run, place, what.least if options.format == "aoti" else 1):
+            run, place, least = to_aoti(what, facts, part, device), device, what.least
+        for size, difference in differences(what, run, place, least):
             print(f"checked   {size} (height x width): largest difference {difference:.1e}")
             if not difference <= TOLERANCE:
                 raise ValueError(

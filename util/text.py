@@ -20,6 +20,12 @@ def one_line(text: object) -> str:
     return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda m: m[0].encode("unicode_escape").decode(), str(text))
 
 
+def reason(error: Exception, longest: int = 120) -> str:
+    """What an error says, in one line: its first that is no heading, or its type's name where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (lines[1] if lines[0].endswith(":") and lines[1:] else lines[0])[:longest]
+
+
 def first_few(names: Iterable[str], limit: int = 3) -> str:
     """The first names, and dots where there are more."""
     names = [one_line(name) for name in names]

@@ -68,8 +68,7 @@ class _FrameWriter:
 def open_videos(sources: SourceOptions, thermal: ThermalRange, limits: tuple[int, int], pinned: bool) -> FramePairs:
     """The frames to fuse. limits, pinned: as of FramePairs. ImageError for what is no video."""
     paths = [path for path in (sources.visible, sources.infrared) if path is not None]
-    if not all(map(is_video, paths)):
-        other = next(path for path in paths if not is_video(path))
+    if (other := next((path for path in paths if not is_video(path)), None)) is not None:
         endings = ", ".join(VIDEO_SUFFIXES)
         raise ValueError(f"{other} is no video beside one: give two videos or none, with names that end in {endings}")
     return FramePairs(sources.visible, sources.infrared, limits, sources.num_test, thermal, pinned)

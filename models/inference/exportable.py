@@ -120,9 +120,9 @@ def exportable(network: Any, kind: str, infrared_range: str = "asis") -> Exporta
 def exported(what: Exportable, device: torch.device) -> torch.export.ExportedProgram:
     """Trace what is exported, on the device, for any number of images of any size from what.least on."""
     samples = tuple(sample.to(device) for sample in what.samples(2, 2 * what.sizes[0][1], 2 * what.sizes[0][2]))
-    least = {"n": 1, "h": what.least, "w": what.least}
-    axes = {axis: torch.export.Dim(name, min=least[name]) for axis, name in ((0, "n"), (2, "h"), (3, "w"))}
-    return torch.export.export(what.module.to(device), samples, dynamic_shapes=tuple(dict(axes) for _ in what.inputs))
+    height, width = (torch.export.Dim(side, min=what.least) for side in "hw")
+    axes = {0: torch.export.Dim("n", min=1), 2: height, 3: width}
+    return torch.export.export(what.module.to(device), samples, dynamic_shapes=(axes,) * len(samples))
 
 
 def to_onnx(what: Exportable, facts: dict[str, str], path: Path) -> Runner:

@@ -49,7 +49,7 @@ def places(table: Mapping[str, Mapping[str, float]], higher: Mapping[str, bool])
 
 
 def mean_ranks(ranked: Mapping[str, Values]) -> dict[str, float]:
-    """Name -> metric -> rank, as of places  to  name -> mean over the metrics; nan without any."""
+    """Each name's mean rank over the metrics, nan without any. ranked: name -> metric -> rank, as `places` gives it."""
     return {name: sum(row.values()) / len(row) if row else math.nan for name, row in ranked.items()}
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from util.files import write_whole
+from util.text import reason
 from util.training import ranks
 from util.training.optimizers import Optimizers
 from util.training.run_folder import CHECKPOINT_FORMAT
@@ -218,9 +219,7 @@ class TrainingState:
         try:
             return self._load(state)
         except Exception as error:  # what does not fit fails in many ways inside torch
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            what = lines[1] if lines[0].endswith(":") and lines[1:] else lines[0]  # torch's first line is a heading
-            raise ValueError(f"does not fit the run's options: {what[:200]}") from None
+            raise ValueError(f"does not fit the run's options: {reason(error, 200)}") from None
 
     def _load(self, state: Mapping[str, Any]) -> list[str]:
         for name, kinds in KINDS.items():

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from util.device import Device
+from util.text import reason
 from util.training import ranks
 from util.training.optimizers import Optimizers
 
@@ -115,8 +116,7 @@ class Stepper:
             self.optimizers.forget()
             error = error.__context__ if isinstance(error.__context__, Exception) else error  # the first of them
             if ranks.is_writer():
-                reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-                print(f"note      steps run as they are written, not as a CUDA graph ({reason})", flush=True)
+                print(f"note      steps run as they are written, not as a CUDA graph ({reason(error)})", flush=True)
             return False
         self.graph, self.settings = graph, self.optimizers.settings
         return True
